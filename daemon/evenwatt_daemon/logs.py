@@ -1,0 +1,51 @@
+"""Logs: readable on a terminal, one JSON object a line everywhere else, which journald keeps whole."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Any, Final, Literal
+
+import structlog
+
+LogFormat = Literal["auto", "console", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+# The first characters of a journald line set its priority (sd-daemon(3)).
+_PRIORITY: Final = {"debug": "<7>", "info": "<6>", "warning": "<4>", "error": "<3>", "critical": "<2>"}
+
+
+def setup_logging(level: LogLevel = "info", style: LogFormat = "auto") -> None:
+    """Send every log record to standard error, ours as key-value events and other libraries' warnings among them."""
+    console = style == "console" or (style == "auto" and sys.stderr.isatty())
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *(_console() if console else _json(journal="JOURNAL_STREAM" in os.environ)),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+
+
+def get_logger(name: str) -> Any:
+    """A logger that adds ``component`` to every event; events are short lower-case phrases, facts are keywords."""
+    return structlog.get_logger().bind(component=name)
+
+
+def _console() -> list[Any]:
+    plain = structlog.dev.plain_traceback
+    return [structlog.dev.ConsoleRenderer(colors="NO_COLOR" not in os.environ, exception_formatter=plain)]
+
+
+def _json(*, journal: bool) -> list[Any]:
+    render: list[Any] = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+    return [*render, _journal_priority] if journal else render
+
+
+def _journal_priority(_logger: object, method: str, line: str) -> str:
+    return _PRIORITY.get(method, "<6>") + line

@@ -1,0 +1,112 @@
+"""Settings files: TOML into a typed struct, and errors that name file, key, what was found and the fix."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from evenwatt_daemon.failures import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>[^`]+)`(?: - at `\$\.?(?P<at>[^`]*)`)?")
+_WRONG = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<at>[^`]*)`)?$", re.DOTALL)
+
+
+def load_settings(kind: type[S], path: str | Path | None) -> S:
+    """Read a TOML file into ``kind``; with no path, its defaults.
+
+    Raises:
+        Failure: the file is missing, is not TOML, or has a key or value that ``kind`` does not know.
+    """
+    if path is None:
+        return _convert(kind, {}, "built-in defaults")
+    text = read_document(path).decode("utf-8", errors="replace")
+    try:
+        return _convert(kind, tomllib.loads(text), str(path))
+    except tomllib.TOMLDecodeError as error:
+        raise Failure(f"{path}: not TOML: {error}; correct that line") from None
+
+
+def read_document(path: str | Path) -> bytes:
+    """Read a whole file, or raise :class:`Failure` with the reason and the fix."""
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise Failure(f"{path}: no such file; create it or name another one") from None
+    except PermissionError:
+        raise Failure(f"{path}: not readable by this user; give the service's user read access") from None
+    except OSError as error:
+        raise Failure(f"{path}: {error.strerror}") from None
+
+
+def parse_document(path: str | Path, parse: Callable[[bytes], S]) -> S:
+    """Read a file and parse it; whatever is wrong with it becomes one :class:`Failure` that names the file."""
+    try:
+        return parse(read_document(path))
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise Failure(f"{path}: {error}") from None
+
+
+def _convert(kind: type[S], raw: object, name: str) -> S:
+    try:
+        return msgspec.convert(raw, kind)
+    except msgspec.ValidationError as error:
+        raise Failure(f"{name}: {_explain(kind, str(error), raw)}") from None
+
+
+def _explain(kind: type[msgspec.Struct], message: str, raw: object) -> str:
+    unknown = _UNKNOWN.match(message)
+    if unknown:
+        at = unknown["at"] or ""
+        known = _known_keys(kind, at)
+        near = difflib.get_close_matches(unknown["field"], known, n=1)
+        fix = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(known)}"
+        return f"unknown key {_join(at, unknown['field'])!r}: {fix}"
+    wrong = _WRONG.match(message)
+    at = (wrong["at"] or "") if wrong else ""
+    what = wrong["what"] if wrong else message
+    return f"key {at!r}: {what}{_found(raw, at)}" if at else f"{what}"
+
+
+def _found(raw: object, at: str) -> str:
+    for part in re.findall(r"[^.\[\]]+", at):
+        if isinstance(raw, dict) and part in raw:
+            raw = raw[part]
+        elif isinstance(raw, list) and part.isdigit() and int(part) < len(raw):
+            raw = raw[int(part)]
+        else:
+            return ""
+    return f", found {raw!r}"
+
+
+def _join(at: str, field: str) -> str:
+    return f"{at}.{field}" if at else field
+
+
+def _known_keys(kind: type[msgspec.Struct], at: str) -> list[str]:
+    """Keys of the table at a path such as ``mqtt`` or ``zones[0]`` (msgspec writes ``zones[...]``)."""
+    info: msgspec.inspect.Type = msgspec.inspect.type_info(kind)
+    for part in re.findall(r"[A-Za-z_][A-Za-z0-9_]*", at):
+        info = _struct_inside(info)
+        if isinstance(info, msgspec.inspect.StructType):
+            info = next((field.type for field in info.fields if field.encode_name == part), info)
+    info = _struct_inside(info)
+    return [field.encode_name for field in info.fields] if isinstance(info, msgspec.inspect.StructType) else []
+
+
+def _struct_inside(info: msgspec.inspect.Type) -> msgspec.inspect.Type:
+    if isinstance(info, msgspec.inspect.ListType | msgspec.inspect.VarTupleType):
+        return _struct_inside(info.item_type)
+    if isinstance(info, msgspec.inspect.UnionType):
+        structs = [t for t in info.types if isinstance(t, msgspec.inspect.StructType)]
+        return structs[0] if structs else info
+    return info

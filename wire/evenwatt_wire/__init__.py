@@ -1,0 +1,66 @@
+"""What node and collector say to each other over MQTT: the public interface of evenwatt.
+
+The package is pure: bytes in, typed messages out, and back. It opens no socket, reads no clock and imports nothing
+else of evenwatt, so that any program may use it to speak with a fleet.
+
+``topics``    where each message goes, and how to read a topic back.
+``messages``  every payload as a frozen, validated struct with units in its field names.
+``codec``     bytes <-> messages, with the limits that protect a daemon from what it receives.
+``command``   the signed envelope around everything that changes a machine's power.
+"""
+
+from evenwatt_wire.codec import MAX_COMMAND_BYTES, MAX_PAYLOAD_BYTES, WireError, decode, encode
+from evenwatt_wire.command import Ack, Command, CommandError, Key, KeyRing, open_envelope, seal
+from evenwatt_wire.messages import (
+    Actuator,
+    Birth,
+    ControllerState,
+    Domain,
+    DomainEnergy,
+    DomainWindow,
+    Event,
+    Gap,
+    LeaseInForce,
+    Ledger,
+    Live,
+    NodeSummary,
+    Quality,
+    State,
+    Stored,
+    ZoneSummary,
+)
+from evenwatt_wire.topics import Kind, Topic, TopicError
+
+__all__ = [
+    "MAX_COMMAND_BYTES",
+    "MAX_PAYLOAD_BYTES",
+    "Ack",
+    "Actuator",
+    "Birth",
+    "Command",
+    "CommandError",
+    "ControllerState",
+    "Domain",
+    "DomainEnergy",
+    "DomainWindow",
+    "Event",
+    "Gap",
+    "Key",
+    "KeyRing",
+    "Kind",
+    "LeaseInForce",
+    "Ledger",
+    "Live",
+    "NodeSummary",
+    "Quality",
+    "State",
+    "Stored",
+    "Topic",
+    "TopicError",
+    "WireError",
+    "ZoneSummary",
+    "decode",
+    "encode",
+    "open_envelope",
+    "seal",
+]

@@ -1,0 +1,288 @@
+"""The signed envelope around everything that changes a machine's power, and its signed acknowledgement.
+
+An envelope is a MessagePack array ``[1, key_id, signature, body]``: the first eight bytes of the SHA-256 of the
+signer's public key, an Ed25519 signature over ``context + body`` (RFC 8032), and the body's exact bytes. The
+signature is checked over the bytes received, before they are parsed, and they are never encoded again. Commands and
+acknowledgements are signed under different contexts, so that one can never be passed off as the other.
+
+The order of checks, cheapest first, is: size, known key whose role allows the operation, signature, strict schema,
+addressee, expiry, then the anti-replay mark and local limits, which belong to the node (``evenwatt_agent.commands``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from evenwatt_wire.codec import MAX_COMMAND_BYTES
+from evenwatt_wire.messages import Count, DomainId, NodeId, Seconds, Text, WallMs, Watts
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+COMMAND_CONTEXT: Final = b"evenwatt-cmd-v1\0"
+ACK_CONTEXT: Final = b"evenwatt-ack-v1\0"
+MAX_VALIDITY_MS: Final = 120_000
+"""A command may not be valid for longer than two minutes after it was issued."""
+
+
+class Role(StrEnum):
+    """What a key may do."""
+
+    CONTROLLER = "controller"
+    OPERATOR = "operator"
+    NODE = "node"
+
+
+class Op(StrEnum):
+    """What a command asks for."""
+
+    CAP = "cap"
+    RELEASE = "release"
+    PAUSE = "pause"
+    RESUME = "resume"
+    PING = "ping"
+
+
+_ALLOWED: Final[dict[Role, frozenset[Op]]] = {
+    Role.CONTROLLER: frozenset(Op),
+    Role.OPERATOR: frozenset(Op),
+    Role.NODE: frozenset(),
+}
+
+
+class Code(StrEnum):
+    """How a command ended; everything from ``rejected`` on changed nothing."""
+
+    APPLIED = "applied"
+    CLAMPED = "clamped"
+    """Applied, but local limits made it another value; ``after_w`` says which."""
+    LOCKED = "locked"
+    """The device ignores or refuses limits."""
+    UNSUPPORTED = "unsupported"
+    DRY_RUN = "dry_run"
+    EXPIRED = "expired"
+    RESTORED = "restored"
+    """Released: the machine's own limits are back."""
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+
+
+class CommandError(ValueError):
+    """A command or acknowledgement that fails a check. ``code`` is short and stable, the text is for people."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Command(Struct, frozen=True, array_like=True, tag="cmd", forbid_unknown_fields=True):
+    """A signed request to one node. Times are the issuer's wall clock, milliseconds since 1970."""
+
+    fleet: NodeId
+    node: NodeId
+    id: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]
+    epoch: Count
+    seq: Count
+    issued_ms: WallMs
+    not_before_ms: WallMs
+    expires_ms: WallMs
+    op: Op
+    target: DomainId = "node"
+    """``node``, or for pause and resume a name on the node's allow-list."""
+    cap_w: Watts | None = None
+    fallback_w: Watts | None = None
+    """Cap to fall back to when this lease ends; the node's own fallback bounds it."""
+    ttl_s: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
+    """Length of the lease, counted on the node's monotonic clock."""
+    dry_run: bool = False
+    issuer: Text = ""
+    reason: Text = ""
+
+
+class Ack(Struct, frozen=True, array_like=True, tag="ack"):
+    """A node's signed answer, with what it read back from the device."""
+
+    node: NodeId
+    command_id: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]
+    epoch: Count
+    seq: Count
+    code: Code
+    detail: Text
+    """For ``rejected`` the failed check; otherwise what a person would want to know."""
+    wall_ms: WallMs
+    requested_w: Watts | None = None
+    before_w: Watts | None = None
+    after_w: Watts | None = None
+    """Node cap read back from the devices after acting."""
+    power_w: Watts | None = None
+    delay_s: Seconds = 0.0
+    """From receipt to confirmed readback."""
+
+
+class Envelope(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The outer array."""
+
+    version: Annotated[int, Meta(ge=1, le=1)]
+    key_id: Annotated[bytes, Meta(min_length=8, max_length=8)]
+    signature: Annotated[bytes, Meta(min_length=64, max_length=64)]
+    body: bytes
+
+
+class Key(Struct, frozen=True):
+    """A public key and what it may do. ``node`` binds a node's key to its name."""
+
+    public: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+    role: Role
+    name: Text = ""
+    node: NodeId | None = None
+
+    @property
+    def id(self) -> bytes:
+        """First eight bytes of the SHA-256 of the raw public key."""
+        return key_id(bytes.fromhex(self.public))
+
+
+class _KeyDocument(Struct, forbid_unknown_fields=True):
+    keys: list[Key]
+
+
+class KeyRing:
+    """The keys a party trusts, by id. The signature code is loaded on first use: a read-only agent never needs it."""
+
+    def __init__(self, keys: list[Key]) -> None:
+        self._keys = {key.id: key for key in keys}
+
+    @classmethod
+    def from_json(cls, document: bytes) -> KeyRing:
+        """Read ``{"keys": [{"public": hex, "role": "controller|operator|node", "name": .., "node": ..}]}``.
+
+        Raises:
+            msgspec.ValidationError, msgspec.DecodeError: the document is not a key ring.
+        """
+        return cls(msgspec.json.decode(document, type=_KeyDocument).keys)
+
+    def get(self, identifier: bytes) -> Key:
+        """Return the trusted key with this id, or raise :class:`CommandError` ``unknown-key``."""
+        try:
+            return self._keys[identifier]
+        except KeyError:
+            raise CommandError("unknown-key", f"signed by key {identifier.hex()}, which is not trusted here") from None
+
+
+def key_id(public: bytes) -> bytes:
+    """First eight bytes of the SHA-256 of a raw Ed25519 public key."""
+    return hashlib.sha256(public).digest()[:8]
+
+
+def seal(message: Command | Ack, private: Ed25519PrivateKey) -> bytes:
+    """Encode and sign a command or acknowledgement."""
+    body = msgspec.msgpack.encode(message)
+    context = COMMAND_CONTEXT if isinstance(message, Command) else ACK_CONTEXT
+    identifier = key_id(private.public_key().public_bytes_raw())
+    return msgspec.msgpack.encode(Envelope(1, identifier, private.sign(context + body), body))
+
+
+def open_envelope(payload: bytes, keys: KeyRing) -> tuple[Key, Envelope]:
+    """Check size, framing and that the key is known; the signature is checked by ``open_command``/``open_ack``.
+
+    Raises:
+        CommandError: ``too-large``, ``malformed`` or ``unknown-key``.
+    """
+    if len(payload) > MAX_COMMAND_BYTES:
+        raise CommandError("too-large", f"{len(payload)} bytes; at most {MAX_COMMAND_BYTES} are accepted")
+    try:
+        envelope = _ENVELOPE.decode(payload)
+    except msgspec.DecodeError as error:
+        raise CommandError("malformed", f"not a signed envelope: {error}") from None
+    return keys.get(envelope.key_id), envelope
+
+
+def open_command(payload: bytes, keys: KeyRing) -> tuple[Key, Command]:
+    """Verify and decode a command.
+
+    Raises:
+        CommandError: ``too-large``, ``malformed``, ``unknown-key``, ``role``, ``signature`` or ``schema``.
+    """
+    key, envelope = open_envelope(payload, keys)
+    if not _ALLOWED[key.role]:
+        raise CommandError("role", f"a {key.role} key may not command")
+    _verify(key, envelope, COMMAND_CONTEXT)
+    try:
+        command = _COMMAND.decode(envelope.body)
+    except msgspec.DecodeError as error:
+        raise CommandError("schema", f"the signed body is not a command: {error}") from None
+    if command.op not in _ALLOWED[key.role]:
+        raise CommandError("role", f"a {key.role} key may not {command.op}")
+    _check_shape(command)
+    return key, command
+
+
+def open_ack(payload: bytes, keys: KeyRing) -> Ack:
+    """Verify and decode an acknowledgement; it must be signed by the key bound to the node it names.
+
+    Raises:
+        CommandError: as :func:`open_command`, or ``node`` when another node signed it.
+    """
+    key, envelope = open_envelope(payload, keys)
+    if key.role is not Role.NODE:
+        raise CommandError("role", f"a {key.role} key may not acknowledge")
+    _verify(key, envelope, ACK_CONTEXT)
+    try:
+        ack = _ACK.decode(envelope.body)
+    except msgspec.DecodeError as error:
+        raise CommandError("schema", f"the signed body is not an acknowledgement: {error}") from None
+    if ack.node != key.node:
+        raise CommandError("node", f"names node {ack.node!r} but is signed by the key of {key.node!r}")
+    return ack
+
+
+def check_addressee(command: Command, fleet: str, node: str) -> None:
+    """Raise :class:`CommandError` unless the command is for exactly this node of this fleet."""
+    if (command.fleet, command.node) != (fleet, node):
+        raise CommandError("addressee", f"is for {command.fleet}/{command.node}, this is {fleet}/{node}")
+
+
+def check_time(command: Command, now_ms: int, *, clock_synchronised: bool) -> None:
+    """Raise :class:`CommandError` unless the command is valid at the node's wall time ``now_ms``.
+
+    A node whose clock is not synchronised cannot tell fresh from old, so it accepts only what gives power back.
+    """
+    if command.expires_ms - command.issued_ms > MAX_VALIDITY_MS:
+        raise CommandError("validity", f"is valid for longer than {MAX_VALIDITY_MS // 1000} s")
+    if not clock_synchronised:
+        if command.op in (Op.RELEASE, Op.RESUME):
+            return
+        raise CommandError("clock", f"this node's clock is not synchronised, so it does not accept {command.op}")
+    if now_ms > command.expires_ms:
+        raise CommandError("expired", f"expired {now_ms - command.expires_ms} ms ago")
+    if now_ms < command.not_before_ms:
+        raise CommandError("not-yet", f"is valid only in {command.not_before_ms - now_ms} ms; compare the clocks")
+
+
+def _check_shape(command: Command) -> None:
+    if command.op is Op.CAP and (command.cap_w is None or command.ttl_s <= 0):
+        raise CommandError("schema", "a cap needs cap_w and a ttl_s above 0")
+    if command.op is Op.PAUSE and command.ttl_s <= 0:
+        raise CommandError("schema", "a pause needs a ttl_s above 0")
+
+
+def _verify(key: Key, envelope: Envelope, context: bytes) -> None:
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415  (8 MB that a read-only agent does without)
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
+
+    try:
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(key.public)).verify(
+            envelope.signature, context + envelope.body
+        )
+    except (InvalidSignature, ValueError):
+        raise CommandError("signature", f"the signature of key {key.id.hex()} does not match") from None
+
+
+_ENVELOPE: Final = msgspec.msgpack.Decoder(Envelope)
+_COMMAND: Final = msgspec.msgpack.Decoder(Command)
+_ACK: Final = msgspec.msgpack.Decoder(Ack)

@@ -1,0 +1,304 @@
+"""Every payload on the wire, as frozen structs that validate themselves.
+
+Two encodings. The streams that programs read (``live``, ``ledger``, ``event``, ``stored``) are MessagePack *arrays*:
+the tag first, then the fields in the order written here. An array has no keys that could be doubled, and a later
+version may only append. The messages that people read (``state``, ``birth``, summaries) are JSON objects.
+
+Ranges are part of the types: a number outside them, NaN or infinity is refused when it arrives. ``energy_j`` is the
+energy of the record's own interval, ``total_j`` the cumulative energy since the boot id began: a lost message costs
+resolution and never a joule. Wall-clock fields are labels; every interval is measured by the node's monotonic clock.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+MAX_DOMAINS = 512
+"""Counters one node may publish: 16 GPUs, 8 sockets of 8 zones and room for as much again."""
+
+NodeId = Annotated[str, Meta(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")]
+BootId = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}$")]
+DomainId = Annotated[str, Meta(min_length=1, max_length=96, pattern=r"^[A-Za-z0-9_./:-]+$")]
+Text = Annotated[str, Meta(max_length=400)]
+
+# No machine that takes part uses a gigawatt or has counted an exajoule; a number beyond is a fault, not a reading.
+Watts = Annotated[float, Meta(ge=0, le=1e9)]
+Joules = Annotated[float, Meta(ge=0, le=1e18)]
+Seconds = Annotated[float, Meta(ge=0, le=1e9)]
+Grams = Annotated[float, Meta(ge=0, le=1e18)]
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+Nanoseconds = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+WallMs = Annotated[int, Meta(ge=0, le=2**53)]
+Fact = Text | Annotated[float, Meta(ge=-1e18, le=1e18)] | bool | None
+
+
+class Quality(StrEnum):
+    """How a joule is known."""
+
+    MEASURED = "measured"
+    """Counted by the hardware."""
+    INTEGRATED = "integrated"
+    """Power readings multiplied by time."""
+    ESTIMATED = "estimated"
+    """From utilisation and a stated curve; no counter at all."""
+    UNKNOWN = "unknown"
+    """A gap that no counter bridges: these joules are missing, not zero."""
+
+
+class NodeState(StrEnum):
+    """Homie's states, cut to what a node can be in."""
+
+    INIT = "init"
+    READY = "ready"
+    DISCONNECTED = "disconnected"
+    LOST = "lost"
+    """Said by the broker as the will; only of the boot it names."""
+
+
+class LeaseState(StrEnum):
+    """What decides the cap of a node right now."""
+
+    UNMANAGED = "unmanaged"
+    """Control is off, or was released: the machine's own limits apply."""
+    LEASED = "leased"
+    RAMPING = "ramping"
+    """A lease ended; the cap moves to the fallback within five seconds."""
+    FALLBACK = "fallback"
+
+
+# --- JSON, for people and retained ------------------------------------------------------------------------------
+
+
+class State(Struct, frozen=True, kw_only=True):
+    """Whether a node is there. ``lost`` counts only if ``boot`` is the boot last born."""
+
+    node: NodeId
+    state: NodeState
+    boot: BootId
+    wall_ms: WallMs
+    version: Text = ""
+
+
+class Domain(Struct, frozen=True, kw_only=True):
+    """One counter or meter of a node."""
+
+    id: DomainId
+    kind: Text
+    """``package``, ``core``, ``uncore``, ``dram``, ``psys``, ``gpu``, ``board``, ``battery``, ``estimate``."""
+    source: Text
+    """Where it is read: ``powercap``, ``nvml``, ``hwmon``, ``power_supply``, ``estimate``."""
+    quality: Quality
+    parent: DomainId | None = None
+    """The domain that contains this one's energy."""
+    in_total: bool = False
+    """Whether it is a term of the node total."""
+    resolution_j: Joules = 0.0
+
+
+class Actuator(Struct, frozen=True, kw_only=True):
+    """One knob that limits power."""
+
+    id: DomainId
+    kind: Text
+    domain: DomainId
+    """The domain whose power it limits."""
+    floor_w: Watts
+    ceiling_w: Watts
+    default_w: Watts
+    """The limit found before evenwatt first wrote one."""
+    locked: bool = False
+
+
+class Birth(Struct, frozen=True, kw_only=True):
+    """What a node has. A changed inventory is a new birth."""
+
+    node: NodeId
+    boot: BootId
+    wall_ms: WallMs
+    version: Text
+    domains: Annotated[list[Domain], Meta(max_length=MAX_DOMAINS)]
+    total_formula: Text
+    """The one sum of non-overlapping domains that is this node's power, e.g. ``package-0 + package-0/dram``."""
+    actuators: Annotated[list[Actuator], Meta(max_length=MAX_DOMAINS)] = []
+    pausable: Annotated[list[DomainId], Meta(max_length=64)] = []
+    """Names on the node's own allow-list that a pause command may name."""
+    controllable: bool = False
+    floor_w: Watts = 0.0
+    """Least node power that the actuators can enforce, fixed consumers included."""
+    ceiling_w: Watts = 0.0
+    fallback_w: Watts = 0.0
+    """Cap in force when no lease is."""
+    priority: Annotated[int, Meta(ge=0, le=9)] = 5
+    """0 is cut first, 9 last."""
+    weight: Annotated[float, Meta(gt=0, le=1000)] = 1.0
+    key_id: Annotated[str, Meta(pattern=r"^([0-9a-f]{16})?$")] = ""
+    """The node's own key, with which it signs acknowledgements; empty when control is off."""
+    window_s: Seconds = 1.0
+    ledger_s: Seconds = 60.0
+
+
+class NodeSummary(Struct, frozen=True, kw_only=True):
+    """A node at a glance, for dashboards and Home Assistant, at most every ten seconds."""
+
+    node: NodeId
+    boot: BootId
+    wall_ms: WallMs
+    power_w: Watts
+    energy_j: Joules
+    quality: Quality
+    cap_w: Watts | None = None
+    lease: LeaseState = LeaseState.UNMANAGED
+    paused: list[DomainId] = []
+    cost_cpu_pct: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
+    """What looking costs: this agent's own use of one core."""
+    rss_mb: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
+    spooled: Count = 0
+    """Ledger records not yet known to be stored."""
+
+
+class ZoneSummary(Struct, frozen=True, kw_only=True):
+    """A zone at a glance."""
+
+    zone: NodeId
+    wall_ms: WallMs
+    epoch: Count
+    band: Text
+    """``normal``, ``hold``, ``cap`` or ``brake``; ``off`` without a budget."""
+    power_w: Watts
+    budget_w: Watts | None
+    leased_w: Watts
+    """Sum of outstanding leases, fallbacks and unmanaged power: what the fleet may draw at most."""
+    emissions_g_per_h: Grams
+    emissions_g: Grams
+    intensity_g_per_kwh: Grams
+    intensity_source: Text
+    pue: Annotated[float, Meta(ge=1, le=10)]
+    nodes: Count
+    silent: Count
+    capped: Count
+    alarms: list[Text] = []
+
+
+class ControllerState(Struct, frozen=True, kw_only=True):
+    """Whether a collector steers the zone, and in which epoch."""
+
+    zone: NodeId
+    state: NodeState
+    epoch: Count
+    wall_ms: WallMs
+
+
+# --- MessagePack arrays -----------------------------------------------------------------------------------------
+
+
+class DomainWindow(Struct, frozen=True, array_like=True):
+    """One domain over one live window; power figures are over its 100 ms bins."""
+
+    id: DomainId
+    energy_j: Joules
+    total_j: Joules
+    mean_w: Watts
+    min_w: Watts
+    max_w: Watts
+    p95_w: Watts
+    quality: Quality
+
+
+class LeaseInForce(Struct, frozen=True, array_like=True):
+    """What caps the node at the end of a window."""
+
+    state: LeaseState
+    cap_w: Watts | None
+    """Node cap that the actuators confirmed by readback."""
+    epoch: Count = 0
+    seq: Count = 0
+    remaining_s: Seconds = 0.0
+
+
+class Live(Struct, frozen=True, array_like=True, tag="live"):
+    """About one second of power: what control and screens use. ``total`` comes first; its id is ``node``."""
+
+    node: NodeId
+    boot: BootId
+    seq: Count
+    end_mono_ns: Nanoseconds
+    wall_ms: WallMs
+    duration_s: Annotated[float, Meta(gt=0, le=3600)]
+    total: DomainWindow
+    domains: Annotated[list[DomainWindow], Meta(max_length=MAX_DOMAINS)]
+    samples: Count
+    late: Count
+    """Samples taken more than half a period after their deadline, or skipped."""
+    lease: LeaseInForce
+
+
+class DomainEnergy(Struct, frozen=True, array_like=True):
+    """One domain's energy in one ledger record."""
+
+    id: DomainId
+    energy_j: Joules
+    total_j: Joules
+    quality: Quality
+
+
+class Gap(Struct, frozen=True, array_like=True):
+    """A stretch in which a domain could not be watched. With quality ``measured`` its counter bridged it."""
+
+    domain: DomainId
+    start_mono_ns: Nanoseconds
+    end_mono_ns: Nanoseconds
+    reason: Text
+    quality: Quality
+
+
+class Ledger(Struct, frozen=True, array_like=True, tag="ledger"):
+    """About one minute of energy, kept on the node until the collector says it is stored.
+
+    Its identity is (node, boot, seq). Consecutive records of a boot touch: each starts where the last one ended.
+    """
+
+    node: NodeId
+    boot: BootId
+    seq: Annotated[int, Meta(ge=1, le=2**53)]
+    start_mono_ns: Nanoseconds
+    end_mono_ns: Nanoseconds
+    start_wall_ms: WallMs
+    end_wall_ms: WallMs
+    total: DomainEnergy
+    domains: Annotated[list[DomainEnergy], Meta(max_length=MAX_DOMAINS)]
+    gaps: Annotated[list[Gap], Meta(max_length=MAX_DOMAINS)]
+    agent_cpu_s: Seconds
+    """Processor time the agent itself used in this record: the cost of looking."""
+    dropped: Count = 0
+    """Records that a full spool had to drop before this one, since the boot began."""
+
+
+class Stored(Struct, frozen=True, array_like=True, tag="stored"):
+    """Collector to node: every ledger record of ``boot`` up to ``seq`` is safe; the node may forget them."""
+
+    boot: BootId
+    seq: Count
+
+
+class Event(Struct, frozen=True, array_like=True, tag="event"):
+    """Something that happened on a node, once."""
+
+    node: NodeId
+    boot: BootId
+    seq: Count
+    wall_ms: WallMs
+    name: Text
+    """``cap-applied``, ``cap-clamped``, ``cap-locked``, ``lease-expired``, ``paused``, ``resumed``,
+    ``source-lost``, ..."""
+    subject: Text
+    """The domain, actuator or task concerned; empty for the node itself."""
+    facts: Annotated[list[tuple[Text, Fact]], Meta(max_length=32)] = []
+    """Named numbers and words; pairs and not a map, so that no name can be doubled."""
+
+
+ArrayMessage = Live | Ledger | Stored | Event
+JsonMessage = State | Birth | NodeSummary | ZoneSummary | ControllerState
+Message = ArrayMessage | JsonMessage
