@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 S = TypeVar("S", bound=msgspec.Struct)
+T = TypeVar("T")
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>[^`]+)`(?: - at `\$\.?(?P<at>[^`]*)`)?")
 _WRONG = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<at>[^`]*)`)?$", re.DOTALL)
@@ -48,7 +49,7 @@ def read_document(path: str | Path) -> bytes:
         raise Failure(f"{path}: {error.strerror}") from None
 
 
-def parse_document(path: str | Path, parse: Callable[[bytes], S]) -> S:
+def parse_document(path: str | Path, parse: Callable[[bytes], T]) -> T:
     """Read a file and parse it; whatever is wrong with it becomes one :class:`Failure` that names the file."""
     try:
         return parse(read_document(path))

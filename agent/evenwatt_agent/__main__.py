@@ -1,0 +1,40 @@
+"""``evenwatt-agent``: run the agent in the foreground, as a service manager wants it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from evenwatt_agent.settings import AgentSettings, load
+from evenwatt_daemon import EXIT_USAGE, Failure, run_daemon, setup_logging
+
+if TYPE_CHECKING:
+    import asyncio
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run until SIGTERM; return the exit code: 0 stopped, 1 failed, 2 the settings or the machine must be changed."""
+    parser = argparse.ArgumentParser(prog="evenwatt-agent", description="Measure this node's power, obey its leases.")
+    parser.add_argument("--config", metavar="FILE", help="settings (TOML); without it, defaults: measure, do not obey")
+    parser.add_argument("--check", action="store_true", help="check the settings and exit")
+    options = parser.parse_args(arguments)
+    try:
+        settings = load(options.config)
+    except Failure as failure:
+        print(f"evenwatt-agent: {failure}", file=sys.stderr)  # noqa: T201
+        return EXIT_USAGE
+    if options.check:
+        return 0
+    setup_logging(settings.log.level, settings.log.style)
+    return run_daemon(lambda stop: _run(settings, stop), "evenwatt-agent")
+
+
+async def _run(settings: AgentSettings, stop: asyncio.Event) -> None:
+    from evenwatt_agent.service import Agent  # noqa: PLC0415  (after the settings are known to be good)
+
+    await Agent(settings).run(stop)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

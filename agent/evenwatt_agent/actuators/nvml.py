@@ -1,0 +1,76 @@
+"""GPU limits through NVML.
+
+``nvmlDeviceSetPowerManagementLimit`` takes milliwatts inside the board's constraints and needs root. The limit that
+is *enforced* can differ from the one that was set (another limiter may be stricter), so the enforced one is read back.
+Limits are lost when the driver is unloaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from evenwatt_agent.actuators.model import LockedError, Original
+from evenwatt_agent.sources.model import ReadError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from evenwatt_agent.sources.nvml import Nvml
+
+_TOLERANCE_W: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class BoardKnob:
+    """The power limit of one board."""
+
+    nvml: Nvml
+    index: int
+    uuid: str
+    original_mw: int
+    floor_w: float
+    ceiling_w: float
+    kind: str = "nvml"
+
+    @property
+    def id(self) -> str:
+        """Unique on the node."""
+        return f"nvml:{self.domain}"
+
+    @property
+    def domain(self) -> str:
+        """The board this limits."""
+        return f"gpu-{self.index}"
+
+    def originals(self) -> list[Original]:
+        """The limit found first, by UUID: indices may change when boards come and go."""
+        return [Original("nvml", self.uuid, str(self.original_mw))]
+
+    def write(self, limit_w: float) -> float:
+        """Set the limit and read the enforced one back."""
+        limit_w = min(self.ceiling_w, max(self.floor_w, limit_w))
+        handle = self.nvml.handle(self.index)
+        try:
+            self.nvml.call("nvmlDeviceSetPowerManagementLimit", handle, round(limit_w * 1e3))
+        except ReadError as error:
+            raise LockedError(f"{self.domain}: {error}") from None
+        enforced_w = float(self.nvml.call("nvmlDeviceGetEnforcedPowerLimit", handle)) / 1e3
+        if enforced_w > limit_w + _TOLERANCE_W:
+            raise LockedError(f"{self.domain}: set {limit_w:.1f} W, but {enforced_w:.1f} W is enforced")
+        return enforced_w
+
+
+def discover(nvml: Nvml, originals: Mapping[str, str]) -> list[BoardKnob]:
+    """Return a knob for every board that tells its limit and constraints."""
+    knobs = []
+    for index, uuid in nvml.boards():
+        handle = nvml.handle(index)
+        try:
+            now_mw = int(nvml.call("nvmlDeviceGetPowerManagementLimit", handle))
+            least_mw, most_mw = nvml.call("nvmlDeviceGetPowerManagementLimitConstraints", handle)
+        except ReadError:
+            continue  # boards without a settable limit exist; they are only measured
+        original_mw = int(originals.get(uuid, now_mw))
+        knobs.append(BoardKnob(nvml, index, uuid, original_mw, least_mw / 1e3, min(original_mw, most_mw) / 1e3))
+    return knobs

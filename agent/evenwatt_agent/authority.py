@@ -1,0 +1,271 @@
+"""Who may do what to this machine right now: commands in, leases held, the governor told, acknowledgements out.
+
+The shell around ``commands`` (checks), ``leases`` (time) and ``governor`` (devices). Every call that writes to the
+disk or a device goes through one worker; the loop below follows leases as they ramp and end, ten times a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from evenwatt_agent import clocks
+from evenwatt_agent.actuators import LockedError
+from evenwatt_agent.commands import Gate, Mark
+from evenwatt_agent.leases import Lease, LeaseBook, PauseBook, Target
+from evenwatt_daemon import Failure, get_logger
+from evenwatt_daemon.settings import parse_document
+from evenwatt_wire import Ack, Command, CommandError, Key, KeyRing, LeaseInForce, seal
+from evenwatt_wire.command import Code, Op, key_id
+from evenwatt_wire.messages import LeaseState
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from evenwatt_agent.governor import Governor, Outcome
+    from evenwatt_agent.settings import AgentSettings
+    from evenwatt_agent.spool import Spool
+
+T = TypeVar("T")
+
+_STEP_S: Final = 0.1
+_RETRY_LOCKED_S: Final = 5.0
+_RECENT_ANSWERS: Final = 64
+
+
+class Authority:
+    """The control side of a node. With control off it refuses every command and holds nothing.
+
+    Args:
+        settings: The agent's.
+        governor: Its actuators.
+        spool: Where marks, answers and the last fallback are remembered.
+        in_worker: Runs a blocking call on the one worker thread.
+        event: Publishes what happened.
+    """
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        governor: Governor,
+        spool: Spool,
+        in_worker: Callable[[Callable[[], Any]], Awaitable[Any]],
+        event: Callable[..., None],
+    ) -> None:
+        self._settings, self._governor, self._spool = settings, governor, spool
+        self._in_worker, self._event = in_worker, event
+        self._log: Any = get_logger("authority")
+        control = settings.control
+        self.controllable = control.enabled and governor.ceiling_w > 0
+        self._private, self.key_id, keys = _load_keys(settings)
+        self._gate = Gate(settings.fleet, settings.node, keys, [p.name for p in control.pausable], control.max_ttl_s)
+        middle_w = (governor.floor_w + governor.ceiling_w) / 2
+        fallback_w = min(governor.ceiling_w, max(governor.floor_w, control.fallback_w or middle_w))
+        last = spool.recall("fallback_w")
+        self._leases = LeaseBook(fallback_w, managed=self.controllable, last_fallback_w=float(last) if last else None)
+        self._pauses = PauseBook()
+        self._target = Target(LeaseState.UNMANAGED, None)
+        self._power_w = 0.0
+        self._locked = ""
+        self._retry_s = 0.0
+        self._busy = asyncio.Lock()
+        self._recent: dict[str, bytes] = {}
+
+    @property
+    def fallback_w(self) -> float:
+        """Cap without a lease."""
+        return self._leases.fallback_w if self.controllable else 0.0
+
+    @property
+    def paused(self) -> list[str]:
+        """What is paused now."""
+        return self._pauses.paused
+
+    def in_force(self) -> LeaseInForce:
+        """What caps the node, as the wire says it."""
+        target = self._target
+        confirmed_w = self._governor.outcome.confirmed_w if target.cap_w is not None else None
+        return LeaseInForce(target.state, confirmed_w, target.epoch, target.seq, max(0.0, target.remaining_s))
+
+    def observe(self, _now_s: float, total_w: float, power_w: Mapping[str, float]) -> None:
+        """Take the latest power; called once a bin."""
+        self._power_w = total_w
+        self._governor.observe(total_w, power_w)
+
+    async def start(self, now_s: float) -> None:
+        """Hold the fallback before anything else can be heard of this node."""
+        if self.controllable:
+            await self._follow(now_s)
+
+    async def run(self) -> None:
+        """Follow leases and pauses as time passes."""
+        while True:
+            await asyncio.sleep(_STEP_S)
+            now_s = time.monotonic()
+            if self.controllable:
+                await self._follow(now_s)
+            for name in self._pauses.expired(now_s):
+                await self._resume(name, "the pause ended")
+
+    async def command(self, payload: bytes, *, retained: bool) -> bytes | None:
+        """Check and carry out a command; return the signed acknowledgement, or None if its sender cannot be known."""
+        received_s = time.monotonic()
+        try:
+            key, command = self._admit(payload, retained=retained)
+        except CommandError as error:
+            self._event("command-refused", "", code=error.code, why=str(error))
+            return None
+        async with self._busy:
+            earlier = self._recent.get(command.id) or await self._in_worker(lambda: self._spool.answer(command.id))
+            if earlier is not None:
+                return bytes(earlier)
+            before_w = self._governor.outcome.confirmed_w
+            code, detail = await self._carry_out(key, command)
+            ack = Ack(
+                self._settings.node,
+                command.id,
+                command.epoch,
+                command.seq,
+                code,
+                detail[:400],
+                clocks.wall_ms(),
+                command.cap_w,
+                before_w,
+                self._governor.outcome.confirmed_w,
+                self._power_w,
+                time.monotonic() - received_s,
+            )
+            answer = seal(ack, self._signing_key())
+            await self._keep_answer(command, answer)
+            return answer
+
+    async def _keep_answer(self, command: Command, answer: bytes) -> None:
+        """Remember an answer for when the command comes again.
+
+        Caps are renewed every two seconds and stay off the disk: after a restart a repeated one is caught by its mark.
+        """
+        self._recent[command.id] = answer
+        if len(self._recent) > _RECENT_ANSWERS:
+            del self._recent[next(iter(self._recent))]
+        if command.op is not Op.CAP:
+            await self._in_worker(lambda: self._spool.keep_answer(command.id, clocks.wall_ms(), answer))
+
+    def _admit(self, payload: bytes, *, retained: bool) -> tuple[Key, Command]:
+        if not self._settings.control.enabled:
+            raise CommandError("control-off", "control is off on this node (control.enabled in its settings)")
+        synchronised = not self._settings.control.require_synchronised_clock or clocks.clock_synchronised()
+        return self._gate.admit(payload, retained=retained, now_ms=clocks.wall_ms(), synchronised=synchronised)
+
+    async def _carry_out(self, key: Key, command: Command) -> tuple[Code, str]:
+        holder = key.id.hex()
+        try:
+            await self._pass_mark(holder, command)
+            self._gate.check_local(command)
+        except CommandError as error:
+            self._event("command-refused", command.target, code=error.code, why=str(error))
+            return Code.REJECTED, f"{error.code}: {error}"
+        if command.dry_run:
+            return Code.DRY_RUN, f"would {command.op} {command.target}"
+        try:
+            return await self._act(holder, command)
+        except LockedError as error:
+            return Code.LOCKED, str(error)
+
+    async def _pass_mark(self, holder: str, command: Command) -> None:
+        name = f"mark:{holder}"
+        mark = Mark.parse(await self._in_worker(lambda: self._spool.recall(name))).advance(command)
+        await self._in_worker(lambda: self._spool.remember(**{name: str(mark)}))
+
+    async def _act(self, holder: str, command: Command) -> tuple[Code, str]:
+        if command.op is Op.PING:
+            return Code.ACCEPTED, "pong"
+        if command.op is Op.PAUSE:
+            await self._in_worker(lambda: self._governor.pause(command.target))
+            self._pauses.pause(command.target, time.monotonic() + command.ttl_s)
+            self._event("paused", command.target, for_s=command.ttl_s, reason=command.reason)
+            return Code.APPLIED, f"{command.target} is paused"
+        if command.op is Op.RESUME:
+            await self._resume(command.target, command.reason)
+            return Code.APPLIED, f"{command.target} runs"
+        if not self.controllable:
+            return Code.UNSUPPORTED, "this node has no actuator for power"
+        if command.op is Op.RELEASE:
+            state = self._leases.release(holder, time.monotonic())
+            await self._follow_locked(time.monotonic())
+            return (Code.RESTORED if state is LeaseState.UNMANAGED else Code.APPLIED), f"now {state}"
+        return await self._lease(holder, command)
+
+    async def _lease(self, holder: str, command: Command) -> tuple[Code, str]:
+        now_s = time.monotonic()
+        cap_w = command.cap_w or 0.0
+        fallback_w = cap_w if command.fallback_w is None else command.fallback_w
+        before_w = self._leases.fallback_w
+        self._leases.grant(holder, Lease(cap_w, fallback_w, now_s + command.ttl_s, command.epoch, command.seq))
+        if self._leases.fallback_w != before_w:
+            text = repr(self._leases.fallback_w)
+            await self._in_worker(lambda: self._spool.remember(fallback_w=text))
+        outcome = await self._follow_locked(now_s)
+        if outcome.locked:
+            return Code.LOCKED, outcome.locked
+        if outcome.clamped:
+            floor_w, ceiling_w = self._governor.floor_w, self._governor.ceiling_w
+            return Code.CLAMPED, f"this node holds {floor_w:.0f} to {ceiling_w:.0f} W"
+        return Code.APPLIED, command.reason
+
+    async def _follow(self, now_s: float) -> None:
+        async with self._busy:
+            await self._follow_locked(now_s)
+
+    async def _follow_locked(self, now_s: float) -> Outcome:
+        """Bring the devices to what the leases say now."""
+        target = self._leases.target(now_s)
+        if target.state is not self._target.state:
+            self._say_transition(target)
+        self._target = target
+        outcome: Outcome = self._governor.outcome
+        if target.cap_w is None and outcome.requested_w is None:
+            return outcome
+        if self._locked and now_s < self._retry_s and target.cap_w == outcome.requested_w:
+            return outcome  # the device refuses: asking ten times a second would not change its mind
+        outcome = await self._in_worker(lambda: self._governor.apply(target.cap_w))
+        if outcome.locked and outcome.locked != self._locked:
+            self._event("cap-locked", "node", why=outcome.locked)
+        self._locked = outcome.locked
+        self._retry_s = now_s + _RETRY_LOCKED_S
+        return outcome
+
+    def _say_transition(self, target: Target) -> None:
+        name = {
+            LeaseState.RAMPING: "lease-expired",
+            LeaseState.LEASED: "lease-granted",
+            LeaseState.FALLBACK: "fallback",
+            LeaseState.UNMANAGED: "released",
+        }[target.state]
+        self._event(name, "node", cap_w=target.cap_w, fallback_w=self._leases.fallback_w)
+
+    async def _resume(self, name: str, reason: str) -> None:
+        self._pauses.resume(name)
+        await self._in_worker(lambda: self._governor.resume(name))
+        self._event("resumed", name, reason=reason)
+
+    def _signing_key(self) -> Ed25519PrivateKey:
+        if self._private is None:
+            raise AssertionError("commands are admitted only where control is enabled, which loads the key")
+        return self._private
+
+
+def _load_keys(settings: AgentSettings) -> tuple[Ed25519PrivateKey | None, str, KeyRing]:
+    control = settings.control
+    if not (control.enabled and control.private_key and control.trust):
+        return None, "", KeyRing([])
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415  (8 MB)
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
+
+    private = parse_document(control.private_key, lambda pem: load_pem_private_key(pem, None))
+    if not isinstance(private, Ed25519PrivateKey):
+        raise Failure(f"{control.private_key}: not an Ed25519 private key in PEM form")
+    keys = parse_document(control.trust, KeyRing.from_json)
+    return private, key_id(private.public_key().public_bytes_raw()).hex(), keys

@@ -1,0 +1,89 @@
+"""What a node checks before it obeys, in order, cheapest first. Nothing here acts.
+
+1. size, not retained           4. addressed to exactly this node of this fleet
+2. a known key of a fitting role 5. not expired, by a clock that is synchronised
+3. signature, then schema        6. (epoch, seq) above the mark remembered for this key; a repeated id is answered
+                                    again and not carried out again
+
+Local limits come after these: the allow-list of what may be paused here, and floor, ceiling and fallback in the
+governor. The mark is on the disk before a command is carried out (``service``), so that a crash cannot open it again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from evenwatt_wire.command import Command, CommandError, Key, KeyRing, Op, check_addressee, check_time, open_command
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Everything a command is held against."""
+
+    fleet: str
+    node: str
+    keys: KeyRing
+    pausable: Collection[str]
+    max_ttl_s: float
+
+    def admit(self, payload: bytes, *, retained: bool, now_ms: int, synchronised: bool) -> tuple[Key, Command]:
+        """Return the signer and the command if it passes every check that needs no memory.
+
+        Raises:
+            CommandError: its ``code`` names the check that failed.
+        """
+        if retained:
+            raise CommandError(
+                "retained", "a retained command could be replayed at any time; commands are never retained"
+            )
+        key, command = open_command(payload, self.keys)
+        check_addressee(command, self.fleet, self.node)
+        check_time(command, now_ms, clock_synchronised=synchronised)
+        return key, command
+
+    def check_local(self, command: Command) -> None:
+        """Hold a command against this node's own rules.
+
+        Raises:
+            CommandError: ``not-allowed`` or ``ttl``.
+        """
+        if command.op in (Op.PAUSE, Op.RESUME) and command.target not in self.pausable:
+            raise CommandError("not-allowed", f"{command.target!r} is not on this node's list of what may be paused")
+        if command.ttl_s > self.max_ttl_s:
+            raise CommandError("ttl", f"a lease of {command.ttl_s:g} s; this node grants at most {self.max_ttl_s:g} s")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Mark:
+    """The highest (epoch, seq) a key has used here."""
+
+    epoch: int = 0
+    seq: int = 0
+
+    @classmethod
+    def parse(cls, text: str | None) -> Mark:
+        """Read what :meth:`__str__` wrote; nothing remembered is the lowest mark."""
+        if not text:
+            return cls()
+        epoch, seq = text.split(".")
+        return cls(int(epoch), int(seq))
+
+    def __str__(self) -> str:
+        return f"{self.epoch}.{self.seq}"
+
+    def advance(self, command: Command) -> Mark:
+        """Return the mark after ``command``.
+
+        Raises:
+            CommandError: ``stale-epoch`` (a fenced collector woke up) or ``replay``.
+        """
+        fresh = Mark(command.epoch, command.seq)
+        if fresh.epoch < self.epoch:
+            raise CommandError("stale-epoch", f"epoch {fresh.epoch} has been superseded by epoch {self.epoch}")
+        if fresh <= self:
+            raise CommandError("replay", f"({fresh.epoch}, {fresh.seq}) is not above ({self.epoch}, {self.seq})")
+        return fresh

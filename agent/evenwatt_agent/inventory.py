@@ -1,0 +1,136 @@
+"""What this node has: every source and actuator found, and the one sum that is its power."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from evenwatt_agent import restore
+from evenwatt_agent.actuators import hwmon as hwmon_knobs
+from evenwatt_agent.actuators import nvml as nvml_knobs
+from evenwatt_agent.actuators import powercap as powercap_knobs
+from evenwatt_agent.actuators.pause import FrozenCgroup, Pausable, StoppedProcess
+from evenwatt_agent.governor import Governor
+from evenwatt_agent.hierarchy import choose_total, worst
+from evenwatt_agent.sources import Found, Probe, Problem, ReadError, estimate, hwmon, nvml, power_supply, powercap
+from evenwatt_daemon import Failure
+from evenwatt_wire import Actuator, Domain, Quality
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from evenwatt_agent.actuators import Knob
+    from evenwatt_agent.settings import AgentSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Everything found on a node."""
+
+    probes: list[Probe]
+    domains: list[Domain]
+    formula: str
+    problems: list[Problem]
+    governor: Governor
+    actuators: list[Actuator]
+    pausables: dict[str, Pausable]
+    library: nvml.Nvml | None
+
+    @property
+    def quality(self) -> Quality:
+        """Least certain quality among the terms of the total."""
+        return worst([domain.quality for domain in self.domains if domain.in_total])
+
+    def close(self) -> None:
+        """Let go of every file and library."""
+        for probe in self.probes:
+            probe.close()
+        if self.library is not None:
+            self.library.close()
+
+
+def take_inventory(settings: AgentSettings) -> Inventory:
+    """Discover what this machine has.
+
+    Raises:
+        Failure: limits saved by an earlier run cannot be read, or a pausable target is not there.
+    """
+    sysfs = Path(settings.sources.sysfs)
+    found, library = _sources(sysfs)
+    domains, formula = choose_total(found.probes, frozenset(settings.sources.integrated_gpus))
+    if not any(domain.in_total for domain in domains):
+        found.add(_estimate(settings))
+        domains, formula = choose_total(found.probes)
+    knobs = _knobs(sysfs, settings, domains, library) if settings.control.enabled else []
+    pausables = {item.name: _pausable(item.name, item.cgroup, item.pidfile) for item in settings.control.pausable}
+    terms = {domain.id for domain in domains if domain.in_total}
+    reserve_share = 0.0 if terms <= {knob.domain for knob in knobs} else settings.control.reserve_share
+    governor = Governor(knobs, pausables, reserve_share, settings.state_path)
+    actuators = [
+        Actuator(
+            id=knob.id,
+            kind=knob.kind,
+            domain=knob.domain,
+            floor_w=knob.floor_w,
+            ceiling_w=knob.ceiling_w,
+            default_w=knob.ceiling_w,
+        )
+        for knob in knobs
+    ]
+    return Inventory(found.probes, domains, formula, found.problems, governor, actuators, pausables, library)
+
+
+def _sources(sysfs: Path) -> tuple[Found, nvml.Nvml | None]:
+    found = powercap.discover(sysfs)
+    found.add(hwmon.discover(sysfs))
+    found.add(power_supply.discover(sysfs))
+    library = None
+    try:
+        library = nvml.open_library()
+        if library is not None:
+            found.add(nvml.discover(library))
+    except ReadError as error:
+        fix = "driver and library must be of one version and /dev/nvidia* open to this user; see `nvidia-smi`"
+        found.problems.append(Problem("nvml", "libnvidia-ml.so.1", str(error), fix))
+    return found, library
+
+
+def _estimate(settings: AgentSettings) -> Found:
+    processors = os.cpu_count() or 1
+    idle_w = settings.sources.idle_w
+    max_w = settings.sources.max_w
+    return estimate.discover(
+        estimate.IDLE_W_PER_CPU * processors if idle_w is None else idle_w,
+        estimate.MAX_W_PER_CPU * processors if max_w is None else max_w,
+        lambda: psutil.cpu_percent(interval=None) / 100.0,
+    )
+
+
+def _knobs(sysfs: Path, settings: AgentSettings, domains: Sequence[Domain], library: nvml.Nvml | None) -> list[Knob]:
+    """Knobs of domains that are part of the total; what is not counted is not steered."""
+    path = restore.originals_path(settings.state_path)
+    try:
+        originals = {row["where"]: row["value"] for row in restore.load(path)}
+    except ValueError as error:
+        raise Failure(f"{error}; check the limits by hand, then remove the file") from None
+    share = settings.control.floor_share
+    counted = {domain.id for domain in domains if domain.in_total}
+    knobs: list[Knob] = list(powercap_knobs.discover(sysfs, share, originals))
+    knobs += hwmon_knobs.discover(sysfs, sorted(counted), share, originals)
+    if library is not None:
+        knobs += nvml_knobs.discover(library, originals)
+    inside = counted | {d.id for d in domains if "psys" in {t.kind for t in domains if t.id in counted}}
+    return [knob for knob in knobs if knob.domain in inside]
+
+
+def _pausable(name: str, cgroup: str | None, pidfile: str | None) -> Pausable:
+    if cgroup is not None:
+        folder = Path(cgroup)
+        if not (folder / "cgroup.freeze").exists():
+            raise Failure(f"control.pausable {name!r}: {folder} is not a cgroup v2 folder that can be frozen")
+        return FrozenCgroup(name, folder)
+    return StoppedProcess(name, Path(pidfile or ""))

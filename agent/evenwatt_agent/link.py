@@ -1,0 +1,216 @@
+"""The one place that knows whether the broker is there. It owns connecting, the order of first words, and resending.
+
+::
+
+    OFFLINE --connected--> JOINING: nobody else of our name? state init (and the will), birth, state ready --> ONLINE
+    ONLINE/JOINING --lost--> OFFLINE, wait with full jitter, again
+    ONLINE --stop--> state disconnected --> closed
+
+While offline, live windows fall away (the newest few are kept) and the ledger waits in the spool. Every connection
+begins by sending all that is not known to be stored, in order and in small portions; a record that stays
+unacknowledged for half a minute is sent again. The collector stores each once, however often it comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from contextlib import suppress
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from evenwatt_agent.transport import Arrived, Broker, Connection, LinkLostError, Will, connect, full_jitter_s
+from evenwatt_daemon import Failure, get_logger
+from evenwatt_wire import Kind, Live, State, Topic, WireError, decode
+from evenwatt_wire.messages import NodeState
+from evenwatt_wire.topics import DELIVERY
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+_LIVE_KEPT: Final = 10
+_EVENTS_KEPT: Final = 1_000
+_PORTION: Final = 50
+_RESEND_S: Final = 30.0
+_RETAINED_S: Final = 0.5
+"""How long retained words about our own name may take to arrive after subscribing."""
+_NAMESAKE_S: Final = 2.5
+"""Silence after which a ``ready`` under our name was said by an agent that is dead: it would report every second."""
+
+
+class LinkState(Enum):
+    """Named states of the link."""
+
+    OFFLINE = "offline"
+    JOINING = "joining"
+    ONLINE = "online"
+
+
+class Backlog(Protocol):
+    """What the link needs of the ledger spool."""
+
+    async def pending(self, after: int, limit: int) -> list[tuple[int, bytes]]:
+        """Return (row, payload) of records beyond row ``after``."""
+
+
+class Link:
+    """Keeps this node connected.
+
+    Args:
+        broker: Where to connect.
+        zone: First half of every topic.
+        node: Second half.
+        boot: Boot id of this run; others under our name have another.
+        greeting: Returns the messages to say on each connection, in order, and the will.
+        backlog: The ledger spool.
+        receive: Called for each message that arrives.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        zone: str,
+        node: str,
+        boot: str,
+        greeting: Callable[[], tuple[list[tuple[Kind, bytes]], Will]],
+        backlog: Backlog,
+        receive: Callable[[Arrived], Awaitable[None]],
+    ) -> None:
+        self._broker, self._zone, self._node, self._boot = broker, zone, node, boot
+        self._joined = False
+        self._greeting, self._backlog, self._receive = greeting, backlog, receive
+        self._outbox: deque[tuple[Kind, bytes]] = deque()
+        self._live: deque[bytes] = deque(maxlen=_LIVE_KEPT)
+        self._wake = asyncio.Event()
+        self._log: Any = get_logger("link")
+        self.state = LinkState.OFFLINE
+        self.sent = 0
+        self.dropped = 0
+        self.trouble = ""
+
+    def send_live(self, payload: bytes) -> None:
+        """Queue a live window; when the link is slow the oldest falls away."""
+        self.dropped += len(self._live) == self._live.maxlen
+        self._live.append(payload)
+        self._wake.set()
+
+    def send(self, kind: Kind, payload: bytes) -> None:
+        """Queue anything else; bounded, oldest first to go."""
+        if len(self._outbox) >= _EVENTS_KEPT:
+            self._outbox.popleft()
+            self.dropped += 1
+        self._outbox.append((kind, payload))
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Say that the spool has a new record."""
+        self._wake.set()
+
+    async def run(self, stop: asyncio.Event, farewell: bytes) -> None:
+        """Stay connected until ``stop``, then say ``farewell`` as this node's state."""
+        attempt = 0
+        while not stop.is_set():
+            try:
+                await self._session(stop, farewell)
+                attempt = 0
+            except LinkLostError as error:
+                attempt = 0 if self.state is LinkState.ONLINE else attempt + 1
+                self._say_lost(str(error))
+                await _first(stop.wait(), asyncio.sleep(full_jitter_s(attempt)))
+
+    def _say_lost(self, why: str) -> None:
+        if why != self.trouble:  # said once, not at every attempt
+            self._log.warning("no connection to the broker; measuring goes on, the ledger waits on disk", why=why)
+        self.trouble, self.state = why, LinkState.OFFLINE
+
+    async def _session(self, stop: asyncio.Event, farewell: bytes) -> None:
+        words, will = self._greeting()
+        client_id = f"evenwatt-{self._zone}-{self._node}-{self._boot}"
+        async with connect(self._broker, client_id, will) as connection:
+            self.state = LinkState.JOINING
+            if not self._joined:
+                await self._refuse_namesake(connection)
+                self._joined = True
+            await connection.subscribe(*map(self._topic, (Kind.COMMAND, Kind.STORED, Kind.STATE)))
+            for kind, payload in words:
+                await self._publish(connection, kind, payload)
+            self.state, self.trouble = LinkState.ONLINE, ""
+            self._log.info("joined", broker=f"{self._broker.host}:{self._broker.port}")
+            await self._converse(connection, stop)
+            await self._publish(connection, Kind.STATE, farewell)
+
+    async def _converse(self, connection: Connection, stop: asyncio.Event) -> None:
+        """Talk and listen until told to stop; the first trouble on either side ends both."""
+        talking = asyncio.create_task(self._talk(connection), name="link-talk")
+        listening = asyncio.create_task(self._listen(connection), name="link-listen")
+        stopping = asyncio.create_task(stop.wait(), name="link-stop")
+        tasks = (talking, listening, stopping)
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
+                raise result
+
+    async def _talk(self, connection: Connection) -> None:
+        row, resend_at = 0, time.monotonic() + _RESEND_S
+        while True:
+            self._wake.clear()
+            while self._outbox:
+                kind, payload = self._outbox[0]
+                await self._publish(connection, kind, payload)
+                self._outbox.popleft()
+            await self._talk_live(connection)
+            portion = await self._backlog.pending(row, _PORTION)
+            for row, payload in portion:  # noqa: B007  (row is how far the ledger has been sent)
+                await self._publish(connection, Kind.LEDGER, payload)
+                await self._talk_live(connection)
+            if time.monotonic() > resend_at:
+                row, resend_at = 0, time.monotonic() + _RESEND_S
+            if len(portion) < _PORTION:
+                await _first(self._wake.wait(), asyncio.sleep(max(0.1, resend_at - time.monotonic())))
+
+    async def _talk_live(self, connection: Connection) -> None:
+        while self._live:
+            await self._publish(connection, Kind.LIVE, self._live.popleft())
+
+    async def _refuse_namesake(self, connection: Connection) -> None:
+        """Listen under our own name before we use it: a retained ``ready`` of another boot may be one that died."""
+        await connection.subscribe(self._topic(Kind.STATE), self._topic(Kind.LIVE))
+        with suppress(TimeoutError, WireError):
+            async with asyncio.timeout(_RETAINED_S) as limit:
+                async for message in connection.messages():
+                    said = decode(Topic.parse(message.topic), message.payload)
+                    if isinstance(said, State) and said.state is NodeState.READY and said.boot != self._boot:
+                        limit.reschedule(asyncio.get_running_loop().time() + _NAMESAKE_S)
+                    elif isinstance(said, Live) and said.boot != self._boot:
+                        raise Failure(
+                            f"another agent is publishing as node {self._node!r} of zone {self._zone!r} "
+                            f"(boot {said.boot}); give one of them another 'node' in its settings"
+                        )
+        await connection.unsubscribe(self._topic(Kind.LIVE))
+
+    async def _listen(self, connection: Connection) -> None:
+        async for message in connection.messages():
+            await self._receive(message)
+
+    async def _publish(self, connection: Connection, kind: Kind, payload: bytes) -> None:
+        delivery = DELIVERY[kind]
+        await connection.publish(self._topic(kind), payload, qos=delivery.qos, retain=delivery.retain)
+        self.sent += 1
+
+    def _topic(self, kind: Kind) -> str:
+        return str(Topic(self._zone, self._node, kind))
+
+
+async def _first(*waits: Any) -> None:
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()

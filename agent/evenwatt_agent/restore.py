@@ -1,0 +1,143 @@
+"""Gives a machine its own limits back after any death of the agent. Standard library only.
+
+Before the agent writes a limit for the first time it saves what was there to ``<state>/originals.json``. This program
+writes those values back and removes the file; the service manager runs it whenever the agent has ended, SIGKILL
+included, and once at boot. It imports nothing else of evenwatt, so that it works when everything else is broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TypedDict
+
+
+class Saved(TypedDict):
+    """One value to put back; see ``actuators.model.Original``."""
+
+    kind: str
+    where: str
+    value: str
+
+
+def originals_path(state_dir: Path) -> Path:
+    """Where the originals of an agent with this state directory are kept."""
+    return state_dir / "originals.json"
+
+
+def load(path: Path) -> list[Saved]:
+    """Return the saved values; an absent file means that nothing was changed.
+
+    Raises:
+        ValueError: the file is there and is not what was written.
+    """
+    try:
+        document = json.loads(path.read_bytes())
+        return [Saved(kind=row["kind"], where=row["where"], value=str(int(row["value"]))) for row in document]
+    except FileNotFoundError:
+        return []
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not a list of saved limits ({error})") from None
+
+
+def save(path: Path, originals: list[Saved]) -> None:
+    """Write the file so that a power cut leaves the old or the new one, never half of one."""
+    temporary = path.with_suffix(".new")
+    with temporary.open("w") as file:
+        json.dump(originals, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def restore(path: Path) -> list[str]:
+    """Put every saved value back, and forget the file if all of it worked.
+
+    Returns:
+        One line for each value that could not be put back; empty when all were.
+    """
+    problems = []
+    for row in load(path):
+        try:
+            _PUT_BACK[row["kind"]](row["where"], int(row["value"]))
+        except (OSError, KeyError) as error:
+            problems.append(f"{row['kind']} {row['where']}: {error}")
+    if not problems:
+        path.unlink(missing_ok=True)
+    return problems
+
+
+def main() -> int:
+    """Restore one state directory; exit 0 when everything is back, 1 when something is not, 2 for a broken file."""
+    parser = argparse.ArgumentParser(
+        prog="evenwatt-restore", description="Give this machine its own power limits back."
+    )
+    state = os.environ.get("STATE_DIRECTORY", "/var/lib/evenwatt").split(":")[0]
+    parser.add_argument("--state-dir", type=Path, default=Path(state), help="the agent's state directory (%(default)s)")
+    path = originals_path(parser.parse_args().state_dir)
+    try:
+        problems = restore(path)
+    except ValueError as error:
+        print(f"evenwatt-restore: {error}; restore by hand or reboot, then remove it", file=sys.stderr)  # noqa: T201
+        return 2
+    for problem in problems:
+        print(f"evenwatt-restore: not restored: {problem}", file=sys.stderr)  # noqa: T201
+    return 1 if problems else 0
+
+
+def _put_file(where: str, value: int) -> None:
+    try:
+        descriptor = os.open(where, os.O_WRONLY | os.O_TRUNC)
+    except FileNotFoundError:
+        return  # the device or cgroup is gone, and its limit with it
+    try:
+        os.write(descriptor, b"%d\n" % value)
+    finally:
+        os.close(descriptor)
+
+
+def _put_signal(where: str, value: int) -> None:
+    pid, started = (int(part) for part in where.split(":"))
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        if int(fields[19]) != started:
+            return  # another process by now
+        number = signal.Signals(value)
+        if os.getpgid(pid) == pid:
+            os.killpg(pid, number)
+        else:
+            os.kill(pid, number)
+    except (FileNotFoundError, ProcessLookupError):
+        return
+
+
+def _put_nvml(where: str, value: int) -> None:
+    library = ctypes.CDLL("libnvidia-ml.so.1")
+    handle = ctypes.c_void_p()
+    _nvml(library.nvmlInit_v2(), "nvmlInit_v2")
+    try:
+        _nvml(library.nvmlDeviceGetHandleByUUID(where.encode(), ctypes.byref(handle)), "nvmlDeviceGetHandleByUUID")
+        _nvml(library.nvmlDeviceSetPowerManagementLimit(handle, ctypes.c_uint(value)), "SetPowerManagementLimit")
+    finally:
+        library.nvmlShutdown()
+
+
+def _nvml(code: int, name: str) -> None:
+    if code:
+        raise OSError(f"{name} answered NVML error {code}")
+
+
+_PUT_BACK = {"file": _put_file, "signal": _put_signal, "nvml": _put_nvml}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""The agent's settings, one TOML file. Every key has a default: with no file at all the agent measures and shows."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+from evenwatt_daemon import Failure, load_settings
+from evenwatt_daemon.logs import LogFormat, LogLevel
+from evenwatt_wire import TopicError
+from evenwatt_wire.topics import check_id
+
+Share = Annotated[float, Meta(gt=0, le=1)]
+Positive = Annotated[float, Meta(gt=0)]
+
+
+class MqttSettings(Struct, forbid_unknown_fields=True):
+    """The broker."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65535)] = 1883
+    protocol: Literal["3.1.1", "5"] = "3.1.1"
+    username: str | None = None
+    password_file: str | None = None
+    """A file that holds the password, so that it never stands in the settings."""
+    ca_file: str | None = None
+    """Certificate authority of the broker; setting it switches TLS on."""
+    keepalive_s: Annotated[int, Meta(ge=1, le=3600)] = 20
+
+
+class SourceSettings(Struct, forbid_unknown_fields=True):
+    """What is read, and how often."""
+
+    sysfs: str = "/sys"
+    """Where sysfs is mounted; a container may see the host's elsewhere."""
+    rate_hz: Annotated[float, Meta(ge=10, le=1000)] = 100.0
+    slow_rate_hz: Annotated[float, Meta(ge=0.1, le=20)] = 10.0
+    """For drivers and buses that take milliseconds."""
+    idle_w: Annotated[float, Meta(ge=0)] | None = None
+    """Ends of the estimate, used only where nothing can be read."""
+    max_w: Positive | None = None
+    integrated_gpus: list[str] = []
+    """Domains of graphics inside a counted package, e.g. ``["amdgpu"]`` on an APU."""
+
+
+class ReportSettings(Struct, forbid_unknown_fields=True):
+    """How often it reports."""
+
+    window_s: Annotated[float, Meta(ge=0.2, le=60)] = 1.0
+    ledger_s: Annotated[float, Meta(ge=1, le=3600)] = 60.0
+    summary_s: Annotated[float, Meta(ge=1, le=3600)] = 10.0
+    spool_records: Annotated[int, Meta(ge=10)] = 20_160
+    """Ledger records kept while the collector is away: two weeks of minutes."""
+
+
+class PausableSettings(Struct, forbid_unknown_fields=True):
+    """One thing that a command may pause: a cgroup v2 folder or a process."""
+
+    name: str
+    cgroup: str | None = None
+    pidfile: str | None = None
+
+
+class ControlSettings(Struct, forbid_unknown_fields=True):
+    """What may be done to this machine. Off until it is switched on here; nothing remote can loosen it."""
+
+    enabled: bool = False
+    private_key: str | None = None
+    """This node's Ed25519 key (PEM), with which it signs acknowledgements."""
+    trust: str | None = None
+    """Keys that may command this node (JSON)."""
+    fallback_w: Positive | None = None
+    """Cap when nobody holds a lease; default: half way between floor and ceiling."""
+    floor_share: Share = 0.4
+    """Least limit of a device that states none, as a share of its ceiling."""
+    reserve_share: Annotated[float, Meta(ge=0, le=1)] = 0.1
+    """Set aside for what no actuator reaches (memory, fans), as a share of the ceilings, where such domains count."""
+    max_ttl_s: Annotated[float, Meta(gt=0, le=86_400)] = 3600.0
+    require_synchronised_clock: bool = True
+    priority: Annotated[int, Meta(ge=0, le=9)] = 5
+    weight: Annotated[float, Meta(gt=0, le=1000)] = 1.0
+    pausable: list[PausableSettings] = []
+
+
+class LogSettings(Struct, forbid_unknown_fields=True):
+    """The log on standard error."""
+
+    level: LogLevel = "info"
+    style: LogFormat = "auto"
+
+
+class AgentSettings(Struct, forbid_unknown_fields=True):
+    """The whole file."""
+
+    fleet: str = "fleet"
+    zone: str = "default"
+    node: str = ""
+    """Default: the host's name, made an identifier."""
+    state_dir: str = field(default_factory=lambda: os.environ.get("STATE_DIRECTORY", "/var/lib/evenwatt").split(":")[0])
+    runtime_dir: str = field(default_factory=lambda: os.environ.get("RUNTIME_DIRECTORY", "/run/evenwatt").split(":")[0])
+    mqtt: MqttSettings = field(default_factory=MqttSettings)
+    sources: SourceSettings = field(default_factory=SourceSettings)
+    report: ReportSettings = field(default_factory=ReportSettings)
+    control: ControlSettings = field(default_factory=ControlSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+
+    @property
+    def state_path(self) -> Path:
+        """Directory of what must survive a restart."""
+        return Path(self.state_dir)
+
+    @property
+    def socket_path(self) -> Path:
+        """The local status socket."""
+        return Path(self.runtime_dir) / "agent.sock"
+
+
+def load(path: str | None) -> AgentSettings:
+    """Read and check the agent's settings.
+
+    Raises:
+        Failure: naming the file, the key, what was found and the fix.
+    """
+    settings = load_settings(AgentSettings, path)
+    where = path or "built-in defaults"
+    settings.node = settings.node or _host_id()
+    try:
+        for key in ("fleet", "zone", "node"):
+            check_id(getattr(settings, key), key)
+    except TopicError as error:
+        raise Failure(f"{where}: {error}") from None
+    _check_control(where, settings.control)
+    return settings
+
+
+def _check_control(where: str, control: ControlSettings) -> None:
+    if control.enabled and not (control.private_key and control.trust):
+        raise Failure(
+            f"{where}: key 'control.enabled' is true, but control.private_key and control.trust are not both set; "
+            f"name this node's key and the keys that may command it, or leave control off"
+        )
+    for item in control.pausable:
+        if (item.cgroup is None) == (item.pidfile is None):
+            raise Failure(f"{where}: pausable {item.name!r} needs exactly one of 'cgroup' and 'pidfile'")
+
+
+def _host_id() -> str:
+    return re.sub(r"[^a-z0-9]+", "-", socket.gethostname().split(".")[0].lower()).strip("-")[:63] or "node"

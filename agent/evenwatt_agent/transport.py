@@ -1,0 +1,179 @@
+"""MQTT for the agent and the command line: our own small interface over aiomqtt.
+
+The interface is ours because aiomqtt hides what we must not trust anyway: a refused publish looks like an accepted
+one, and a full queue drops. So nothing here promises delivery; a ledger record is delivered when the collector says
+``stored``, a command when its acknowledgement comes.
+"""
+
+from __future__ import annotations
+
+import random
+import ssl
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, Protocol
+
+import aiomqtt
+
+from evenwatt_daemon import Failure, read_document
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+_PROTOCOLS: Final = {"3.1.1": aiomqtt.ProtocolVersion.V311, "5": aiomqtt.ProtocolVersion.V5}
+_BACKOFF_FIRST_S: Final = 0.5
+_BACKOFF_MAX_S: Final = 30.0
+_BAD_LOGIN: Final = "bad user name or password"
+_NOT_ALLOWED: Final = "not authorised"
+_REFUSED: Final = {4: _BAD_LOGIN, 5: _NOT_ALLOWED, 134: _BAD_LOGIN, 135: _NOT_ALLOWED}  # of MQTT 3.1.1 and 5
+
+
+class Broker(Protocol):
+    """Where the broker is and how to log in; the ``mqtt`` table of a settings file has these."""
+
+    host: str
+    port: int
+    protocol: Literal["3.1.1", "5"]
+    username: str | None
+    password_file: str | None
+    ca_file: str | None
+    keepalive_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What the broker says when the connection is lost."""
+
+    topic: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A message received."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+
+
+class LinkLostError(OSError):
+    """There is no connection to the broker; the text says why."""
+
+
+class Connection:
+    """One connection to the broker, until it ends."""
+
+    def __init__(self, client: aiomqtt.Client) -> None:
+        self._client = client
+
+    async def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> None:
+        """Hand a message to the broker; with QoS 1 wait until it has answered.
+
+        Raises:
+            LinkLostError: the connection is gone.
+        """
+        try:
+            await self._client.publish(topic, payload, qos=qos, retain=retain)
+        except aiomqtt.MqttError as error:
+            raise LinkLostError(str(error)) from None
+
+    async def subscribe(self, *filters: str) -> None:
+        """Subscribe with QoS 1.
+
+        Raises:
+            LinkLostError: the connection is gone, or the broker refused.
+        """
+        try:
+            codes = await self._client.subscribe([(one, 1) for one in filters])
+            refused = [one for one, code in zip(filters, codes, strict=False) if _number(code) >= 128]
+            if refused:
+                raise LinkLostError(f"the broker refused the subscription to {', '.join(refused)}; check its ACL")
+        except aiomqtt.MqttError as error:
+            raise LinkLostError(str(error)) from None
+
+    async def unsubscribe(self, *filters: str) -> None:
+        """End subscriptions."""
+        try:
+            await self._client.unsubscribe(list(filters))
+        except aiomqtt.MqttError as error:
+            raise LinkLostError(str(error)) from None
+
+    async def messages(self) -> AsyncIterator[Arrived]:
+        """Yield what arrives until the connection is lost, which raises :class:`LinkLostError`."""
+        try:
+            async for message in self._client.messages:
+                payload = message.payload
+                yield Arrived(str(message.topic), payload if isinstance(payload, bytes) else b"", bool(message.retain))
+        except aiomqtt.MqttError as error:
+            raise LinkLostError(str(error)) from None
+
+
+@asynccontextmanager
+async def connect(broker: Broker, client_id: str, will: Will | None = None) -> AsyncIterator[Connection]:
+    """Connect, and disconnect in the end.
+
+    Raises:
+        LinkLostError: the broker cannot be reached or refuses; waiting or a person can mend that.
+        Failure: the password or certificate file cannot be used; waiting cannot help.
+    """
+    client = aiomqtt.Client(
+        broker.host,
+        broker.port,
+        identifier=client_id,
+        protocol=_PROTOCOLS[broker.protocol],
+        username=broker.username,
+        password=_password(broker),
+        tls_context=_tls(broker),
+        will=aiomqtt.Will(will.topic, will.payload, qos=1, retain=True) if will else None,
+        keepalive=broker.keepalive_s,
+        timeout=10,
+        max_queued_incoming_messages=10_000,
+    )
+    try:
+        async with client:
+            yield Connection(client)
+    except aiomqtt.MqttError as error:
+        raise LinkLostError(_explain(broker, error)) from None
+
+
+def full_jitter_s(attempt: int) -> float:
+    """Wait before reconnection ``attempt`` (0, 1, ...): anywhere up to a doubling bound, so that a fleet spreads out.
+
+    "Exponential Backoff And Jitter", AWS Architecture Blog, 2015: full jitter loads a returning server least.
+    """
+    return random.uniform(0, min(_BACKOFF_MAX_S, _BACKOFF_FIRST_S * 2.0 ** min(attempt, 10)))  # noqa: S311
+
+
+def _number(code: object) -> int:
+    """Value of a SUBACK code: paho gives integers for MQTT 3.1.1 and objects for 5."""
+    return code if isinstance(code, int) else int(getattr(code, "value", 128))
+
+
+def _password(broker: Broker) -> str | None:
+    if broker.password_file is None:
+        return None
+    return read_document(broker.password_file).decode().strip()
+
+
+def _tls(broker: Broker) -> ssl.SSLContext | None:
+    if broker.ca_file is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=str(Path(broker.ca_file)))
+    except (OSError, ssl.SSLError) as error:
+        raise Failure(
+            f"{broker.ca_file}: {error}; mqtt.ca_file must be the PEM certificate of the broker's CA"
+        ) from None
+
+
+def _explain(broker: Broker, error: aiomqtt.MqttError) -> str:
+    where = f"{broker.host}:{broker.port}"
+    code = getattr(getattr(error, "rc", None), "value", None)
+    if code in _REFUSED:
+        return f"broker {where} refused the login: {_REFUSED[code]}; check mqtt.username and mqtt.password_file"
+    text = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return f"broker {where} showed a certificate that {broker.ca_file} did not sign; check mqtt.ca_file"
+    return f"broker {where}: {text}"
