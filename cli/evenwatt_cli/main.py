@@ -1,0 +1,187 @@
+"""Entry point: options and help live here, the work in one module per verb.
+
+Those modules are imported inside the verbs: ``evenwatt agent`` must not load what ``evenwatt demo`` needs.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from evenwatt_cli.exits import Exit
+from evenwatt_daemon import Failure
+
+app = typer.Typer(
+    name="evenwatt",
+    help="Keeps a fleet's watts even and its carbon low.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+# typer reads annotations at run time, so the types of options are real objects here (Optional, Path).
+Config = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--config", "-c", help="Settings: $EVENWATT_CONFIG, else /etc/evenwatt/operator.toml if it is there."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+Zone = Annotated[Optional[str], typer.Option("--zone", "-z", help="Zone of the node; default from the settings.")]  # noqa: UP045
+Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the command.")]
+For = Annotated[str, typer.Option("--for", help="How long, e.g. 90s, 10m, 2h; it ends by itself.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Let the node check everything, and do nothing.")]
+
+
+@app.command()
+def agent(
+    config: Annotated[str | None, typer.Option("--config", "-c", help="Agent settings (TOML).")] = None,
+) -> None:
+    """Run this node's agent in the foreground."""
+    from evenwatt_agent.__main__ import main
+
+    raise typer.Exit(main(["--config", config] if config else []))
+
+
+@app.command()
+def collector(
+    config: Annotated[str | None, typer.Option("--config", "-c", help="Collector settings (TOML).")] = None,
+) -> None:
+    """Run a collector in the foreground."""
+    from evenwatt_collector.__main__ import main
+
+    raise typer.Exit(main(["--config", config] if config else []))
+
+
+@app.command()
+def status(
+    name: Annotated[Optional[str], typer.Argument(help="A zone or a node; default: everything.")] = None,  # noqa: UP045
+    *,
+    json: Json = False,
+    via: Annotated[str, typer.Option(help="auto, local (this node's agent), collector, or mqtt.")] = "auto",
+    config: Config = None,
+) -> None:
+    """Show what the fleet, a zone or a node is doing now."""
+    from evenwatt_cli.status import show_status
+
+    raise typer.Exit(show_status(name, via=via, as_json=json, config=config))
+
+
+@app.command()
+def decode(
+    topic: Annotated[Optional[str], typer.Option(help="Topic of the payloads, if the input does not say.")] = None,  # noqa: UP045
+) -> None:
+    """Turn `mosquitto_sub -t 'evenwatt/v1/#'` (with or without -v) into JSON lines."""
+    from evenwatt_cli.decode import decode_stream
+
+    raise typer.Exit(decode_stream(sys.stdin.buffer, sys.stdout, topic))
+
+
+@app.command()
+def cap(
+    node: str,
+    watts: Annotated[float, typer.Argument(min=0, help="Cap on the node's total power.")],
+    *,
+    duration: For = "10m",
+    zone: Zone = None,
+    reason: Reason = "",
+    dry_run: DryRun = False,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Cap a node. It can only tighten what the controller allows, and it ends by itself."""
+    from evenwatt_cli.steer import Order, steer
+
+    order = Order("cap", node, zone, cap_w=watts, duration=duration, reason=reason, dry_run=dry_run)
+    raise typer.Exit(steer(order, as_json=json, config=config))
+
+
+@app.command()
+def release(
+    node: str,
+    *,
+    zone: Zone = None,
+    reason: Reason = "",
+    dry_run: DryRun = False,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Give up your cap. If nobody else holds one, the node gets its own limits back."""
+    from evenwatt_cli.steer import Order, steer
+
+    order = Order("release", node, zone, reason=reason, dry_run=dry_run)
+    raise typer.Exit(steer(order, as_json=json, config=config))
+
+
+@app.command()
+def pause(
+    node: str,
+    target: Annotated[str, typer.Argument(help="A name from the node's own list of what may be paused.")],
+    *,
+    duration: For = "10m",
+    zone: Zone = None,
+    reason: Reason = "",
+    dry_run: DryRun = False,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Pause work on a node that its owner has allowed to be paused."""
+    from evenwatt_cli.steer import Order, steer
+
+    order = Order("pause", node, zone, target=target, duration=duration, reason=reason, dry_run=dry_run)
+    raise typer.Exit(steer(order, as_json=json, config=config))
+
+
+@app.command()
+def resume(
+    node: str,
+    target: Annotated[str, typer.Argument(help="What was paused.")],
+    *,
+    zone: Zone = None,
+    reason: Reason = "",
+    dry_run: DryRun = False,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Resume paused work before its pause ends."""
+    from evenwatt_cli.steer import Order, steer
+
+    order = Order("resume", node, zone, target=target, reason=reason, dry_run=dry_run)
+    raise typer.Exit(steer(order, as_json=json, config=config))
+
+
+@app.command()
+def demo(
+    *,
+    seconds: Annotated[float, typer.Option(min=5, help="How long to run; 0 or Ctrl-C ends the live view.")] = 3600,
+    headless: Annotated[bool, typer.Option("--headless", help="No live view; progress on standard error.")] = False,
+    json: Json = False,
+    nodes: Annotated[int, typer.Option(min=1, max=64, help="Simulated nodes.")] = 8,
+    budget_w: Annotated[float, typer.Option(min=0, help="Zone budget; 0: 60 % of the fleet's peak.")] = 0,
+    fault: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="broker@10+20 kills the broker at second 10 for 20 s; agent:NODE@12 kills an agent."),
+    ] = None,
+    keep: Annotated[Optional[Path], typer.Option(help="Keep logs, settings and the database in this folder.")] = None,  # noqa: UP045
+) -> None:
+    """See the whole loop on this machine: simulated hardware, real agents, broker, collector and caps."""
+    from evenwatt_cli.demo.run import Options, run_demo
+
+    options = Options(seconds, nodes, budget_w, tuple(fault or ()), headless=headless, as_json=json, keep=keep)
+    raise typer.Exit(run_demo(options))
+
+
+def run() -> None:
+    """Run the command; a :class:`Failure` becomes one line and its exit code."""
+    try:
+        app()
+    except Failure as failure:
+        print(f"evenwatt: {failure}", file=sys.stderr)
+        raise SystemExit(failure.exit_code) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has gone; nothing is left to say
+        raise SystemExit(Exit.OK) from None

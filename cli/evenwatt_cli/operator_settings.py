@@ -1,0 +1,35 @@
+"""Where a person at a terminal finds the fleet: the broker, the collector, this node's socket, and their own key."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from msgspec import Struct, field
+
+from evenwatt_agent.settings import MqttSettings
+from evenwatt_daemon import load_settings
+
+DEFAULT_PATH = Path("/etc/evenwatt/operator.toml")
+
+
+class OperatorSettings(Struct, forbid_unknown_fields=True):
+    """The file; every key has a default that fits one machine."""
+
+    fleet: str = "fleet"
+    zone: str = "default"
+    mqtt: MqttSettings = field(default_factory=MqttSettings)
+    collector_url: str = "http://127.0.0.1:9730"
+    socket: str = "/run/evenwatt/agent.sock"
+    private_key: str | None = None
+    """The operator's Ed25519 key (PEM), for cap, release, pause and resume."""
+    trust: str | None = None
+    """Key ring (JSON) that holds the nodes' keys, to verify their acknowledgements."""
+
+
+def load(path: Path | None) -> OperatorSettings:
+    """Read the named file, else ``$EVENWATT_CONFIG``, else the default one if it exists, else defaults."""
+    named = path or (Path(os.environ["EVENWATT_CONFIG"]) if os.environ.get("EVENWATT_CONFIG") else None)
+    if named is None and DEFAULT_PATH.exists():
+        named = DEFAULT_PATH
+    return load_settings(OperatorSettings, named)

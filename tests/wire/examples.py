@@ -1,0 +1,91 @@
+"""One example of every message. ``python -m tests.wire.examples`` writes the golden files anew: a change of format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from evenwatt_wire import (
+    Actuator,
+    Birth,
+    ControllerState,
+    Domain,
+    DomainEnergy,
+    DomainWindow,
+    Event,
+    Gap,
+    LeaseInForce,
+    Ledger,
+    Live,
+    NodeSummary,
+    Quality,
+    State,
+    Stored,
+    ZoneSummary,
+    encode,
+)
+from evenwatt_wire.messages import LeaseState, NodeState
+
+BOOT = "0193582c1a00beef"
+M = Quality.MEASURED
+
+LIVE = Live(
+    "n1", BOOT, 41, 1_000_000_000_000, 1_790_000_000_000, 1.0,
+    DomainWindow("node", 412.5, 90_000.25, 412.5, 390.0, 440.0, 440.0, M),
+    [
+        DomainWindow("package-0", 380.0, 83_000.0, 380.0, 360.0, 405.0, 405.0, M),
+        DomainWindow("package-0/dram", 32.5, 7_000.25, 32.5, 30.0, 35.0, 35.0, M),
+    ],
+    100, 1, LeaseInForce(LeaseState.LEASED, 450.0, 3, 118, 8.25),
+)  # fmt: skip
+LEDGER = Ledger(
+    "n1", BOOT, 7, 940_000_000_000, 1_000_000_000_000, 1_789_999_940_000, 1_790_000_000_000,
+    DomainEnergy("node", 24_750.0, 90_000.25, Quality.UNKNOWN),
+    [
+        DomainEnergy("package-0", 22_800.0, 83_000.0, M),
+        DomainEnergy("package-0/dram", 1_950.0, 7_000.25, Quality.UNKNOWN),
+    ],
+    [Gap("package-0/dram", 950_000_000_000, 951_000_000_000, "counter was reset", Quality.UNKNOWN)],
+    0.61, 0,
+)  # fmt: skip
+EVENT = Event("n1", BOOT, 3, 1_790_000_000_000, "lease-expired", "node", [("cap_w", 450.0), ("why", "no renewal")])
+STORED = Stored(BOOT, 7)
+STATE = State(node="n1", state=NodeState.READY, boot=BOOT, wall_ms=1_790_000_000_000, version="0.1.0")
+BIRTH = Birth(
+    node="n1", boot=BOOT, wall_ms=1_790_000_000_000, version="0.1.0",
+    domains=[
+        Domain(id="package-0", kind="package", source="powercap", quality=M, in_total=True, resolution_j=61e-6),
+        Domain(id="package-0/dram", kind="dram", source="powercap", quality=M, parent="package-0", in_total=True),
+    ],
+    total_formula="package-0 + package-0/dram",
+    actuators=[
+        Actuator(id="powercap:package-0", kind="powercap", domain="package-0", floor_w=80, ceiling_w=205, default_w=205)
+    ],
+    pausable=["batch"], controllable=True, floor_w=100.5, ceiling_w=225.5, fallback_w=160.0,
+    key_id="00112233445566ff",
+)  # fmt: skip
+SUMMARY = NodeSummary(
+    node="n1", boot=BOOT, wall_ms=1_790_000_000_000, power_w=412.5, energy_j=90_000.25, quality=M, cap_w=450.0,
+    lease=LeaseState.LEASED, cost_cpu_pct=1.6, rss_mb=39.5, spooled=2,
+)  # fmt: skip
+ZONE = ZoneSummary(
+    zone="hall-1", wall_ms=1_790_000_000_000, epoch=3, band="hold", power_w=2_210.0, budget_w=2_400.0, leased_w=2_300.0,
+    emissions_g_per_h=798.2, emissions_g=13.3, intensity_g_per_kwh=361.2, intensity_source="annual average 2024, Ember",
+    pue=1.0, nodes=8, silent=0, capped=5, alarms=[],
+)  # fmt: skip
+CONTROLLER = ControllerState(zone="hall-1", state=NodeState.READY, epoch=3, wall_ms=1_790_000_000_000)
+
+ALL = [
+    ("live.msgpack", "evenwatt/v1/hall-1/n1/live", LIVE),
+    ("ledger.msgpack", "evenwatt/v1/hall-1/n1/ledger", LEDGER),
+    ("event.msgpack", "evenwatt/v1/hall-1/n1/event", EVENT),
+    ("stored.msgpack", "evenwatt/v1/hall-1/n1/stored", STORED),
+    ("state.json", "evenwatt/v1/hall-1/n1/state", STATE),
+    ("birth.json", "evenwatt/v1/hall-1/n1/birth", BIRTH),
+    ("summary.json", "evenwatt/v1/hall-1/n1/summary", SUMMARY),
+    ("zone-summary.json", "evenwatt/v1/hall-1/_zone/summary", ZONE),
+    ("controller.json", "evenwatt/v1/hall-1/_ctl/state", CONTROLLER),
+]
+
+if __name__ == "__main__":
+    for name, _topic, message in ALL:
+        (Path(__file__).parent / "golden" / name).write_bytes(encode(message))
