@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 _STEP_S: Final = 0.1
 _RETRY_LOCKED_S: Final = 5.0
+_VERIFY_S: Final = 1.0
+"""How often limits are read again, in case something else has changed them."""
 _RECENT_ANSWERS: Final = 64
 
 
@@ -71,6 +73,7 @@ class Authority:
         self._power_w = 0.0
         self._locked = ""
         self._retry_s = 0.0
+        self._verify_s = 0.0
         self._busy = asyncio.Lock()
         self._recent: dict[str, bytes] = {}
 
@@ -230,7 +233,12 @@ class Authority:
             return outcome
         if self._locked and now_s < self._retry_s and target.cap_w == outcome.requested_w:
             return outcome  # the device refuses: asking ten times a second would not change its mind
-        outcome = await self._in_worker(lambda: self._governor.apply(target.cap_w))
+        verify = now_s >= self._verify_s and target.cap_w == outcome.requested_w
+        if verify:
+            self._verify_s = now_s + _VERIFY_S
+            outcome = await self._in_worker(self._governor.verify)
+        else:
+            outcome = await self._in_worker(lambda: self._governor.apply(target.cap_w))
         if outcome.locked and outcome.locked != self._locked:
             self._event("cap-locked", "node", why=outcome.locked)
         self._locked = outcome.locked

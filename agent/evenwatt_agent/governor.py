@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _DEADBAND_W: Final = 2.0
 """Shifts between knobs smaller than this are not worth a write."""
+_LOOSE_W: Final = 2.0
+"""A limit found this far above what was written no longer holds; below that is the device's rounding."""
 _PEAK_BINS: Final = 100
 """Ten seconds of bins: how long a peak of what no knob reaches stays set aside."""
 
@@ -98,6 +100,28 @@ class Governor:
             return self.outcome
         self._save([original for knob in self._knobs for original in knob.originals()])
         self.outcome = self._write(cap_w, limits)
+        return self.outcome
+
+    def verify(self) -> Outcome:
+        """Read every limit again: firmware, another program or a driver may have changed it after we wrote it."""
+        loose = {}
+        for knob, limit_w in zip(self._knobs, self._limits, strict=False):
+            try:
+                now_w = knob.read()
+            except OSError as error:
+                loose[knob.id] = (knob.ceiling_w - limit_w, f"{knob.id}: {error}")
+                continue
+            if now_w > limit_w + _LOOSE_W:
+                loose[knob.id] = (
+                    min(now_w, knob.ceiling_w) - limit_w,
+                    f"{knob.id}: {limit_w:.0f} W became {now_w:.0f} W",
+                )
+        if loose:
+            excess_w = sum(watts for watts, _ in loose.values())
+            confirmed_w = sum(self._limits) + self._fixed_w() + excess_w
+            reasons = "; ".join(reason for _, reason in loose.values())
+            self.outcome = Outcome(self.outcome.requested_w, confirmed_w, self.outcome.clamped, reasons)
+            self._limits = []  # so that the next apply writes everything again
         return self.outcome
 
     def pause(self, name: str) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from evenwatt_agent.sources.model import Probe
 
+    _Slot = tuple[Probe, Callable[[], int], list[tuple[int, int]]]
+
 BIN_S: Final = 0.1
 _RETRY_S: Final = 5.0
 """How long a probe that failed is left alone before it is opened again."""
@@ -52,6 +54,13 @@ class Sampler:
         self._stop.set()
         self._thread.join(timeout=5)
 
+    def sample_once(self) -> Batch:
+        """Read every probe once, now, in the caller's thread."""
+        readings: dict[str, list[tuple[int, int]]] = {probe.domain.id: [] for probe in self._probes}
+        lost: dict[str, str] = {}
+        self._tick([(probe, probe.read, readings[probe.domain.id]) for probe in self._probes], lost)
+        return Batch(time.monotonic_ns(), readings, 1, 0, lost)
+
     def _run(self) -> None:
         deadline = time.monotonic_ns()
         while not self._stop.is_set():
@@ -71,16 +80,20 @@ class Sampler:
                 missed = (now - deadline) // period
                 late += 1 + missed
                 deadline += missed * period
-            for probe, read, out in slots:
-                try:
-                    if self._retry_ns:
-                        self._try_again(probe)
-                    out.append((clock(), read()))
-                except (OSError, ValueError) as error:
-                    lost[probe.domain.id] = str(error) or type(error).__name__
-                    self._back_off(probe.domain.id)
+            self._tick(slots, lost)
             deadline += period
         return Batch(clock(), readings, self._ticks * bool(self._probes), late, lost), deadline
+
+    def _tick(self, slots: list[_Slot], lost: dict[str, str]) -> None:
+        clock = time.monotonic_ns
+        for probe, read, out in slots:
+            try:
+                if self._retry_ns:
+                    self._try_again(probe)
+                out.append((clock(), read()))
+            except (OSError, ValueError) as error:
+                lost[probe.domain.id] = str(error) or type(error).__name__
+                self._back_off(probe.domain.id)
 
     def _try_again(self, probe: Probe) -> None:
         retry_ns = self._retry_ns.get(probe.domain.id)

@@ -11,6 +11,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
@@ -25,7 +26,7 @@ from evenwatt_agent.meter import Batch, Meter, Window
 from evenwatt_agent.sampler import BIN_S, Sampler
 from evenwatt_agent.spool import Checkpoint, Spool
 from evenwatt_agent.transport import Arrived, Will
-from evenwatt_daemon import Failure, Notifier, get_logger
+from evenwatt_daemon import Failure, Notifier, get_logger, lock_folder
 from evenwatt_wire import (
     Birth,
     Event,
@@ -60,12 +61,13 @@ class Agent:
         self._settings = settings
         self._log: Any = get_logger("agent")
         self._notify = Notifier()
+        self._locks = _only_one(settings)
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="worker")
         self._boot = clocks.new_boot_id()
         self._kernel_boot = clocks.kernel_boot()
         self._process = psutil.Process()
         self._inventory: Inventory = take_inventory(settings)
-        self._spool = self._open_spool()
+        self._spool = Spool(settings.state_path / "agent.db", settings.report.spool_records)
         self._meter = self._make_meter()
         self._authority = Authority(settings, self._inventory.governor, self._spool, self._in_worker, self._event)
         self._link = Link(settings.mqtt, settings.zone, settings.node, self._boot, self._greeting, self, self._receive)
@@ -110,6 +112,8 @@ class Agent:
             await self._in_worker(self._give_back)
             self._worker.shutdown()
             self._spool.close()
+            for lock in self._locks:
+                os.close(lock)
 
     # --- what the link asks for -----------------------------------------------------------------------------------
 
@@ -341,26 +345,21 @@ class Agent:
             samplers.append(Sampler(slow, 1 / sources.slow_rate_hz, secondary, "slow-sampler"))
         return samplers
 
-    def _open_spool(self) -> Spool:
-        path = self._settings.state_path
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise Failure(f"{path}: {error.strerror}; state_dir must be a directory this user can write") from None
-        return Spool(path / "agent.db", self._settings.report.spool_records)
-
     def _make_meter(self) -> Meter:
+        """Make the meter and take the first reading of everything: from that moment on no joule is missed."""
         checkpoint = self._spool.checkpoint()
-        now_ns = time.monotonic_ns()
         goes_on = checkpoint is not None and checkpoint.kernel_boot == self._kernel_boot
-        return Meter(
+        first = Sampler(self._inventory.probes, BIN_S, _ignore, "first").sample_once()
+        meter = Meter(
             self._inventory.probes,
             self._inventory.domains,
-            now_ns,
-            checkpoint.end_ns if checkpoint and goes_on else now_ns,
+            first.end_ns,
+            checkpoint.end_ns if checkpoint and goes_on else first.end_ns,
             max(2, round(self._settings.report.window_s / BIN_S)),
             checkpoint.baselines if checkpoint and goes_on else None,
         )
+        meter.fold(first)
+        return meter
 
     def _say_inventory(self) -> None:
         for problem in self._inventory.problems:
@@ -386,6 +385,24 @@ class Agent:
     def _own_cpu_s(self) -> float:
         times = os.times()
         return times.user + times.system
+
+
+def _only_one(settings: AgentSettings) -> list[int]:
+    """Refuse a second agent before it touches anything: one per state folder, one that controls per machine."""
+    path = settings.state_path
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Failure(f"{path}: {error.strerror}; state_dir must be a folder this user can write") from None
+    locks = [lock_folder(path, "another agent already runs with this state_dir; stop it, or set another one")]
+    if settings.control.enabled:
+        already = "another agent already controls this machine; stop it, or switch control off in one of them"
+        locks.append(lock_folder(Path(settings.sources.sysfs), already))
+    return locks
+
+
+def _ignore(_batch: Batch) -> None:
+    """The first reading is folded by hand, before there is a loop to hand it to."""
 
 
 _TROUBLE: Final = frozenset({"source-lost", "cap-locked", "lease-expired", "spool-full", "command-refused"})

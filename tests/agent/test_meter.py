@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,7 +59,7 @@ def test_windows_and_records_add_up_to_the_counter(bins, start):
     assert in_records == pytest.approx(true_j, rel=1e-12, abs=1e-6)
     assert meter.total_j == pytest.approx(true_j, rel=1e-12, abs=1e-6)
     assert covered[0][0] == 0
-    assert all(before[1] == after[0] for before, after in zip(covered, covered[1:], strict=False))
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(covered))
 
 
 def test_a_window_tells_mean_min_max_and_p95_of_its_bins():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from pathlib import Path
@@ -110,10 +111,8 @@ def test_a_broken_state_is_one_wire_error(payload):
 
 @given(st.binary(max_size=300), st.sampled_from(list(Kind)), st.sampled_from(["n1", "_zone", "_ctl"]))
 def test_no_bytes_escape_as_anything_but_a_wire_error(payload, kind, node):
-    try:
+    with contextlib.suppress(WireError):
         decode(Topic("hall-1", node, kind), payload)
-    except WireError:
-        pass
 
 
 @given(st.data())

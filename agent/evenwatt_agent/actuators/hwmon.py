@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from evenwatt_agent.actuators.model import LockedError, Original
-from evenwatt_agent.actuators.powercap import write_number
+from evenwatt_agent.actuators.powercap import read_limit_w, write_number
 from evenwatt_agent.sources.held import read_int
 from evenwatt_agent.sources.hwmon import device_ids
 
@@ -43,15 +43,18 @@ class HwmonKnob:
         """The cap found first."""
         return [Original("file", str(self.path), str(self.original_uw))]
 
+    def read(self) -> float:
+        """Return the cap."""
+        return read_limit_w(self.path)
+
     def write(self, limit_w: float) -> float:
         """Set the cap and read it back."""
         limit_w = min(self.ceiling_w, max(self.floor_w, limit_w))
         write_number(self.path, round(limit_w * 1e6))
-        now_uw = read_int(self.path)
-        if now_uw is None or abs(now_uw / 1e6 - limit_w) > _TOLERANCE_W:
-            found = "nothing" if now_uw is None else f"{now_uw / 1e6:.1f} W"
-            raise LockedError(f"{self.path}: wrote {limit_w:.1f} W, read back {found}")
-        return now_uw / 1e6
+        now_w = self.read()
+        if abs(now_w - limit_w) > _TOLERANCE_W:
+            raise LockedError(f"{self.path}: wrote {limit_w:.1f} W, read back {now_w:.1f} W")
+        return now_w
 
 
 def discover(sysfs: Path, domains: Sequence[str], floor_share: float, originals: Mapping[str, str]) -> list[HwmonKnob]:

@@ -49,6 +49,9 @@ class Knob(Protocol):
     def originals(self) -> list[Original]:
         """What to write back to undo everything this knob does."""
 
+    def read(self) -> float:
+        """Return the limit that the device says is in force, in watts; raises :class:`OSError` if it says nothing."""
+
     def write(self, limit_w: float) -> float:
         """Set the limit and return what the device then says it is, in watts.
 

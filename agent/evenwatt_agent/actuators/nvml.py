@@ -47,6 +47,10 @@ class BoardKnob:
         """The limit found first, by UUID: indices may change when boards come and go."""
         return [Original("nvml", self.uuid, str(self.original_mw))]
 
+    def read(self) -> float:
+        """Return the enforced limit."""
+        return float(self.nvml.call("nvmlDeviceGetEnforcedPowerLimit", self.nvml.handle(self.index))) / 1e3
+
     def write(self, limit_w: float) -> float:
         """Set the limit and read the enforced one back."""
         limit_w = min(self.ceiling_w, max(self.floor_w, limit_w))
@@ -55,7 +59,7 @@ class BoardKnob:
             self.nvml.call("nvmlDeviceSetPowerManagementLimit", handle, round(limit_w * 1e3))
         except ReadError as error:
             raise LockedError(f"{self.domain}: {error}") from None
-        enforced_w = float(self.nvml.call("nvmlDeviceGetEnforcedPowerLimit", handle)) / 1e3
+        enforced_w = self.read()
         if enforced_w > limit_w + _TOLERANCE_W:
             raise LockedError(f"{self.domain}: set {limit_w:.1f} W, but {enforced_w:.1f} W is enforced")
         return enforced_w

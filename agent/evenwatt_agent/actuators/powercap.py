@@ -51,6 +51,10 @@ class PackageKnob:
         """Both limits and ``enabled``, limits first."""
         return list(self.saved)
 
+    def read(self) -> float:
+        """Return the long-term limit."""
+        return read_limit_w(self.long_term)
+
     def write(self, limit_w: float) -> float:
         """Set both limits, enable them, and read the long-term one back."""
         limit_w = min(self.ceiling_w, max(self.floor_w, limit_w))
@@ -61,11 +65,10 @@ class PackageKnob:
         enabled = self.zone.path / "enabled"
         if read_int(enabled) == 0:
             write_number(enabled, 1)
-        now_uw = read_int(self.long_term)
-        if now_uw is None or abs(now_uw / 1e6 - limit_w) > _TOLERANCE_W:
-            found = "nothing" if now_uw is None else f"{now_uw / 1e6:.1f} W"
-            raise LockedError(f"{self.long_term}: wrote {limit_w:.1f} W, read back {found}; locked by the firmware?")
-        return now_uw / 1e6
+        now_w = self.read()
+        if abs(now_w - limit_w) > _TOLERANCE_W:
+            raise LockedError(f"{self.long_term}: wrote {limit_w:.1f} W, read back {now_w:.1f} W")
+        return now_w
 
 
 def discover(sysfs: Path, floor_share: float, originals: Mapping[str, str]) -> list[PackageKnob]:
@@ -100,6 +103,14 @@ def discover(sysfs: Path, floor_share: float, originals: Mapping[str, str]) -> l
             PackageKnob(zone, long_term, short_term, tuple(saved), ceiling_w * floor_share, ceiling_w, short_uw / 1e6)
         )
     return knobs
+
+
+def read_limit_w(path: Path) -> float:
+    """Read a limit in microwatts and return watts; raise :class:`OSError` if there is none."""
+    limit_uw = read_int(path)
+    if limit_uw is None:
+        raise OSError(f"{path}: holds no number")
+    return limit_uw / 1e6
 
 
 def write_number(path: Path, value: int) -> None:

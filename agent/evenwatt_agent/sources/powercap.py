@@ -69,7 +69,7 @@ def find_zones(sysfs: Path) -> list[Zone]:
         if _ZONE.fullmatch(entry.name):
             paths[real] = entry
             pending += [child for child in entries(real) if _ZONE.fullmatch(child.name)]
-    return _named(sorted(paths, key=lambda path: (len(path.parts), len(path.name), path.name)))
+    return _named(sorted(paths, key=lambda path: [(len(part), part) for part in path.parts]))
 
 
 def discover(sysfs: Path) -> Found:

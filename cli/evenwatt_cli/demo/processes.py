@@ -1,0 +1,144 @@
+"""The demo's processes, started, watched and ended as a service manager would.
+
+An agent that dies gets its restorer run and is started again, like ``ExecStopPost=`` and ``Restart=on-failure`` do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import psutil
+
+from evenwatt_daemon import EXIT_FAILURE, Failure
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from iotcore import Broker
+
+    from evenwatt_cli.demo.scenario import Scenario
+
+_STOP_S: Final = 12.0
+
+
+class Child:
+    """One process with its log file, and what it costs."""
+
+    def __init__(self, name: str, command: list[str], log: Path, environment: dict[str, str] | None = None) -> None:
+        self.name = name
+        self._command = command
+        self._log = log
+        self._environment = {**os.environ, **(environment or {})}
+        self._started_s = 0.0
+        self._process: subprocess.Popen[bytes] | None = None
+        self.rss_mb = 0.0
+        self.cpu_pct = 0.0
+
+    def start(self) -> None:
+        """Start it, its output going to the log."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self._environment
+            )
+        self._started_s = time.monotonic()
+
+    @property
+    def exited(self) -> int | None:
+        """Exit code, or None while it runs."""
+        return self._process.poll() if self._process else None
+
+    def watch(self) -> None:
+        """Note memory and processor time."""
+        if self._process is None or self.exited is not None:
+            return
+        try:
+            process = psutil.Process(self._process.pid)
+            times = process.cpu_times()
+            self.rss_mb = max(self.rss_mb, process.memory_info().rss / 1e6)
+            self.cpu_pct = 100.0 * (times.user + times.system) / max(0.1, time.monotonic() - self._started_s)
+        except psutil.NoSuchProcess:
+            return
+
+    def kill(self) -> None:
+        """SIGKILL it, and wait until it is gone."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM it."""
+        if self._process is not None and self.exited is None:
+            self._process.send_signal(signal.SIGTERM)
+
+    def await_stop(self) -> None:
+        """Wait for it, and kill it if it does not go."""
+        if self._process is None:
+            return
+        try:
+            self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def last_words(self) -> str:
+        """Last line of its log."""
+        lines = self._log.read_text(errors="replace").strip().splitlines() if self._log.exists() else []
+        return lines[-1] if lines else "(nothing)"
+
+
+class Twin(Child):
+    """The simulated machines."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        command = [sys.executable, "-m", "evenwatt_twin", str(scenario.spec), "--dir", str(scenario.twins)]
+        super().__init__("twin", command, scenario.folder / "twin.log")
+        self._out = scenario.folder / "twin.log"
+
+    def await_ready(self, timeout_s: float = 60.0) -> dict[str, dict[str, Any]]:
+        """Return each machine's places once their counters move."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            for line in self._out.read_text(errors="replace").splitlines():
+                if line.startswith('{"ready"'):
+                    machines: dict[str, dict[str, Any]] = json.loads(line)["machines"]
+                    return machines
+            if self.exited is not None:
+                raise Failure(f"the simulated machines did not start: {self.last_words()}", exit_code=EXIT_FAILURE)
+            time.sleep(0.05)
+        raise Failure(f"the simulated machines were not ready after {timeout_s:.0f} s", exit_code=EXIT_FAILURE)
+
+
+class Agent(Child):
+    """A real agent on a simulated machine (or on this one)."""
+
+    def __init__(self, scenario: Scenario, name: str, machine: dict[str, Any] | None) -> None:
+        environment: dict[str, str] = {}
+        if machine and machine.get("nvml_dir"):
+            environment = {"LD_LIBRARY_PATH": machine["nvml_dir"], "EVENWATT_TWIN_NVML": machine["nvml_state"]}
+        command = [sys.executable, "-m", "evenwatt_agent", "--config", str(scenario.settings(name))]
+        super().__init__(name, command, scenario.folder / f"{name}.log", environment)
+        self._restore = [sys.executable, "-m", "evenwatt_agent.restore", "--state-dir", str(scenario.state_dir(name))]
+
+    def revive(self) -> None:
+        """Do what the unit does after a death: give the machine its limits back, then start again."""
+        subprocess.run(self._restore, env=self._environment, check=False)
+        self.start()
+
+
+def collector(scenario: Scenario) -> Child:
+    """The real collector."""
+    command = [sys.executable, "-m", "evenwatt_collector", "--config", str(scenario.settings("collector"))]
+    return Child("collector", command, scenario.folder / "collector.log")
+
+
+def start_broker(port: int) -> Broker:
+    """Start the embedded broker on the loopback, and wait until it listens."""
+    from iotcore import Broker
+
+    # rumqttd's own limits suit sensors; a birth of a large node is a little bigger.
+    return Broker(port=port, listen="127.0.0.1", max_payload_size=256 * 1024, max_inflight_count=500).start()

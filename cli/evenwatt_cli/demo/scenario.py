@@ -1,0 +1,221 @@
+"""What the demo is made of, written out as the files that the real programs read: keys, settings, a twin spec.
+
+Nothing of the demo reaches into a program: agents and collector get settings files as on a server, the twin a spec,
+and the only things shared are the broker's port and folders.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ZONE: Final = "demo"
+GRID: Final = "DE"
+BURST: Final = {"kind": "burst", "period_s": 6.0, "width_s": 2.5, "rise_s": 0.2, "low": 0.0, "high": 1.0}
+"""Every node goes from idle to full load within a quarter of a second, all at the same time, every six seconds."""
+LEDGER_S: Final = 5.0
+"""A record every five seconds instead of every minute, so that a short demo has some."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A sort of machine: its twin preset, its power at full load, and how important it is."""
+
+    preset: str
+    peak_w: float
+    priority: int
+
+
+XEON, GPU, APU, LAPTOP = (
+    Kind("xeon_2s", 500.0, 5),
+    Kind("gpu_server", 1110.0, 7),
+    Kind("apu_box", 65.0, 5),
+    Kind("laptop", 54.0, 5),
+)
+_MIX: Final = (XEON, GPU, XEON, APU, XEON, GPU, XEON, LAPTOP)
+_NAMES: Final = {"xeon_2s": "xeon", "gpu_server": "gpu", "apu_box": "apu", "laptop": "laptop"}
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One simulated machine."""
+
+    name: str
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Everything the demo writes and where."""
+
+    folder: Path
+    nodes: tuple[Node, ...]
+    budget_w: float
+    broker_port: int
+    http_port: int
+
+    @property
+    def spec(self) -> Path:
+        """The twin's spec file."""
+        return self.folder / "twin.json"
+
+    @property
+    def twins(self) -> Path:
+        """Folder of the machines' trees."""
+        return self.folder / "twins"
+
+    @property
+    def database(self) -> Path:
+        """The collector's database."""
+        return self.folder / "collector" / "collector.db"
+
+    def settings(self, name: str) -> Path:
+        """Settings file of an agent, ``collector`` or ``operator``."""
+        return self.folder / f"{name}.toml"
+
+    def state_dir(self, node: str) -> Path:
+        """State directory of a node's agent."""
+        return self.folder / node
+
+    def truth(self, node: str) -> Path:
+        """What really happened on a node."""
+        return self.twins / node / "truth.bin"
+
+
+def make_scenario(folder: Path, count: int, budget_w: float, *, gpus: bool) -> Scenario:
+    """Choose the machines and write every file.
+
+    Args:
+        folder: Where; it must be empty.
+        count: How many machines.
+        budget_w: Zone budget; 0 takes 60 % of the fleet's peak.
+        gpus: Whether GPU servers can be simulated (the fake driver library is compiled from C).
+    """
+    kinds = [kind if gpus or kind is not GPU else XEON for kind in (_MIX[i % len(_MIX)] for i in range(count))]
+    nodes = tuple(Node(f"{_NAMES[kind.preset]}-{i + 1}", kind) for i, kind in enumerate(kinds))
+    peak_w = sum(kind.peak_w for kind in kinds)
+    scenario = Scenario(folder, nodes, budget_w or round(0.6 * peak_w), free_port(), free_port())
+    machines = [{"id": node.name, "preset": node.kind.preset, "profile": BURST} for node in nodes]
+    scenario.spec.write_text(json.dumps({"machines": machines}, indent=1))
+    _write_keys(scenario)
+    for node in nodes:
+        # Fallbacks of all nodes together stay below the budget: whatever dies, the zone keeps to it.
+        fallback_w = 0.9 * scenario.budget_w * node.kind.peak_w / peak_w
+        scenario.settings(node.name).write_text(_agent_settings(scenario, node, fallback_w))
+    scenario.settings("collector").write_text(_collector_settings(scenario))
+    scenario.settings("operator").write_text(_operator_settings(scenario))
+    return scenario
+
+
+def free_port() -> int:
+    """Return a TCP port of the loopback that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def real_node_settings(scenario: Scenario, name: str) -> Path:
+    """Write settings for this machine's own counters: measured only, never controlled."""
+    text = _common(scenario, name) + f"[report]\nledger_s = {LEDGER_S}\n"
+    path = scenario.settings(name)
+    path.write_text(text)
+    return path
+
+
+def _write_keys(scenario: Scenario) -> None:
+    """Make development keys. On real machines each key is made where it is used and never leaves it."""
+    rows = []
+    for name in ("controller", "operator", *(node.name for node in scenario.nodes)):
+        private = Ed25519PrivateKey.generate()
+        path = scenario.folder / f"{name}.pem"
+        path.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        path.chmod(0o600)
+        row = {"public": private.public_key().public_bytes_raw().hex(), "name": name}
+        rows.append(row | ({"role": name} if name in ("controller", "operator") else {"role": "node", "node": name}))
+    (scenario.folder / "trust.json").write_text(json.dumps({"keys": rows}, indent=1))
+
+
+def _common(scenario: Scenario, name: str) -> str:
+    state = scenario.state_dir(name)
+    return f"""\
+fleet = "demo"
+zone = "{ZONE}"
+node = "{name}"
+state_dir = "{state}"
+runtime_dir = "{state}"
+
+[mqtt]
+port = {scenario.broker_port}
+
+[log]
+style = "json"
+
+"""
+
+
+def _agent_settings(scenario: Scenario, node: Node, fallback_w: float) -> str:
+    return (
+        _common(scenario, node.name)
+        + f"""\
+[sources]
+sysfs = "{scenario.twins / node.name / "sys"}"
+
+[report]
+ledger_s = {LEDGER_S}
+
+[control]
+enabled = true
+private_key = "{scenario.folder / (node.name + ".pem")}"
+trust = "{scenario.folder / "trust.json"}"
+fallback_w = {fallback_w:.1f}
+priority = {node.kind.priority}
+require_synchronised_clock = false  # issuer and node share one clock here
+"""
+    )
+
+
+def _collector_settings(scenario: Scenario) -> str:
+    return f"""\
+fleet = "demo"
+state_dir = "{scenario.database.parent}"
+
+[mqtt]
+port = {scenario.broker_port}
+
+[http]
+port = {scenario.http_port}
+
+[keys]
+private_key = "{scenario.folder / "controller.pem"}"
+trust = "{scenario.folder / "trust.json"}"
+
+[log]
+style = "json"
+
+[[zones]]
+name = "{ZONE}"
+budget_w = {scenario.budget_w:.1f}
+grid = "{GRID}"
+pue = 1.2
+"""
+
+
+def _operator_settings(scenario: Scenario) -> str:
+    return f"""\
+fleet = "demo"
+zone = "{ZONE}"
+private_key = "{scenario.folder / "operator.pem"}"
+trust = "{scenario.folder / "trust.json"}"
+collector_url = "http://127.0.0.1:{scenario.http_port}"
+
+[mqtt]
+port = {scenario.broker_port}
+"""

@@ -1,0 +1,126 @@
+"""What a person sees while the demo runs: a live picture on a terminal, or a line every few seconds."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_BAR: Final = 24
+_PROGRESS_S: Final = 5.0
+
+
+class View(Protocol):
+    """Something that shows the status again and again."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def show(self, status: dict[str, Any], elapsed_s: float, seconds: float) -> None:
+        """Show the collector's status document."""
+
+
+class Progress:
+    """One line every five seconds on standard error."""
+
+    def __init__(self) -> None:
+        self._due_s = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def show(self, status: dict[str, Any], elapsed_s: float, seconds: float) -> None:
+        """Say where the run is."""
+        if elapsed_s < self._due_s or not status.get("zones"):
+            return
+        self._due_s = elapsed_s + _PROGRESS_S
+        zone = status["zones"][0]
+        print(
+            f"demo: {elapsed_s:3.0f} of {seconds:.0f} s  {zone['power_w']:6.0f} W of {zone['budget_w']:.0f} W  "
+            f"{zone['emissions_g_per_h']:5.0f} g/h  {zone['band']}",
+            file=sys.stderr,
+        )
+
+
+class LiveView:
+    """Watts, budget, grams, caps and events, redrawn twice a second. ``q`` is Ctrl-C, as for any watching tool."""
+
+    def __init__(self) -> None:
+        self._live = Live(console=Console(stderr=True), refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> Self:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.__exit__(kind, error, trace)
+
+    def show(self, status: dict[str, Any], elapsed_s: float, seconds: float) -> None:
+        """Draw the picture."""
+        if not status.get("zones"):
+            return
+        zone = status["zones"][0]
+        left = f"{max(0.0, seconds - elapsed_s):.0f} s left, Ctrl-C ends"
+        picture = Group(_headline(zone), _nodes(status["nodes"]), _events(status.get("events", [])))
+        self._live.update(Panel(picture, title=f"evenwatt demo: zone {zone['zone']}", subtitle=left))
+
+
+def _headline(zone: dict[str, Any]) -> Text:
+    budget_w, power_w = zone["budget_w"] or 1.0, zone["power_w"]
+    colour = {"normal": "green", "hold": "yellow", "cap": "dark_orange", "brake": "red"}.get(zone["band"], "white")
+    text = Text(f"{power_w:7.0f} W of {budget_w:.0f} W ")
+    text.append(_bar(power_w, budget_w, 30), style=colour)
+    text.append(f" {zone['band']}", style=colour)
+    text.append(f"\nleased {zone['leased_w']:.0f} W at most   {zone['emissions_g_per_h']:.0f} g CO2e/h   ")
+    text.append(f"grid {zone['intensity_g_per_kwh']:.0f} g/kWh ({zone['intensity_source']})")
+    return text
+
+
+def _nodes(nodes: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column, side in (("node", "left"), ("power", "right"), ("", "left"), ("cap", "right"), ("lease", "left")):
+        table.add_column(column, justify=side)  # type: ignore[arg-type]  # rich's literal type
+    for node in nodes:
+        power_w, cap_w = node.get("power_w") or 0.0, node.get("cap_w")
+        at_cap = cap_w is not None and power_w > 0.95 * cap_w
+        scale_w = max(node.get("ceiling_w") or 0.0, power_w, 1.0)
+        table.add_row(
+            node["node"],
+            f"{power_w:.0f} W",
+            Text(_bar(power_w, scale_w, _BAR, cap_w), style="dark_orange" if at_cap else "green"),
+            "-" if cap_w is None else f"{cap_w:.0f} W",
+            str(node.get("lease") or node.get("state") or ""),
+        )
+    return table
+
+
+def _events(events: list[dict[str, Any]]) -> Text:
+    lines = [f"{event.get('node', '')}: {event.get('name', '')} {event.get('subject', '')}" for event in events[-4:]]
+    return Text("\n".join(["", *lines]), style="dim")
+
+
+def _bar(value: float, full: float, width: int, mark: float | None = None) -> str:
+    """Draw a bar; ``|`` stands where the cap is."""
+    filled = min(width, max(0, round(width * value / full)))
+    cells = ["█"] * filled + ["·"] * (width - filled)
+    if mark is not None and mark < full:
+        cells[min(width - 1, max(0, round(width * mark / full)))] = "|"
+    return "".join(cells)

@@ -1,0 +1,389 @@
+"""The agent as a real process on a simulated machine, with a real broker: what it says, obeys, and leaves behind."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import signal
+import sys
+import time
+import uuid
+from collections import defaultdict
+
+import pytest
+
+from evenwatt_agent import restore
+from evenwatt_agent.settings import MqttSettings
+from evenwatt_agent.transport import connect
+from evenwatt_twin.truth import Truth
+from evenwatt_wire import (
+    Ack,
+    Birth,
+    Command,
+    Event,
+    KeyRing,
+    Kind,
+    Ledger,
+    Live,
+    State,
+    Stored,
+    Topic,
+    decode,
+    encode,
+    seal,
+)
+from evenwatt_wire.command import Code, Op, open_ack
+from evenwatt_wire.messages import LeaseState, NodeState
+from tests.support import eventually, make_key, process, wait_for
+
+ZONE, NODE = "hall", "m1"
+
+
+class Site:
+    """A folder with a twin spec, keys and agent settings."""
+
+    def __init__(self, folder, port):
+        self.folder = folder
+        self.sysfs = folder / "twin" / NODE / "sys"
+        spec = {"machines": [{"id": NODE, "preset": "xeon_2s", "profile": {"kind": "steady", "load": 0.8}}]}
+        (folder / "twin.json").write_text(json.dumps(spec))
+        self.controller, controller_public = make_key(folder / "controller.pem")
+        self.operator, operator_public = make_key(folder / "operator.pem")
+        _, node_public = make_key(folder / "node.pem")
+        keys = [
+            {"public": controller_public, "role": "controller"},
+            {"public": operator_public, "role": "operator"},
+            {"public": node_public, "role": "node", "node": NODE},
+        ]
+        (folder / "trust.json").write_text(json.dumps({"keys": keys}))
+        self.ring = KeyRing.from_json((folder / "trust.json").read_bytes())
+        self.mqtt = MqttSettings(port=port)
+        self.seq = 0
+        self.write_settings()
+
+    def write_settings(self, control="", **top):
+        lines = {"fleet": "f", "zone": ZONE, "node": NODE, "state_dir": "state", "runtime_dir": "run"} | top
+        for key in ("state_dir", "runtime_dir"):
+            lines[key] = str(self.folder / lines[key])
+        text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
+        text += f"""
+[mqtt]
+port = {self.mqtt.port}
+keepalive_s = 2
+[sources]
+sysfs = "{self.sysfs}"
+[report]
+ledger_s = 1.0
+summary_s = 1.0
+[control]
+enabled = true
+private_key = "{self.folder / "node.pem"}"
+trust = "{self.folder / "trust.json"}"
+fallback_w = 250.0
+require_synchronised_clock = false
+{control}
+"""
+        (self.folder / "agent.toml").write_text(text)
+
+    def twin(self):
+        return process(
+            [sys.executable, "-m", "evenwatt_twin", str(self.folder / "twin.json"), "--dir", str(self.folder / "twin")],
+            self.folder / "twin.log",
+        )
+
+    def await_twin(self):
+        log = self.folder / "twin.log"
+        wait_for(lambda: log.exists() and '"ready": true' in log.read_text(), "the twin is ready")
+
+    def agent(self):
+        return process(
+            [sys.executable, "-m", "evenwatt_agent", "--config", str(self.folder / "agent.toml")],
+            self.folder / "agent.log",
+        )
+
+    def limits(self):
+        return {str(path): path.read_text().strip() for path in self.sysfs.rglob("constraint_*_power_limit_uw")}
+
+    def command(self, op, *, key=None, **fields):
+        self.seq += 1
+        now_ms = time.time_ns() // 1_000_000
+        base = {"cap_w": None, "ttl_s": 0.0, "target": "node", "epoch": 1, "seq": self.seq} | fields
+        command = Command(
+            "f", NODE, base.pop("id", uuid.uuid4().hex), base.pop("epoch"), base.pop("seq"),
+            now_ms, now_ms - 5_000, now_ms + 5_000, op, **base,
+        )  # fmt: skip
+        return command, seal(command, key or self.controller)
+
+
+class Listener:
+    """Collects everything a node says and acknowledges its ledger like a collector."""
+
+    def __init__(self, connection, ring, *, store=True):
+        self.connection, self.ring, self.store = connection, ring, store
+        self.said = defaultdict(list)
+        self.raw = []
+
+    async def run(self):
+        async for message in self.connection.messages():
+            topic = Topic.parse(message.topic)
+            self.raw.append(message)
+            if topic.kind is Kind.ACK:
+                self.said[Ack].append(open_ack(message.payload, self.ring))
+                continue
+            if topic.kind in (Kind.COMMAND, Kind.STORED):
+                continue
+            said = decode(topic, message.payload)
+            self.said[type(said)].append(said)
+            if isinstance(said, Ledger) and self.store:
+                await self.confirm(said)
+
+    async def confirm(self, record):
+        topic = Topic(ZONE, NODE, Kind.STORED)
+        await self.connection.publish(str(topic), encode(Stored(record.boot, record.seq)), qos=1, retain=False)
+
+    async def ask(self, payload, *, retain=False):
+        topic = Topic(ZONE, NODE, Kind.COMMAND)
+        await self.connection.publish(str(topic), payload, qos=1, retain=retain)
+
+    async def answer(self, command):
+        def found():
+            return [ack for ack in self.said[Ack] if ack.command_id == command.id]
+
+        return (await eventually(found, f"{command.op} is acknowledged"))[-1]
+
+
+@pytest.fixture
+def site(tmp_path, broker):
+    made = Site(tmp_path, broker.port)
+    with made.twin():
+        made.await_twin()
+        yield made
+
+
+@pytest.fixture
+async def listener(site):
+    import asyncio
+
+    async with connect(site.mqtt, "listener") as connection:
+        await connection.subscribe("evenwatt/v1/#")
+        heard = Listener(connection, site.ring)
+        task = asyncio.create_task(heard.run())
+        yield heard
+        task.cancel()
+
+
+async def joined(listener, boots=1):
+    def ready():
+        return len({s.boot for s in listener.said[State] if s.state is NodeState.READY}) >= boots
+
+    await eventually(ready, "the node is ready")
+
+
+async def test_a_node_says_what_it_has_and_counts_what_it_draws(site, listener):
+    with site.agent() as agent:
+        await joined(listener)
+        await eventually(lambda: len(listener.said[Ledger]) >= 3, "three records came")
+        agent.send_signal(signal.SIGTERM)
+        await eventually(lambda: agent.poll() is not None, "the agent has stopped")
+        assert agent.returncode == 0
+    birth = listener.said[Birth][0]
+    assert birth.total_formula == "package-0 + package-0/dram + package-1 + package-1/dram"
+    assert len(birth.domains) == 8
+    assert birth.controllable
+    assert [s.state for s in listener.said[State]] == [NodeState.INIT, NodeState.READY, NodeState.DISCONNECTED]
+    assert [live.seq for live in listener.said[Live]] == list(range(1, len(listener.said[Live]) + 1))
+    records = listener.said[Ledger]
+    assert [record.seq for record in records] == list(range(1, len(records) + 1))
+    assert all(a.end_mono_ns == b.start_mono_ns for a, b in itertools.pairwise(records))
+    counted_j = sum(record.total.energy_j for record in records)
+    assert counted_j == pytest.approx(records[-1].total.total_j)
+    assert sum(live.total.energy_j for live in listener.said[Live]) == pytest.approx(counted_j)
+    truth_file = site.folder / "twin" / NODE / "truth.bin"
+    end_ns = records[-1].end_mono_ns
+    wait_for(lambda: Truth.load(truth_file).mono_ns[-1] > end_ns, "the truth is on disk")
+    true_j = Truth.load(truth_file).energy_j(records[0].start_mono_ns, end_ns)
+    assert counted_j == pytest.approx(true_j, rel=0.01)
+
+
+async def test_it_starts_in_its_fallback_obeys_a_lease_and_falls_back_when_it_ends(site, listener):
+    with site.agent():
+        await joined(listener)
+        await eventually(lambda: listener.said[Live], "a window came")
+        assert listener.said[Live][0].lease.state is LeaseState.FALLBACK
+        assert listener.said[Live][0].lease.cap_w == pytest.approx(250, abs=2)
+        command, payload = site.command(Op.CAP, cap_w=400.0, fallback_w=230.0, ttl_s=1.0)
+        await listener.ask(payload)
+        ack = await listener.answer(command)
+        assert ack.code is Code.APPLIED
+        assert ack.after_w == pytest.approx(400, abs=2)
+        states = lambda: [live.lease.state for live in listener.said[Live]]  # noqa: E731
+        await eventually(lambda: LeaseState.RAMPING in states(), "the lease ended")
+        await eventually(lambda: states()[-1] is LeaseState.FALLBACK, "the ramp ended")
+        assert listener.said[Live][-1].lease.cap_w == pytest.approx(230, abs=2)
+        names = [event.name for event in listener.said[Event]]
+        assert names.index("lease-granted") < names.index("lease-expired")
+
+
+async def test_only_fresh_commands_of_trusted_keys_to_this_node_change_anything(site, listener):
+    stranger, _ = make_key(site.folder / "stranger.pem")
+    with site.agent():
+        await joined(listener)
+        good, payload = site.command(Op.CAP, cap_w=300.0, ttl_s=60.0)
+        await listener.ask(payload)
+        assert (await listener.answer(good)).code is Code.APPLIED
+        before = site.limits()
+        forged = [
+            site.command(Op.CAP, key=stranger, cap_w=480.0, ttl_s=60.0)[1],
+            payload[:-1] + bytes([payload[-1] ^ 1]),
+            b"\x00" * 100,
+            b"\x94" * 5_000,
+        ]
+        for bad in forged:
+            await listener.ask(bad)
+        stale, stale_payload = site.command(Op.CAP, cap_w=480.0, ttl_s=60.0, epoch=0)
+        replayed, replayed_payload = site.command(Op.CAP, cap_w=480.0, ttl_s=60.0, seq=1)
+        await listener.ask(stale_payload)
+        await listener.ask(replayed_payload)
+        assert (await listener.answer(stale)).detail.startswith("stale-epoch")
+        assert (await listener.answer(replayed)).detail.startswith("replay")
+        await listener.ask(payload)  # the very same command again: the same answer, and no second action
+        await eventually(lambda: sum(a.command_id == good.id for a in listener.said[Ack]) == 2, "it answers again")
+        assert [a.code for a in listener.said[Ack] if a.command_id == good.id] == [Code.APPLIED] * 2
+        assert site.limits() == before
+        refused = [dict(e.facts)["code"] for e in listener.said[Event] if e.name == "command-refused"]
+        assert sorted(refused) == ["malformed", "replay", "signature", "stale-epoch", "too-large", "unknown-key"]
+
+
+async def test_a_retained_command_is_refused(site, listener):
+    _, payload = site.command(Op.CAP, cap_w=300.0, ttl_s=60.0)
+    await listener.ask(payload, retain=True)
+    with site.agent():
+        await joined(listener)
+        refusals = lambda: [dict(e.facts)["code"] for e in listener.said[Event] if e.name == "command-refused"]  # noqa: E731
+        await eventually(lambda: "retained" in refusals(), "it is refused")
+    await listener.ask(b"", retain=True)
+
+
+async def test_stopping_gives_the_machine_its_limits_back(site, listener):
+    before = site.limits()
+    with site.agent() as agent:
+        await joined(listener)
+        assert site.limits() != before
+        agent.send_signal(signal.SIGTERM)
+        await eventually(lambda: agent.poll() is not None, "the agent has stopped")
+    assert site.limits() == before
+
+
+async def test_after_a_sigkill_nothing_is_lost_doubled_or_left_capped(site, listener):
+    """Kill, restore as the unit does, start again: the ledger touches, every joule is there once."""
+    before = site.limits()
+    with site.agent() as agent:
+        await joined(listener)
+        await eventually(lambda: len(listener.said[Ledger]) >= 2, "two records came")
+        agent.kill()
+        agent.wait()
+    restore.restore(restore.originals_path(site.folder / "state"))
+    assert site.limits() == before
+    await eventually(lambda: listener.said[State][-1].state is NodeState.LOST, "the will is read")
+    with site.agent() as agent:
+        await joined(listener, boots=2)
+        first = len(listener.said[Ledger])
+        await eventually(lambda: len(listener.said[Ledger]) >= first + 2, "two more records came")
+        agent.send_signal(signal.SIGTERM)
+        await eventually(lambda: agent.poll() is not None, "the agent has stopped")
+    unique = {(record.boot, record.seq): record for record in listener.said[Ledger]}
+    records = sorted(unique.values(), key=lambda record: record.start_mono_ns)
+    assert len({record.boot for record in records}) == 2
+    assert all(a.end_mono_ns == b.start_mono_ns for a, b in itertools.pairwise(records))
+    bridged = [gap for record in records for gap in record.gaps]
+    assert {gap.quality for gap in bridged} == {"measured"}
+    truth_file = site.folder / "twin" / NODE / "truth.bin"
+    end_ns = records[-1].end_mono_ns
+    wait_for(lambda: Truth.load(truth_file).mono_ns[-1] > end_ns, "the truth is on disk")
+    true_j = Truth.load(truth_file).energy_j(records[0].start_mono_ns, end_ns)
+    assert sum(record.total.energy_j for record in records) == pytest.approx(true_j, rel=0.005)
+
+
+async def test_a_broker_outage_costs_resolution_and_no_joule(site, broker):
+    """The broker dies under the agent; records wait on disk and come in order when it is back."""
+    import asyncio
+
+    with site.agent() as agent:
+        async with connect(site.mqtt, "first") as connection:
+            await connection.subscribe("evenwatt/v1/#")
+            first = Listener(connection, site.ring)
+            task = asyncio.create_task(first.run())
+            await joined(first)
+            await eventually(lambda: len(first.said[Ledger]) >= 1, "a record came")
+            task.cancel()
+        broker.kill()
+        log = site.folder / "agent.log"
+        await eventually(lambda: "no connection to the broker" in log.read_text(), "the agent noticed")
+        await asyncio.sleep(2.5)  # two records fall into the outage
+        broker.start()
+        async with connect(site.mqtt, "second") as connection:
+            await connection.subscribe("evenwatt/v1/#")
+            second = Listener(connection, site.ring)
+            task = asyncio.create_task(second.run())
+            await eventually(lambda: len(second.said[Ledger]) >= 4, "the backlog came", timeout_s=40)
+            agent.send_signal(signal.SIGTERM)
+            await eventually(lambda: agent.poll() is not None, "the agent has stopped")
+            task.cancel()
+    unique = {record.seq: record for heard in (first, second) for record in heard.said[Ledger]}
+    records = [unique[seq] for seq in sorted(unique)]
+    assert sorted(unique) == list(range(1, len(unique) + 1))
+    assert all(a.end_mono_ns == b.start_mono_ns for a, b in itertools.pairwise(records))
+    assert sum(r.total.energy_j for r in records) == pytest.approx(records[-1].total.total_j)
+
+
+async def test_a_second_agent_of_the_same_name_is_refused_with_the_fix(site, listener):
+    with site.agent():
+        await joined(listener)
+        site.write_settings(runtime_dir="run2", state_dir="state2")
+        settings = site.folder / "agent.toml"
+        settings.write_text(settings.read_text().replace("enabled = true", "enabled = false"))
+        with site.agent() as second:
+            await eventually(lambda: second.poll() is not None, "the second one gives up")
+            assert second.returncode == 2
+        assert "another agent is publishing as node 'm1'" in (site.folder / "agent.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [({}, "with this state_dir"), ({"state_dir": "state2", "node": "other"}, "already controls this machine")],
+)
+async def test_a_second_agent_on_the_same_machine_is_refused_before_it_touches_anything(site, listener, changed, said):
+    with site.agent():
+        await joined(listener)
+        held = site.limits()
+        site.write_settings(**changed)
+        with site.agent() as second:
+            await eventually(lambda: second.poll() is not None, "the second one gives up")
+            assert second.returncode == 2
+        assert said in (site.folder / "agent.log").read_text()
+        assert site.limits() == held
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('nodee = "x"', "did you mean 'node'?"),
+        ("[mqtt]\nport = 99999", "mqtt.port"),
+        ("[control]\nenabled = true", "control.private_key"),
+        ('node = "Upper Case"', "not an identifier"),
+        ("node =", "not TOML"),
+        ('[mqtt]\npassword_file = "/nowhere"', "/nowhere"),
+        ('[mqtt]\nca_file = "/etc/hostname"', "mqtt.ca_file"),
+    ],
+)
+def test_wrong_settings_are_one_clear_line_and_exit_2(tmp_path, text, said):
+    path = tmp_path / "agent.toml"
+    prefix = f'state_dir = "{tmp_path}"\nruntime_dir = "{tmp_path}"\n'
+    path.write_text(prefix + text if not text.startswith("node") else text)
+    log = tmp_path / "log"
+    with process([sys.executable, "-m", "evenwatt_agent", "--config", str(path)], log) as agent:
+        wait_for(lambda: agent.poll() is not None, "it gives up")
+        assert agent.returncode == 2
+    last = log.read_text().strip().splitlines()[-1]
+    assert said in last
+    assert last.startswith("evenwatt-agent: ")

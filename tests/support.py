@@ -1,0 +1,108 @@
+"""Real things for tests: a broker, processes, keys, and waiting for a condition instead of for time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+
+
+def need(found, what, package):
+    """Skip with the exact cure; on CI, where everything is installed, its absence is a failure."""
+    if found:
+        return
+    message = f"{what} is not installed: apt-get install {package}"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Mosquitto:
+    """A real broker on a free loopback port, which can be killed and started again."""
+
+    def __init__(self, folder: Path, extra: str = ""):
+        need(MOSQUITTO, "mosquitto", "mosquitto")
+        self.port = free_port()
+        self._config = folder / "mosquitto.conf"
+        login = "" if "allow_anonymous" in extra else "allow_anonymous true\n"
+        self._config.write_text(f"listener {self.port} 127.0.0.1\npersistence false\n{login}{extra}\n")
+        self._process = None
+
+    def start(self):
+        self._process = subprocess.Popen(
+            [MOSQUITTO, "-c", str(self._config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        wait_for(self.answers, "the broker listens")
+        return self
+
+    def answers(self):
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=0.2):
+                return True
+        except OSError:
+            return False
+
+    def kill(self):
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+def wait_for(condition, what, timeout_s=20.0):
+    """Return the condition's first true value; fail naming ``what`` when it does not come."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    pytest.fail(f"waited {timeout_s:.0f} s in vain until {what}")
+
+
+async def eventually(condition, what, timeout_s=20.0):
+    """Like :func:`wait_for`, inside a loop."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        await asyncio.sleep(0.02)
+    pytest.fail(f"waited {timeout_s:.0f} s in vain until {what}")
+
+
+def make_key(path: Path):
+    """Write a private key; return it and its public half in hexadecimal."""
+    private = Ed25519PrivateKey.generate()
+    path.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return private, private.public_key().public_bytes_raw().hex()
+
+
+@contextmanager
+def process(command, log: Path, **environment):
+    """Run a real process, its output in ``log``; it is killed in the end whatever happens."""
+    with log.open("ab") as out:
+        child = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **environment})
+    try:
+        yield child
+    finally:
+        if child.poll() is None:
+            child.kill()
+        child.wait()

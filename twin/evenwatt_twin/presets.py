@@ -1,0 +1,155 @@
+"""Machines that are ready to use. Each takes any load profile; its own default shows what it is for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from evenwatt_twin import rapl
+from evenwatt_twin.hwmon import Hwmon, PowerSensor, Rail
+from evenwatt_twin.machine_spec import MachineSpec
+from evenwatt_twin.nvml import Board, Nvml
+from evenwatt_twin.plant import Component
+from evenwatt_twin.power_supply import PowerSupply
+from evenwatt_twin.powercap import Constraint, Powercap, Zone
+from evenwatt_twin.profiles import Burst, Diurnal, Steady, TrainingSteps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def preset(name: str, machine_id: str) -> MachineSpec:
+    """Return a ready machine.
+
+    Raises:
+        KeyError: there is none of that name.
+    """
+    return PRESETS[name](machine_id)
+
+
+def xeon_2s(machine_id: str) -> MachineSpec:
+    """Two server packages with memory: 87 W idle, 500 W within 250 ms in a burst."""
+    components: dict[str, Component] = {}
+    zones: dict[str, Zone] = {}
+    for socket in range(2):
+        package, dram = f"package-{socket}", f"dram-{socket}"
+        components[package] = Component(kind="cpu-package", idle_w=36.0, max_w=225.0, min_cap_w=60.0)
+        components[dram] = Component(kind="dram", idle_w=7.5, max_w=25.0, follows=package)
+        zones |= _intel_package(str(socket), package, tdp_w=225.0)
+        zones[f"{socket}:2"] = Zone(
+            name="dram",
+            measures=(dram,),
+            unit_nj=rapl.UNIT_15UJ,
+            constraints=(Constraint(name="long_term", limit_w=0.0),),
+        )
+    # The rise leaves 50 ms for the lag, so that the whole node is up within 250 ms.
+    profile = Burst(period_s=4.0, width_s=1.0, rise_s=0.2)
+    return MachineSpec(id=machine_id, components=components, profile=profile, powercap=Powercap(zones=zones))
+
+
+def gpu_server(machine_id: str) -> MachineSpec:
+    """One package with memory and two boards with NVML limits of 100 to 400 W."""
+    board = Component(
+        kind="gpu", idle_w=55.0, max_w=400.0, tau_s=0.03, cap_delay_s=0.05, min_cap_w=100.0, max_cap_w=400.0
+    )
+    components = {
+        "package-0": Component(kind="cpu-package", idle_w=60.0, max_w=270.0, min_cap_w=90.0, load_gain=0.4),
+        "dram-0": Component(kind="dram", idle_w=10.0, max_w=40.0, follows="package-0"),
+        "gpu-0": board,
+        "gpu-1": board,
+    }
+    zones = _intel_package("0", "package-0", tdp_w=270.0)
+    zones["0:2"] = Zone(name="dram", measures=("dram-0",), unit_nj=rapl.UNIT_15UJ)
+    return MachineSpec(
+        id=machine_id,
+        components=components,
+        profile=TrainingSteps(jitter=0.05),
+        powercap=Powercap(zones=zones),
+        nvml=Nvml(boards=(Board(component="gpu-0"), Board(component="gpu-1"))),
+    )
+
+
+def laptop(machine_id: str) -> MachineSpec:
+    """A battery, psys around one package, and the package a second time as ``intel-rapl-mmio``."""
+    components = {
+        "package-0": Component(kind="cpu-package", idle_w=2.5, max_w=45.0, min_cap_w=6.0),
+        "rest": Component(kind="platform", idle_w=5.5, max_w=9.0, follows="package-0"),
+    }
+    zones = _intel_package("0", "package-0", tdp_w=45.0, peak=True)
+    zones["1"] = Zone(
+        name="psys",
+        measures=("package-0", "rest"),
+        constraints=(Constraint(name="long_term", limit_w=0.0), Constraint(name="short_term", limit_w=0.0)),
+    )
+    return MachineSpec(
+        id=machine_id,
+        components=components,
+        profile=Burst(period_s=6.0, width_s=2.0, low=0.05, high=0.9),
+        powercap=Powercap(zones=zones, mmio=True),
+        power_supply=PowerSupply(),
+    )
+
+
+def apu_box(machine_id: str) -> MachineSpec:
+    """A processor with graphics whose socket power and cap amdgpu shows through hwmon."""
+    socket = Component(kind="soc", idle_w=9.0, max_w=65.0, cap_delay_s=0.05, min_cap_w=15.0, max_cap_w=65.0)
+    sensor = PowerSensor(measures=("socket",), attribute="average", label="PPT", caps="socket")
+    device = Hwmon(name="amdgpu", device="pci0000:00/0000:00:08.1/0000:c4:00.0", power=(sensor,))
+    return MachineSpec(
+        id=machine_id,
+        components={"socket": socket},
+        profile=Burst(period_s=5.0, width_s=2.0),
+        hwmon={"hwmon3": device},
+    )
+
+
+def edge_ina(machine_id: str) -> MachineSpec:
+    """A small board whose ina3221 shows three rails; the first is the total. Nothing to cap."""
+    components = {
+        "cpu-gpu": Component(kind="soc", idle_w=2.0, max_w=18.0),
+        "soc": Component(kind="platform", idle_w=1.5, max_w=4.0, follows="cpu-gpu"),
+        "carrier": Component(kind="platform", idle_w=2.5, max_w=3.0, follows="cpu-gpu"),
+    }
+    rails = (
+        Rail(label="VDD_IN", measures=("cpu-gpu", "soc", "carrier")),
+        Rail(label="VDD_CPU_GPU_CV", measures=("cpu-gpu",)),
+        Rail(label="VDD_SOC", measures=("soc",)),
+    )
+    device = Hwmon(name="ina3221", device="platform/bus@0/c240000.i2c/i2c-1/1-0040", driver="i2c/ina3221", rails=rails)
+    return MachineSpec(
+        id=machine_id, components=components, profile=Diurnal(period_s=30.0, peak_s=15.0), hwmon={"hwmon1": device}
+    )
+
+
+def epyc(machine_id: str) -> MachineSpec:
+    """Package and core energy in AMD's unit, and no limit register."""
+    zones = {
+        "0": Zone(name="package-0", measures=("package-0",), unit_nj=rapl.UNIT_AMD),
+        "0:0": Zone(name="core", measures=("package-0",), idle_share=0.2, dynamic_share=0.75, unit_nj=rapl.UNIT_AMD),
+    }
+    return MachineSpec(
+        id=machine_id,
+        components={"package-0": Component(kind="cpu-package", idle_w=65.0, max_w=280.0)},
+        profile=Steady(load=0.6),
+        powercap=Powercap(zones=zones),
+    )
+
+
+PRESETS: Final[dict[str, Callable[[str], MachineSpec]]] = {
+    make.__name__: make for make in (xeon_2s, gpu_server, laptop, apu_box, edge_ina, epyc)
+}
+
+
+def _intel_package(number: str, component: str, *, tdp_w: float, peak: bool = False) -> dict[str, Zone]:
+    """Return a package zone with core and uncore inside it."""
+    constraints = [
+        Constraint(name="long_term", limit_w=tdp_w, max_power_w=tdp_w),
+        Constraint(name="short_term", limit_w=1.2 * tdp_w, window_us=1952, max_power_w=0.0),
+    ]
+    if peak:
+        constraints.append(Constraint(name="peak_power", limit_w=2.0 * tdp_w, window_us=976))
+    none = (Constraint(name="long_term", limit_w=0.0),)
+    return {
+        number: Zone(name=f"package-{number}", measures=(component,), constraints=tuple(constraints)),
+        f"{number}:0": Zone(name="core", measures=(component,), idle_share=0.25, dynamic_share=0.8, constraints=none),
+        f"{number}:1": Zone(name="uncore", measures=(component,), idle_share=0.1, dynamic_share=0.05, constraints=none),
+    }
