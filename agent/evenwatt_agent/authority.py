@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from evenwatt_agent import clocks
 from evenwatt_agent.actuators import LockedError
 from evenwatt_agent.commands import Gate, Mark
-from evenwatt_agent.leases import Lease, LeaseBook, PauseBook, Target
+from evenwatt_agent.leases import CONTROLLER, Lease, LeaseBook, PauseBook, Target
 from evenwatt_daemon import Failure, get_logger
 from evenwatt_daemon.settings import parse_document
 from evenwatt_wire import Ack, Command, CommandError, Key, KeyRing, LeaseInForce, seal
-from evenwatt_wire.command import Code, Op, key_id
+from evenwatt_wire.command import Code, Op, Role, key_id
 from evenwatt_wire.messages import LeaseState
 
 if TYPE_CHECKING:
@@ -66,8 +66,9 @@ class Authority:
         self._gate = Gate(settings.fleet, settings.node, keys, [p.name for p in control.pausable], control.max_ttl_s)
         middle_w = (governor.floor_w + governor.ceiling_w) / 2
         fallback_w = min(governor.ceiling_w, max(governor.floor_w, control.fallback_w or middle_w))
-        last = spool.recall("fallback_w")
-        self._leases = LeaseBook(fallback_w, managed=self.controllable, last_fallback_w=float(last) if last else None)
+        self._remembered = spool.recall("fallback_w") or ""
+        last_w = float(self._remembered) if self._remembered else None
+        self._leases = LeaseBook(fallback_w, managed=self.controllable, last_fallback_w=last_w)
         self._pauses = PauseBook()
         self._target = Target(LeaseState.UNMANAGED, None)
         self._power_w = 0.0
@@ -163,9 +164,9 @@ class Authority:
         return self._gate.admit(payload, retained=retained, now_ms=clocks.wall_ms(), synchronised=synchronised)
 
     async def _carry_out(self, key: Key, command: Command) -> tuple[Code, str]:
-        holder = key.id.hex()
+        holder = CONTROLLER if key.role is Role.CONTROLLER else key.id.hex()
         try:
-            await self._pass_mark(holder, command)
+            await self._pass_mark(key.id.hex(), command)
             self._gate.check_local(command)
         except CommandError as error:
             self._event("command-refused", command.target, code=error.code, why=str(error))
@@ -197,6 +198,7 @@ class Authority:
             return Code.UNSUPPORTED, "this node has no actuator for power"
         if command.op is Op.RELEASE:
             state = self._leases.release(holder, time.monotonic())
+            await self._remember_fallback()
             await self._follow_locked(time.monotonic())
             return (Code.RESTORED if state is LeaseState.UNMANAGED else Code.APPLIED), f"now {state}"
         return await self._lease(holder, command)
@@ -205,11 +207,8 @@ class Authority:
         now_s = time.monotonic()
         cap_w = command.cap_w or 0.0
         fallback_w = cap_w if command.fallback_w is None else command.fallback_w
-        before_w = self._leases.fallback_w
         self._leases.grant(holder, Lease(cap_w, fallback_w, now_s + command.ttl_s, command.epoch, command.seq))
-        if self._leases.fallback_w != before_w:
-            text = repr(self._leases.fallback_w)
-            await self._in_worker(lambda: self._spool.remember(fallback_w=text))
+        await self._remember_fallback()
         outcome = await self._follow_locked(now_s)
         if outcome.locked:
             return Code.LOCKED, outcome.locked
@@ -217,6 +216,14 @@ class Authority:
             floor_w, ceiling_w = self._governor.floor_w, self._governor.ceiling_w
             return Code.CLAMPED, f"this node holds {floor_w:.0f} to {ceiling_w:.0f} W"
         return Code.APPLIED, command.reason
+
+    async def _remember_fallback(self) -> None:
+        """Keep the controller's fallback on the disk: a restarted agent must not start above it."""
+        fallback_w = self._leases.controller_fallback_w
+        text = "" if fallback_w is None else repr(fallback_w)
+        if text != self._remembered:
+            await self._in_worker(lambda: self._spool.remember(fallback_w=text))
+            self._remembered = text
 
     async def _follow(self, now_s: float) -> None:
         async with self._busy:

@@ -1,16 +1,17 @@
 """Who decides this node's cap, and what happens when nobody does any more. Pure: time is an argument.
 
-A cap is a lease: it ends by itself, on this node's monotonic clock, counted from its receipt. Each key that may
-command holds at most one lease; the smallest cap in force wins, so an operator can only tighten what the controller
-allows. When the last lease ends the cap moves in a straight line to the fallback within five seconds and stays
-there; it never goes back to uncapped by itself. Only a signed release gives the machine its own limits back.
+A cap is a lease: it ends by itself, on this node's monotonic clock, counted from its receipt. The controller holds one
+and each operator may hold one; the smallest in force wins, so an operator can only tighten what the controller allows.
+When a lease ends its cap moves in a straight line to the fallback within five seconds. The controller's fallback then
+stays, as the zone's budget counts on it, until it grants anew or releases; an operator's wish is over. With no lease at
+all the node's own fallback holds. Only a signed release gives the machine its own limits back.
 
 ::
 
     UNMANAGED --grant--> LEASED --grant--> LEASED
     FALLBACK  --grant--> LEASED --last lease ends--> RAMPING --5 s--> FALLBACK
     RAMPING   --grant--> LEASED
-    any       --release of the last lease--> UNMANAGED
+    any       --release, and nobody else holds anything--> UNMANAGED
 
 A node with control enabled starts in FALLBACK, before it joins; one without stays UNMANAGED.
 """
@@ -23,17 +24,30 @@ from typing import Final
 from evenwatt_wire.messages import LeaseState
 
 RAMP_S: Final = 5.0
+CONTROLLER: Final = "controller"
+"""Holder's name of whoever controls the zone: a new controller takes the old one's place."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """One key's hold on the cap."""
+    """One holder's cap."""
 
     cap_w: float
     fallback_w: float
     expires_s: float
     epoch: int
     seq: int
+
+    def cap_at(self, now_s: float, fallback_w: float) -> float:
+        """Return the cap while it lives, on its ramp, and after."""
+        done = min(1.0, max(0.0, (now_s - self.expires_s) / RAMP_S))
+        return self.cap_w + (fallback_w - self.cap_w) * done
+
+    def state_at(self, now_s: float) -> LeaseState:
+        """Return whether it lives, ramps or is over."""
+        if now_s < self.expires_s:
+            return LeaseState.LEASED
+        return LeaseState.RAMPING if now_s < self.expires_s + RAMP_S else LeaseState.FALLBACK
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,64 +67,64 @@ class LeaseBook:
     Args:
         fallback_w: Cap to fall back to, the local limit that nothing remote can raise.
         managed: Whether control is enabled on this node.
-        last_fallback_w: Fallback of the last lease before a restart; it still binds.
+        last_fallback_w: The controller's fallback from before a restart; it still binds.
     """
 
     def __init__(self, fallback_w: float, *, managed: bool, last_fallback_w: float | None = None) -> None:
-        self._local_fallback_w = fallback_w
-        self._fallback_w = fallback_w if last_fallback_w is None else min(fallback_w, last_fallback_w)
+        self._own_fallback_w = fallback_w
+        self._controller_fallback_w = last_fallback_w
         self._leases: dict[str, Lease] = {}
-        self._state = LeaseState.FALLBACK if managed else LeaseState.UNMANAGED
-        self._ramp_from_w = self._fallback_w
-        self._ramp_start_s = 0.0
+        self._managed = managed
 
     @property
     def fallback_w(self) -> float:
-        """Where the cap goes when the present leases end."""
-        return self._fallback_w
+        """Where the cap goes when no lease is left."""
+        if self._controller_fallback_w is None:
+            return self._own_fallback_w
+        return min(self._own_fallback_w, self._controller_fallback_w)
+
+    @property
+    def controller_fallback_w(self) -> float | None:
+        """What must be remembered over a restart."""
+        return self._controller_fallback_w
 
     def grant(self, holder: str, lease: Lease) -> None:
         """Take a lease; it replaces the holder's earlier one."""
         self._leases[holder] = lease
-        self._fallback_w = min(self._local_fallback_w, lease.fallback_w)
-        self._state = LeaseState.LEASED
+        if holder == CONTROLLER:
+            self._controller_fallback_w = lease.fallback_w
+        self._managed = True
 
     def release(self, holder: str, now_s: float) -> LeaseState:
-        """Drop a holder's lease. If no other is left, the machine's own limits come back."""
+        """Drop a holder's lease. If nobody else holds anything, the machine's own limits come back."""
         self._leases.pop(holder, None)
-        self._drop_expired(now_s)
-        if not self._leases:
-            self._state = LeaseState.UNMANAGED
-            self._fallback_w = self._local_fallback_w
-        return self._state
+        if holder == CONTROLLER:
+            self._controller_fallback_w = None
+        self._forget(now_s)
+        if not self._leases and self._controller_fallback_w is None:
+            self._managed = False
+        return self.target(now_s).state
 
     def target(self, now_s: float) -> Target:
-        """Return what holds at ``now_s``; ending leases and ramps are followed here."""
-        ended = self._drop_expired(now_s)
-        if self._state is LeaseState.LEASED and not self._leases:
-            self._state = LeaseState.RAMPING
-            self._ramp_from_w = min(lease.cap_w for lease in ended)
-            self._ramp_start_s = max(lease.expires_s for lease in ended)
-        if self._state is LeaseState.RAMPING and now_s >= self._ramp_start_s + RAMP_S:
-            self._state = LeaseState.FALLBACK
-        return self._now(now_s)
+        """Return what holds at ``now_s``."""
+        self._forget(now_s)
+        if not self._managed:
+            return Target(LeaseState.UNMANAGED, None)
+        fallback_w = self.fallback_w
+        rows = [(lease.cap_at(now_s, fallback_w), lease) for lease in self._leases.values()]
+        if CONTROLLER not in self._leases and (self._controller_fallback_w is not None or not rows):
+            rows.append((fallback_w, Lease(fallback_w, fallback_w, float("-inf"), 0, 0)))
+        cap_w, lease = min(rows, key=lambda row: row[0])
+        states = [lease.state_at(now_s) for _, lease in rows]
+        if LeaseState.LEASED in states:
+            return Target(LeaseState.LEASED, cap_w, lease.epoch, lease.seq, max(0.0, lease.expires_s - now_s))
+        return Target(LeaseState.RAMPING if LeaseState.RAMPING in states else LeaseState.FALLBACK, cap_w)
 
-    def _now(self, now_s: float) -> Target:
-        if self._state is LeaseState.UNMANAGED:
-            return Target(self._state, None)
-        if self._state is LeaseState.FALLBACK:
-            return Target(self._state, self._fallback_w)
-        if self._state is LeaseState.RAMPING:
-            done = (now_s - self._ramp_start_s) / RAMP_S
-            cap_w = self._ramp_from_w + (self._fallback_w - self._ramp_from_w) * min(1.0, max(0.0, done))
-            return Target(self._state, cap_w)
-        lease = min(self._leases.values(), key=lambda lease: lease.cap_w)
-        return Target(self._state, lease.cap_w, lease.epoch, lease.seq, lease.expires_s - now_s)
-
-    def _drop_expired(self, now_s: float) -> list[Lease]:
-        ended = [lease for lease in self._leases.values() if lease.expires_s <= now_s]
-        self._leases = {holder: lease for holder, lease in self._leases.items() if lease.expires_s > now_s}
-        return ended
+    def _forget(self, now_s: float) -> None:
+        """Let go of leases whose ramp is over; of the controller's, the fallback stays."""
+        over = [name for name, lease in self._leases.items() if lease.state_at(now_s) is LeaseState.FALLBACK]
+        for name in over:
+            del self._leases[name]
 
 
 class PauseBook:

@@ -315,6 +315,7 @@ class Agent:
         """What the local socket says: the same figures as on the wire, and how the link is."""
         latest = self._latest
         local = {
+            "zone": self._settings.zone,
             "summary": self._summary(),
             "birth": self._birth(),
             "lease": msgspec.structs.asdict(self._authority.in_force()),

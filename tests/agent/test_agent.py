@@ -3,153 +3,26 @@
 from __future__ import annotations
 
 import itertools
-import json
 import signal
 import sys
-import time
-import uuid
-from collections import defaultdict
 
 import pytest
 
 from evenwatt_agent import restore
-from evenwatt_agent.settings import MqttSettings
 from evenwatt_agent.transport import connect
 from evenwatt_twin.truth import Truth
 from evenwatt_wire import (
     Ack,
     Birth,
-    Command,
     Event,
-    KeyRing,
-    Kind,
     Ledger,
     Live,
     State,
-    Stored,
-    Topic,
-    decode,
-    encode,
-    seal,
 )
-from evenwatt_wire.command import Code, Op, open_ack
+from evenwatt_wire.command import Code, Op
 from evenwatt_wire.messages import LeaseState, NodeState
+from tests.site import NODE, Listener, Site
 from tests.support import eventually, make_key, process, wait_for
-
-ZONE, NODE = "hall", "m1"
-
-
-class Site:
-    """A folder with a twin spec, keys and agent settings."""
-
-    def __init__(self, folder, port):
-        self.folder = folder
-        self.sysfs = folder / "twin" / NODE / "sys"
-        spec = {"machines": [{"id": NODE, "preset": "xeon_2s", "profile": {"kind": "steady", "load": 0.8}}]}
-        (folder / "twin.json").write_text(json.dumps(spec))
-        self.controller, controller_public = make_key(folder / "controller.pem")
-        self.operator, operator_public = make_key(folder / "operator.pem")
-        _, node_public = make_key(folder / "node.pem")
-        keys = [
-            {"public": controller_public, "role": "controller"},
-            {"public": operator_public, "role": "operator"},
-            {"public": node_public, "role": "node", "node": NODE},
-        ]
-        (folder / "trust.json").write_text(json.dumps({"keys": keys}))
-        self.ring = KeyRing.from_json((folder / "trust.json").read_bytes())
-        self.mqtt = MqttSettings(port=port)
-        self.seq = 0
-        self.write_settings()
-
-    def write_settings(self, control="", **top):
-        lines = {"fleet": "f", "zone": ZONE, "node": NODE, "state_dir": "state", "runtime_dir": "run"} | top
-        for key in ("state_dir", "runtime_dir"):
-            lines[key] = str(self.folder / lines[key])
-        text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
-        text += f"""
-[mqtt]
-port = {self.mqtt.port}
-keepalive_s = 2
-[sources]
-sysfs = "{self.sysfs}"
-[report]
-ledger_s = 1.0
-summary_s = 1.0
-[control]
-enabled = true
-private_key = "{self.folder / "node.pem"}"
-trust = "{self.folder / "trust.json"}"
-fallback_w = 250.0
-require_synchronised_clock = false
-{control}
-"""
-        (self.folder / "agent.toml").write_text(text)
-
-    def twin(self):
-        return process(
-            [sys.executable, "-m", "evenwatt_twin", str(self.folder / "twin.json"), "--dir", str(self.folder / "twin")],
-            self.folder / "twin.log",
-        )
-
-    def await_twin(self):
-        log = self.folder / "twin.log"
-        wait_for(lambda: log.exists() and '"ready": true' in log.read_text(), "the twin is ready")
-
-    def agent(self):
-        return process(
-            [sys.executable, "-m", "evenwatt_agent", "--config", str(self.folder / "agent.toml")],
-            self.folder / "agent.log",
-        )
-
-    def limits(self):
-        return {str(path): path.read_text().strip() for path in self.sysfs.rglob("constraint_*_power_limit_uw")}
-
-    def command(self, op, *, key=None, **fields):
-        self.seq += 1
-        now_ms = time.time_ns() // 1_000_000
-        base = {"cap_w": None, "ttl_s": 0.0, "target": "node", "epoch": 1, "seq": self.seq} | fields
-        command = Command(
-            "f", NODE, base.pop("id", uuid.uuid4().hex), base.pop("epoch"), base.pop("seq"),
-            now_ms, now_ms - 5_000, now_ms + 5_000, op, **base,
-        )  # fmt: skip
-        return command, seal(command, key or self.controller)
-
-
-class Listener:
-    """Collects everything a node says and acknowledges its ledger like a collector."""
-
-    def __init__(self, connection, ring, *, store=True):
-        self.connection, self.ring, self.store = connection, ring, store
-        self.said = defaultdict(list)
-        self.raw = []
-
-    async def run(self):
-        async for message in self.connection.messages():
-            topic = Topic.parse(message.topic)
-            self.raw.append(message)
-            if topic.kind is Kind.ACK:
-                self.said[Ack].append(open_ack(message.payload, self.ring))
-                continue
-            if topic.kind in (Kind.COMMAND, Kind.STORED):
-                continue
-            said = decode(topic, message.payload)
-            self.said[type(said)].append(said)
-            if isinstance(said, Ledger) and self.store:
-                await self.confirm(said)
-
-    async def confirm(self, record):
-        topic = Topic(ZONE, NODE, Kind.STORED)
-        await self.connection.publish(str(topic), encode(Stored(record.boot, record.seq)), qos=1, retain=False)
-
-    async def ask(self, payload, *, retain=False):
-        topic = Topic(ZONE, NODE, Kind.COMMAND)
-        await self.connection.publish(str(topic), payload, qos=1, retain=retain)
-
-    async def answer(self, command):
-        def found():
-            return [ack for ack in self.said[Ack] if ack.command_id == command.id]
-
-        return (await eventually(found, f"{command.op} is acknowledged"))[-1]
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenwatt_agent.leases import RAMP_S, Lease, LeaseBook, PauseBook
+from evenwatt_agent.leases import CONTROLLER, RAMP_S, Lease, LeaseBook, PauseBook
 from evenwatt_agent.split import Claim, split_cap
 from evenwatt_wire.messages import LeaseState
 
@@ -22,7 +22,7 @@ def test_a_controlled_node_starts_in_its_fallback_and_another_is_left_alone():
 
 def test_the_end_of_a_lease_is_a_ramp_to_the_fallback():
     book = LeaseBook(200, managed=True)
-    book.grant("c", lease(400, 10, fallback_w=150))
+    book.grant(CONTROLLER, lease(400, 10, fallback_w=150))
     assert book.target(9.9).cap_w == 400
     half = book.target(10 + RAMP_S / 2)
     assert (half.state, half.cap_w) == (LeaseState.RAMPING, pytest.approx(275))
@@ -33,22 +33,42 @@ def test_the_end_of_a_lease_is_a_ramp_to_the_fallback():
 
 def test_a_renewal_in_the_ramp_takes_over():
     book = LeaseBook(200, managed=True)
-    book.grant("c", lease(400, 10))
+    book.grant(CONTROLLER, lease(400, 10))
     book.target(12)
-    book.grant("c", lease(300, 22))
+    book.grant(CONTROLLER, lease(300, 22))
     assert book.target(12).state is LeaseState.LEASED
     assert book.target(12).cap_w == 300
 
 
 def test_the_operator_can_only_tighten():
     book = LeaseBook(200, managed=True)
-    book.grant("controller", lease(300, 10))
+    book.grant(CONTROLLER, lease(300, 10))
     book.grant("operator", lease(500, 60))
     assert book.target(1).cap_w == 300
     book.grant("operator", lease(250, 60))
     assert book.target(1).cap_w == 250
     assert book.release("operator", 2) is LeaseState.LEASED
     assert book.target(2).cap_w == 300
+
+
+def test_an_operator_cannot_outlast_the_controllers_fallback():
+    """The zone's budget counts on the fallback of the last lease, whoever else still holds one."""
+    book = LeaseBook(400, managed=True)
+    book.grant(CONTROLLER, lease(300, 10, fallback_w=150))
+    book.grant("operator", lease(390, 600, fallback_w=390))
+    assert book.target(10 + RAMP_S).cap_w == 150
+    assert book.fallback_w == 150
+    assert book.release("operator", 20) is LeaseState.FALLBACK
+    assert book.target(21).cap_w == 150
+    assert book.release(CONTROLLER, 22) is LeaseState.UNMANAGED
+
+
+def test_an_operators_wish_without_a_controller_ends_in_the_nodes_own_fallback():
+    book = LeaseBook(200, managed=True)
+    book.grant("operator", lease(300, 10))
+    assert book.target(5).cap_w == 300
+    assert book.target(10 + RAMP_S / 2).cap_w == pytest.approx(250)
+    assert book.target(10 + RAMP_S).cap_w == 200
 
 
 def test_only_a_release_of_the_last_lease_gives_the_machine_back():
@@ -60,7 +80,7 @@ def test_only_a_release_of_the_last_lease_gives_the_machine_back():
 
 def test_the_local_fallback_is_not_loosened_from_outside():
     book = LeaseBook(200, managed=True)
-    book.grant("c", lease(400, 10, fallback_w=390))
+    book.grant(CONTROLLER, lease(400, 10, fallback_w=390))
     assert book.target(100).cap_w == 200
 
 
@@ -72,7 +92,7 @@ def test_a_restart_keeps_the_tighter_fallback():
 events = st.lists(
     st.tuples(
         st.floats(0, 5),
-        st.sampled_from(["grant-a", "grant-b", "release-a", "look"]),
+        st.sampled_from([f"grant {CONTROLLER}", "grant b", "release b", f"release {CONTROLLER}", "look"]),
         st.floats(50, 500),
         st.floats(50, 500),
         st.floats(0.1, 12),
@@ -85,15 +105,18 @@ events = st.lists(
 def test_whatever_happens_the_cap_is_bounded_and_never_lost(schedule):
     """Under any schedule: a managed, unreleased node always has a cap, within the leases and fallbacks ever seen."""
     book = LeaseBook(200, managed=True)
-    now, seen, released = 0.0, [200.0], False
+    now, seen, released, promised = 0.0, [200.0], False, None
     for wait, what, cap, fallback, ttl in schedule:
         now += wait
-        if what.startswith("grant"):
-            book.grant(what, lease(cap, now + ttl, fallback))
+        verb, _, holder = what.partition(" ")
+        if verb == "grant":
+            book.grant(holder, lease(cap, now + ttl, fallback))
             seen += [cap, min(200.0, fallback)]
             released = False
-        elif what.startswith("release"):
-            released = book.release("grant-a", now) is LeaseState.UNMANAGED
+            promised = fallback if holder == CONTROLLER else promised
+        elif verb == "release":
+            released = book.release(holder, now) is LeaseState.UNMANAGED
+            promised = None if holder == CONTROLLER else promised
         target = book.target(now)
         assert (target.cap_w is None) == released
         if target.cap_w is not None:
@@ -101,7 +124,7 @@ def test_whatever_happens_the_cap_is_bounded_and_never_lost(schedule):
     if not released:
         last = book.target(now + 1_000)
         assert last.state is LeaseState.FALLBACK
-        assert last.cap_w <= 200
+        assert last.cap_w == min(200, 200 if promised is None else promised)
 
 
 def test_pauses_end():

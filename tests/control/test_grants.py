@@ -118,7 +118,7 @@ def test_standings_move_only_as_drawn():
         assert next_standing(standing, Happening.REFUSED) is Standing.UNMANAGED
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     seed=st.integers(0, 2**32), loss=st.sampled_from([0, 0.05, 0.4, 0.9]), slowest=st.sampled_from([0.3, 1.9, 8.0]),
     nodes=st.integers(1, 6),
@@ -131,9 +131,12 @@ def test_real_caps_never_exceed_the_budget_whatever_the_network_does(seed, loss,
     book, down, up = GrantBook(), Network(rng, loss, (0, slowest), 0.2), Network(rng, loss, (0, slowest), 0.2)
     for clock in clocks.values():
         book.arrive(clock.name, clock.cap_at(0), clock.floor_w)
-    for now in (tick / 20 for tick in range(1200)):
+    talking = True
+    for now in (tick / 20 for tick in range(2400)):
         _deliver(now, clocks, book, down, up)
-        if rng.random() < 0.1 and rng.random() < 0.9:
+        if rng.random() < (0.02 if talking else 0.003):  # now and then silent for long enough that leases end
+            talking = not talking
+        if talking and rng.random() < 0.1:
             _grant_at_random(now, rng, clocks, book, down, budget)
         if rng.random() < 0.01:
             rng.choice(list(clocks.values())).restart(now)

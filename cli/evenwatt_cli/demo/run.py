@@ -222,8 +222,10 @@ def _in_words(report: dict[str, Any]) -> str:
             for n in report["nodes"]
             if n["energy_true_j"] is not None
         ),
-        (f"budget {report['budget_w']:.0f} W: peak over it {peak['with_control']:.0f} W with control, "
-        f"{peak['without_control']:.0f} W without; {over['with_control']:.0f} and {over['without_control']:.0f} W*s"),
+        (
+            f"budget {report['budget_w']:.0f} W: peak over it {peak['with_control']:.0f} W with control, "
+            f"{peak['without_control']:.0f} W without; {over['with_control']:.0f} and {over['without_control']:.0f} W*s"
+        ),
         f"work not done under caps: {report['work_lost_pct']:.1f} %; emissions {report['emissions_g']:.2f} g CO2e",
         f"ledger: {report['ledger']['records']} records, {report['ledger']['missing']} missing",
     ]

@@ -1,0 +1,81 @@
+"""The demo's report: what was counted against what is true, and what control was worth.
+
+Counted joules come out of the collector's database, record by record; true joules from the twin's log over exactly
+the time those records cover. Power over budget is the twin's true power every 10 ms, beside the same load on the same
+machines without caps (the twin runs that shadow along), from the moment every node holds a lease.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from evenwatt_twin import truth
+from evenwatt_twin.truth import Truth
+
+if TYPE_CHECKING:
+    from evenwatt_cli.demo.scenario import Node, Scenario
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the run has seen."""
+
+    status: dict[str, Any]
+    """The collector's last status document."""
+    span_ns: tuple[int, int]
+    """From when every node held a lease to the end of the run."""
+    costs: dict[str, tuple[float, float]]
+    """Each agent's largest memory (MB) and mean processor use (percent of a core)."""
+
+
+def make_report(scenario: Scenario, measured: Measured) -> dict[str, Any]:
+    """Return the report as it is printed."""
+    status = measured.status
+    known = {node["node"]: node for node in status["nodes"]}
+    truths = {node.name: Truth.load(scenario.truth(node.name)) for node in scenario.nodes}
+    rows = [_node(node, known.get(node.name, {}), truths[node.name], measured) for node in scenario.nodes]
+    rows += [_real(name, known.get(name, {}), measured) for name in measured.costs if name not in truths]
+    fleet = list(truths.values())
+    t0_ns, t1_ns = measured.span_ns
+    with_control = truth.over_budget(fleet, scenario.budget_w, t0_ns, t1_ns)
+    without = truth.over_budget(fleet, scenario.budget_w, t0_ns, t1_ns, control=False)
+    return {
+        "seconds": (t1_ns - t0_ns) * 1e-9,
+        "budget_w": scenario.budget_w,
+        "nodes": rows,
+        "peak_w": {
+            "with_control": truth.peak_w(fleet, t0_ns, t1_ns),
+            "without_control": truth.peak_w(fleet, t0_ns, t1_ns, control=False),
+        },
+        "peak_over_budget_w": {"with_control": with_control.peak_over_w, "without_control": without.peak_over_w},
+        "over_budget_ws": {"with_control": with_control.over_ws, "without_control": without.over_ws},
+        "work_lost_pct": 100.0 * truth.work_lost(fleet, t0_ns, t1_ns),
+        "emissions_g": status["zones"][0]["emissions_g"],
+        "messages": status["messages"],
+        "caps": status["caps"],
+        "ledger": status["ledger"],
+    }
+
+
+def _node(node: Node, known: dict[str, Any], log: Truth, measured: Measured) -> dict[str, Any]:
+    counted_j = float(known.get("energy_j") or 0.0)
+    true_j = sum(log.energy_j(start_ns, end_ns) for start_ns, end_ns in known.get("covered_mono_ns", []))
+    row = _real(node.name, known, measured)
+    row["energy_true_j"] = true_j
+    row["error_pct"] = 100.0 * (counted_j - true_j) / true_j if true_j else None
+    return row
+
+
+def _real(name: str, known: dict[str, Any], measured: Measured) -> dict[str, Any]:
+    rss_mb, cpu_pct = measured.costs.get(name, (0.0, 0.0))
+    return {
+        "node": name,
+        "energy_counted_j": float(known.get("energy_j") or 0.0),
+        "energy_true_j": None,
+        "error_pct": None,
+        "emissions_g": known.get("emissions_g"),
+        "counters": known.get("counters"),
+        "rss_mb": round(rss_mb, 1),
+        "cpu_pct": round(cpu_pct, 2),
+    }

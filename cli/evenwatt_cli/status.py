@@ -1,0 +1,165 @@
+"""``evenwatt status``: what a fleet, a zone or a node is doing, from wherever it can be heard.
+
+Three ways, one document. On a node the agent's Unix socket answers, also when the broker is away; the collector's HTTP
+knows most; and the retained topics of any broker tell enough. ``docs/status.md`` describes the document.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+
+from evenwatt_agent.local import read_status
+from evenwatt_agent.transport import LinkLostError, connect
+from evenwatt_cli.exits import Exit
+from evenwatt_cli.operator_settings import OperatorSettings, load
+from evenwatt_cli.status_text import print_status
+from evenwatt_daemon import Failure
+from evenwatt_wire import NodeSummary, State, Topic, ZoneSummary, decode
+from evenwatt_wire.messages import NodeState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_RETAINED_S: Final = 1.0
+"""How long the broker may take to send what it retains, after the last message that came."""
+_NODE_KEYS: Final = (
+    "node", "zone", "state", "power_w", "cap_w", "lease", "quality", "energy_j", "emissions_g", "age_s", "paused",
+)  # fmt: skip
+_ZONE_KEYS: Final = (
+    "zone", "band", "power_w", "budget_w", "leased_w", "emissions_g_per_h", "emissions_g", "intensity_g_per_kwh",
+    "intensity_source", "pue", "nodes", "silent", "capped", "alarms",
+)  # fmt: skip
+
+Document = dict[str, Any]
+
+
+def show_status(name: str | None, *, via: str, as_json: bool, config: Path | None) -> Exit:
+    """Print the status of everything, a zone or a node.
+
+    Raises:
+        Failure: nobody can be asked, or there is no such zone or node.
+    """
+    settings = load(config)
+    document = _select(_ask(settings, via), name)
+    if as_json:
+        print(json.dumps(document))
+    else:
+        print_status(document)
+    trouble = any(zone["alarms"] or zone["silent"] for zone in document["zones"])
+    return Exit.DEGRADED if trouble or any(node["state"] == "lost" for node in document["nodes"]) else Exit.OK
+
+
+def _ask(settings: OperatorSettings, via: str) -> Document:
+    ways: dict[str, Callable[[OperatorSettings], Document]] = {
+        "collector": _from_collector,
+        "local": _from_socket,
+        "mqtt": _from_topics,
+    }
+    if via != "auto" and via not in ways:
+        raise Failure(f"--via {via!r}: expected auto, {', '.join(ways)}")
+    tried = []
+    for name in ways if via == "auto" else (via,):
+        try:
+            return {"via": name, **ways[name](settings)}
+        except (OSError, TimeoutError, httpx.HTTPError, ValueError) as error:
+            tried.append(f"{name}: {str(error) or type(error).__name__}")
+    raise Failure(
+        f"nobody to ask ({'; '.join(tried)}); start an agent or collector, or say where they are with --config",
+        exit_code=Exit.FAILURE,
+    )
+
+
+def _from_collector(settings: OperatorSettings) -> Document:
+    answer = httpx.get(f"{settings.collector_url}/api/v1/status", timeout=3.0).raise_for_status().json()
+    return {
+        "zones": [_only(zone, _ZONE_KEYS) for zone in answer["zones"]],
+        "nodes": [_only(node, _NODE_KEYS) for node in answer["nodes"]],
+    }
+
+
+def _from_socket(settings: OperatorSettings) -> Document:
+    path = Path(settings.socket)
+    if not os.access(path, os.W_OK):
+        raise OSError(f"{path}: {'not open to this user' if path.exists() else 'no agent here'}")
+    said = json.loads(asyncio.run(read_status(path)))
+    node = {**said["summary"], "zone": said["zone"], "state": "ready", "age_s": 0.0}
+    return {"zones": [], "nodes": [_only(node, _NODE_KEYS)], "local": said}
+
+
+def _from_topics(settings: OperatorSettings) -> Document:
+    return asyncio.run(_listen(settings))
+
+
+async def _listen(settings: OperatorSettings) -> Document:
+    """Collect what the broker retains; a node is as old as its last summary."""
+    states: dict[tuple[str, str], State] = {}
+    summaries: dict[tuple[str, str], NodeSummary] = {}
+    zones: dict[str, ZoneSummary] = {}
+    try:
+        async with connect(settings.mqtt, f"evenwatt-status-{os.getpid()}") as connection:
+            await connection.subscribe("evenwatt/v1/+/+/state", "evenwatt/v1/+/+/summary")
+            async with asyncio.timeout(_RETAINED_S) as limit:
+                async for message in connection.messages():
+                    if not message.retained:
+                        continue
+                    limit.reschedule(asyncio.get_running_loop().time() + _RETAINED_S)
+                    try:
+                        topic = Topic.parse(message.topic)
+                        said = decode(topic, message.payload)
+                    except ValueError as error:
+                        print(f"evenwatt: ignored {message.topic}: {error}", file=sys.stderr)
+                        continue
+                    if isinstance(said, ZoneSummary):
+                        zones[topic.zone] = said
+                    elif isinstance(said, NodeSummary):
+                        summaries[topic.zone, topic.node] = said
+                    elif isinstance(said, State):
+                        states[topic.zone, topic.node] = said
+    except TimeoutError:
+        pass
+    except LinkLostError as error:
+        raise OSError(str(error)) from None
+    return {
+        "zones": [_only(_as_dict(zone), _ZONE_KEYS) for zone in zones.values()],
+        "nodes": [_topic_node(key, states.get(key), summaries.get(key)) for key in sorted(states.keys() | summaries)],
+    }
+
+
+def _topic_node(key: tuple[str, str], state: State | None, summary: NodeSummary | None) -> Document:
+    node: Document = _as_dict(summary) if summary else {}
+    now_ms = time.time() * 1e3
+    stale = state is not None and summary is not None and summary.boot != state.boot
+    node |= {
+        "zone": key[0],
+        "node": key[1],
+        "state": (state.state if state and not stale else NodeState.INIT).value,
+        "age_s": max(0.0, (now_ms - summary.wall_ms) / 1e3) if summary else None,
+    }
+    return _only(node, _NODE_KEYS)
+
+
+def _as_dict(message: object) -> Document:
+    return {name: getattr(message, name) for name in message.__struct_fields__}  # type: ignore[attr-defined]
+
+
+def _only(row: Document, keys: tuple[str, ...]) -> Document:
+    return {key: row.get(key) for key in keys}
+
+
+def _select(document: Document, name: str | None) -> Document:
+    if name is None:
+        return document
+    zones = [zone for zone in document["zones"] if zone["zone"] == name]
+    nodes = [node for node in document["nodes"] if name in (node["node"], node["zone"])]
+    if not zones and not nodes:
+        known = sorted({node["node"] for node in document["nodes"]} | {zone["zone"] for zone in document["zones"]})
+        raise Failure(f"no zone or node {name!r}; known are {', '.join(known) or 'none'}")
+    return {**document, "zones": zones, "nodes": nodes}

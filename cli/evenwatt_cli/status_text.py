@@ -1,0 +1,93 @@
+"""The status document as text that fits 80 columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from evenwatt_cli.units import energy, power
+
+_STATES = {"ready": "green", "init": "yellow", "disconnected": "dim", "lost": "red", "silent": "red"}
+
+
+def print_status(document: dict[str, Any], console: Console | None = None) -> None:
+    """Print zones first, then one line per node, then what a single node's own agent adds."""
+    out = console or Console(highlight=False)
+    for zone in document["zones"]:
+        _zone(out, zone)
+    if document["nodes"]:
+        out.print(_nodes(document["nodes"]))
+    else:
+        out.print("No node has been heard yet. Is an agent running? Try `evenwatt demo` to see one.")
+    if "local" in document:
+        _local(out, document["local"])
+
+
+def _zone(out: Console, zone: dict[str, Any]) -> None:
+    line = Text(f"zone {zone['zone']}: ", style="bold")
+    line.append(power(zone["power_w"]))
+    if zone["budget_w"]:
+        share = 100 * zone["power_w"] / zone["budget_w"]
+        line.append(f" of {power(zone['budget_w'])} budget ({share:.0f} %), ")
+        line.append(_BANDS.get(zone["band"], zone["band"]))
+        line.append(f"; at most {power(zone['leased_w'])} by its leases")
+    else:
+        line.append(", no budget set")
+    out.print(line, soft_wrap=False)
+    carbon = f"  {zone['emissions_g_per_h']:.0f} g CO2e/h at {zone['intensity_g_per_kwh']:.0f} g/kWh"
+    if zone["pue"] and zone["pue"] != 1:
+        carbon += f", PUE {zone['pue']:g}"
+    out.print(f"{carbon} ({zone['intensity_source']}); {zone['emissions_g']:.1f} g so far")
+    heads = f"  {zone['nodes']} nodes, {zone['capped']} at their cap"
+    out.print(heads + (f", {zone['silent']} silent" if zone["silent"] else ""))
+    for alarm in zone["alarms"] or []:
+        out.print(Text(f"  ! {alarm}", style="red"))
+
+
+_BANDS = {
+    "normal": "within target",
+    "hold": "near its budget: holding",
+    "cap": "over target: capping",
+    "brake": "over budget: braking",
+    "off": "not controlled",
+}
+
+
+def _nodes(nodes: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1))
+    table.add_column("NODE", overflow="ellipsis", no_wrap=True, max_width=20)
+    table.add_column("STATE", no_wrap=True)
+    for title in ("POWER", "CAP"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("CAP BY", no_wrap=True)
+    for title in ("ENERGY", "CO2e", "SEEN"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for node in nodes:
+        state = node["state"] or "?"
+        table.add_row(
+            node["node"],
+            Text(state, style=_STATES.get(state, "")),
+            power(node["power_w"]) + ("~" if node["quality"] == "estimated" else ""),
+            power(node["cap_w"]),
+            node["lease"] or "-",
+            energy(node["energy_j"]),
+            "-" if node["emissions_g"] is None else f"{node['emissions_g']:.1f} g",
+            "-" if node["age_s"] is None else f"{node['age_s']:.0f} s",
+        )
+        if node["paused"]:
+            table.add_row("", Text("paused: " + ", ".join(node["paused"]), style="yellow"))
+    return table
+
+
+def _local(out: Console, local: dict[str, Any]) -> None:
+    out.print(f"\nnode power = {local['birth']['total_formula']}")
+    for window in local["window"] or []:
+        if window["id"] != "node":
+            out.print(f"  {window['id']:<28} {power(window['mean_w']):>9}  {window['quality']}")
+    link = local["link"]
+    out.print(f"broker: {link['state']}" + (f" ({link['trouble']})" if link["trouble"] else ""))
+    for problem in local["problems"]:
+        out.print(Text(f"! {problem['path']}: {problem['found']}; {problem['fix']}", style="yellow"))
