@@ -8,7 +8,7 @@ import time
 import uuid
 from collections import defaultdict
 
-from evenwatt_agent.settings import MqttSettings
+from evenwatt_daemon.broker import BrokerSettings
 from evenwatt_wire import Ack, Command, KeyRing, Kind, Ledger, Stored, Topic, decode, encode, seal
 from evenwatt_wire.command import open_ack
 from tests.support import eventually, make_key, process, wait_for
@@ -34,7 +34,7 @@ class Site:
         ]
         (folder / "trust.json").write_text(json.dumps({"keys": keys}))
         self.ring = KeyRing.from_json((folder / "trust.json").read_bytes())
-        self.mqtt = MqttSettings(port=port)
+        self.mqtt = BrokerSettings(port=port)
         self.seq = 0
         self.write_settings()
 

@@ -20,8 +20,9 @@ from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from evenwatt_agent.transport import Arrived, Broker, Connection, LinkLostError, Will, connect, full_jitter_s
+from evenwatt_agent.transport import Arrived, Connection, LinkLostError, Will, connect
 from evenwatt_daemon import Failure, get_logger
+from evenwatt_daemon.broker import BrokerSettings, full_jitter_s
 from evenwatt_wire import Kind, Live, State, Topic, WireError, decode
 from evenwatt_wire.messages import NodeState
 from evenwatt_wire.topics import DELIVERY
@@ -69,7 +70,7 @@ class Link:
 
     def __init__(
         self,
-        broker: Broker,
+        broker: BrokerSettings,
         zone: str,
         node: str,
         boot: str,
@@ -136,7 +137,7 @@ class Link:
             for kind, payload in words:
                 await self._publish(connection, kind, payload)
             self.state, self.trouble = LinkState.ONLINE, ""
-            self._log.info("joined", broker=f"{self._broker.host}:{self._broker.port}")
+            self._log.info("joined", broker=self._broker.where)
             await self._converse(connection, stop)
             await self._publish(connection, Kind.STATE, farewell)
 

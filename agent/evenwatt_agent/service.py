@@ -144,7 +144,7 @@ class Agent:
             self._log.warning("message refused", why=str(error))
             return
         if isinstance(said, Stored):
-            await self._in_worker(lambda: self._spool.stored(said.boot, said.seq))
+            await self._in_worker(lambda: self._spool.stored(said.boot, said.seq, said.beyond))
             self._spooled = await self._in_worker(self._spool.waiting)
             self._stored.set()
         elif isinstance(said, State) and said.boot != self._boot and not message.retained:

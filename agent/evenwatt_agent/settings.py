@@ -6,31 +6,18 @@ import os
 import re
 import socket
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
 from evenwatt_daemon import Failure, load_settings
+from evenwatt_daemon.broker import BrokerSettings
 from evenwatt_daemon.logs import LogFormat, LogLevel
 from evenwatt_wire import TopicError
 from evenwatt_wire.topics import check_id
 
 Share = Annotated[float, Meta(gt=0, le=1)]
 Positive = Annotated[float, Meta(gt=0)]
-
-
-class MqttSettings(Struct, forbid_unknown_fields=True):
-    """The broker."""
-
-    host: str = "127.0.0.1"
-    port: Annotated[int, Meta(ge=1, le=65535)] = 1883
-    protocol: Literal["3.1.1", "5"] = "3.1.1"
-    username: str | None = None
-    password_file: str | None = None
-    """A file that holds the password, so that it never stands in the settings."""
-    ca_file: str | None = None
-    """Certificate authority of the broker; setting it switches TLS on."""
-    keepalive_s: Annotated[int, Meta(ge=1, le=3600)] = 20
 
 
 class SourceSettings(Struct, forbid_unknown_fields=True):
@@ -103,7 +90,7 @@ class AgentSettings(Struct, forbid_unknown_fields=True):
     """Default: the host's name, made an identifier."""
     state_dir: str = field(default_factory=lambda: os.environ.get("STATE_DIRECTORY", "/var/lib/evenwatt").split(":")[0])
     runtime_dir: str = field(default_factory=lambda: os.environ.get("RUNTIME_DIRECTORY", "/run/evenwatt").split(":")[0])
-    mqtt: MqttSettings = field(default_factory=MqttSettings)
+    mqtt: BrokerSettings = field(default_factory=BrokerSettings)
     sources: SourceSettings = field(default_factory=SourceSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
     control: ControlSettings = field(default_factory=ControlSettings)

@@ -18,7 +18,7 @@ from evenwatt_agent.counters import Baseline
 from evenwatt_daemon import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 _SCHEMA: Final = """
@@ -86,10 +86,12 @@ class Spool:
         rows = self._db.execute("SELECT row, payload FROM ledger WHERE row > ? ORDER BY row LIMIT ?", (after, limit))
         return list(rows)
 
-    def stored(self, boot: str, seq: int) -> None:
-        """Forget every record of ``boot`` up to ``seq``: the collector has them."""
+    def stored(self, boot: str, seq: int, beyond: Sequence[int] = ()) -> None:
+        """Forget every record of ``boot`` up to ``seq``, and those ``beyond`` it: the collector has them."""
         with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
             self._db.execute("DELETE FROM ledger WHERE boot = ? AND seq <= ?", (boot, seq))
+            self._db.executemany("DELETE FROM ledger WHERE boot = ? AND seq = ?", [(boot, one) for one in beyond])
 
     def waiting(self) -> int:
         """Records not yet known to be stored."""

@@ -7,38 +7,18 @@ one, and a full queue drops. So nothing here promises delivery; a ledger record 
 
 from __future__ import annotations
 
-import random
-import ssl
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final
 
 import aiomqtt
-
-from evenwatt_daemon import Failure, read_document
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from evenwatt_daemon.broker import BrokerSettings
+
 _PROTOCOLS: Final = {"3.1.1": aiomqtt.ProtocolVersion.V311, "5": aiomqtt.ProtocolVersion.V5}
-_BACKOFF_FIRST_S: Final = 0.5
-_BACKOFF_MAX_S: Final = 30.0
-_BAD_LOGIN: Final = "bad user name or password"
-_NOT_ALLOWED: Final = "not authorised"
-_REFUSED: Final = {4: _BAD_LOGIN, 5: _NOT_ALLOWED, 134: _BAD_LOGIN, 135: _NOT_ALLOWED}  # of MQTT 3.1.1 and 5
-
-
-class Broker(Protocol):
-    """Where the broker is and how to log in; the ``mqtt`` table of a settings file has these."""
-
-    host: str
-    port: int
-    protocol: Literal["3.1.1", "5"]
-    username: str | None
-    password_file: str | None
-    ca_file: str | None
-    keepalive_s: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +91,7 @@ class Connection:
 
 
 @asynccontextmanager
-async def connect(broker: Broker, client_id: str, will: Will | None = None) -> AsyncIterator[Connection]:
+async def connect(broker: BrokerSettings, client_id: str, will: Will | None = None) -> AsyncIterator[Connection]:
     """Connect, and disconnect in the end.
 
     Raises:
@@ -124,8 +104,8 @@ async def connect(broker: Broker, client_id: str, will: Will | None = None) -> A
         identifier=client_id,
         protocol=_PROTOCOLS[broker.protocol],
         username=broker.username,
-        password=_password(broker),
-        tls_context=_tls(broker),
+        password=broker.password(),
+        tls_context=broker.tls(),
         will=aiomqtt.Will(will.topic, will.payload, qos=1, retain=True) if will else None,
         keepalive=broker.keepalive_s,
         timeout=10,
@@ -135,45 +115,10 @@ async def connect(broker: Broker, client_id: str, will: Will | None = None) -> A
         async with client:
             yield Connection(client)
     except aiomqtt.MqttError as error:
-        raise LinkLostError(_explain(broker, error)) from None
-
-
-def full_jitter_s(attempt: int) -> float:
-    """Wait before reconnection ``attempt`` (0, 1, ...): anywhere up to a doubling bound, so that a fleet spreads out.
-
-    "Exponential Backoff And Jitter", AWS Architecture Blog, 2015: full jitter loads a returning server least.
-    """
-    return random.uniform(0, min(_BACKOFF_MAX_S, _BACKOFF_FIRST_S * 2.0 ** min(attempt, 10)))  # noqa: S311
+        code = getattr(getattr(error, "rc", None), "value", None)
+        raise LinkLostError(broker.explain(error, code)) from None
 
 
 def _number(code: object) -> int:
     """Value of a SUBACK code: paho gives integers for MQTT 3.1.1 and objects for 5."""
     return code if isinstance(code, int) else int(getattr(code, "value", 128))
-
-
-def _password(broker: Broker) -> str | None:
-    if broker.password_file is None:
-        return None
-    return read_document(broker.password_file).decode().strip()
-
-
-def _tls(broker: Broker) -> ssl.SSLContext | None:
-    if broker.ca_file is None:
-        return None
-    try:
-        return ssl.create_default_context(cafile=str(Path(broker.ca_file)))
-    except (OSError, ssl.SSLError) as error:
-        raise Failure(
-            f"{broker.ca_file}: {error}; mqtt.ca_file must be the PEM certificate of the broker's CA"
-        ) from None
-
-
-def _explain(broker: Broker, error: aiomqtt.MqttError) -> str:
-    where = f"{broker.host}:{broker.port}"
-    code = getattr(getattr(error, "rc", None), "value", None)
-    if code in _REFUSED:
-        return f"broker {where} refused the login: {_REFUSED[code]}; check mqtt.username and mqtt.password_file"
-    text = str(error)
-    if "CERTIFICATE_VERIFY_FAILED" in text:
-        return f"broker {where} showed a certificate that {broker.ca_file} did not sign; check mqtt.ca_file"
-    return f"broker {where}: {text}"

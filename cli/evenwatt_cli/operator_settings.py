@@ -7,8 +7,8 @@ from pathlib import Path
 
 from msgspec import Struct, field
 
-from evenwatt_agent.settings import MqttSettings
 from evenwatt_daemon import load_settings
+from evenwatt_daemon.broker import BrokerSettings
 
 DEFAULT_PATH = Path("/etc/evenwatt/operator.toml")
 
@@ -18,7 +18,7 @@ class OperatorSettings(Struct, forbid_unknown_fields=True):
 
     fleet: str = "fleet"
     zone: str = "default"
-    mqtt: MqttSettings = field(default_factory=MqttSettings)
+    mqtt: BrokerSettings = field(default_factory=BrokerSettings)
     collector_url: str = "http://127.0.0.1:9730"
     socket: str = "/run/evenwatt/agent.sock"
     private_key: str | None = None

@@ -48,7 +48,7 @@ LEDGER = Ledger(
     0.61, 0,
 )  # fmt: skip
 EVENT = Event("n1", BOOT, 3, 1_790_000_000_000, "lease-expired", "node", [("cap_w", 450.0), ("why", "no renewal")])
-STORED = Stored(BOOT, 7)
+STORED = Stored(BOOT, 7, [9, 10])
 STATE = State(node="n1", state=NodeState.READY, boot=BOOT, wall_ms=1_790_000_000_000, version="0.1.0")
 BIRTH = Birth(
     node="n1", boot=BOOT, wall_ms=1_790_000_000_000, version="0.1.0",

@@ -281,6 +281,8 @@ class Stored(Struct, frozen=True, array_like=True, tag="stored"):
 
     boot: BootId
     seq: Count
+    beyond: Annotated[list[Count], Meta(max_length=10_000)] = []
+    """Records above ``seq`` that are safe too: below them one is still missing, or was dropped by a full spool."""
 
 
 class Event(Struct, frozen=True, array_like=True, tag="event"):
