@@ -7,6 +7,7 @@ Limits are lost when the driver is unloaded.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from evenwatt_agent.sources.nvml import Nvml
 
 _TOLERANCE_W: Final = 1.0
+_SETTLE_S: Final = 0.2
+"""How long a board may take until it enforces what it accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +62,11 @@ class BoardKnob:
             self.nvml.call("nvmlDeviceSetPowerManagementLimit", handle, round(limit_w * 1e3))
         except ReadError as error:
             raise LockedError(f"{self.domain}: {error}") from None
-        enforced_w = self.read()
-        if enforced_w > limit_w + _TOLERANCE_W:
-            raise LockedError(f"{self.domain}: set {limit_w:.1f} W, but {enforced_w:.1f} W is enforced")
+        deadline = time.monotonic() + _SETTLE_S
+        while (enforced_w := self.read()) > limit_w + _TOLERANCE_W:
+            if time.monotonic() > deadline:
+                raise LockedError(f"{self.domain}: set {limit_w:.1f} W, but {enforced_w:.1f} W is enforced")
+            time.sleep(0.005)
         return enforced_w
 
 
