@@ -5,12 +5,3 @@ arguments. The shells around them own what is impure: ``sources`` and ``actuator
 ``sampler`` the thread, ``spool`` the disk, ``link`` the broker, ``local`` the Unix socket. ``service`` wires them and
 is the only module that knows everything.
 """
-
-from importlib.metadata import PackageNotFoundError, version
-
-try:
-    __version__ = version("evenwatt")
-except PackageNotFoundError:  # run from a checkout that was never installed
-    __version__ = "0"
-
-__all__ = ["__version__"]

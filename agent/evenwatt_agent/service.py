@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import msgspec
 import psutil
 
-from evenwatt_agent import __version__, clocks
+from evenwatt_agent import clocks
 from evenwatt_agent.authority import Authority
 from evenwatt_agent.inventory import Inventory, take_inventory
 from evenwatt_agent.link import Link, LinkState
@@ -26,7 +26,7 @@ from evenwatt_agent.meter import Batch, Meter, Window
 from evenwatt_agent.sampler import BIN_S, Sampler
 from evenwatt_agent.spool import Checkpoint, Spool
 from evenwatt_agent.transport import Arrived, Will
-from evenwatt_daemon import Failure, Notifier, get_logger, lock_folder
+from evenwatt_daemon import Failure, Notifier, get_logger, lock_folder, settle
 from evenwatt_wire import (
     Birth,
     Event,
@@ -41,6 +41,7 @@ from evenwatt_wire import (
     encode,
 )
 from evenwatt_wire.messages import NodeState
+from evenwatt_wire.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +52,8 @@ T = TypeVar("T")
 
 _FLUSH_S: Final = 5.0
 """How long an orderly stop waits for the collector to confirm the last records."""
+_SETTLE_S: Final = 3.0
+"""After the start: connecting is over, and what it needed can be given back."""
 _SUSPEND_NS: Final = 500_000_000
 
 
@@ -91,6 +94,7 @@ class Agent:
         samplers = self._samplers(loop)
         try:
             await self._authority.start(time.monotonic())
+            loop.call_later(_SETTLE_S, settle)
             async with serve_status(self._settings.socket_path, self._snapshot), asyncio.TaskGroup() as group:
                 for sampler in samplers:
                     sampler.start()

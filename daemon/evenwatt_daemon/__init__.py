@@ -4,6 +4,7 @@ Kept apart from the wire, which other people's programs import, and from the dae
 """
 
 from evenwatt_daemon.failures import EXIT_FAILURE, EXIT_OK, EXIT_USAGE, Failure, run_daemon
+from evenwatt_daemon.lean import settle
 from evenwatt_daemon.locks import lock_folder
 from evenwatt_daemon.logs import get_logger, setup_logging
 from evenwatt_daemon.notify import Notifier
@@ -20,5 +21,6 @@ __all__ = [
     "lock_folder",
     "read_document",
     "run_daemon",
+    "settle",
     "setup_logging",
 ]

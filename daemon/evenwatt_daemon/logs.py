@@ -7,7 +7,10 @@ import os
 import sys
 from typing import Any, Final, Literal
 
-import structlog
+from evenwatt_daemon.lean import without_rich
+
+with without_rich():
+    import structlog
 
 LogFormat = Literal["auto", "console", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]

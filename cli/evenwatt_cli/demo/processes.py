@@ -60,7 +60,7 @@ class Child:
         try:
             process = psutil.Process(self._process.pid)
             times = process.cpu_times()
-            self.rss_mb = max(self.rss_mb, process.memory_info().rss / 1e6)
+            self.rss_mb = process.memory_info().rss / 1e6
             self.cpu_pct = 100.0 * (times.user + times.system) / max(0.1, time.monotonic() - self._started_s)
         except psutil.NoSuchProcess:
             return

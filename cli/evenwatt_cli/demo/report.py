@@ -26,7 +26,7 @@ class Measured:
     span_ns: tuple[int, int]
     """From when every node held a lease to the end of the run."""
     costs: dict[str, tuple[float, float]]
-    """Each agent's largest memory (MB) and mean processor use (percent of a core)."""
+    """Each agent's memory in the end (MB, 10^6 bytes) and its mean processor use (percent of a core)."""
 
 
 def make_report(scenario: Scenario, measured: Measured) -> dict[str, Any]:
