@@ -7,8 +7,9 @@
     ONLINE --stop--> state disconnected --> closed
 
 While offline, live windows fall away (the newest few are kept) and the ledger waits in the spool. Every connection
-begins by sending all that is not known to be stored, in order and in small portions; a record that stays
-unacknowledged for half a minute is sent again. The collector stores each once, however often it comes.
+begins by sending all that is not known to be stored, in order and in small portions. It is sent again when a collector
+arrives, when one says that it has a hole, and after half a minute without an answer; the collector stores each once,
+however often it comes.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from evenwatt_daemon import Failure, get_logger
 from evenwatt_daemon.broker import BrokerSettings, full_jitter_s
 from evenwatt_wire import Kind, Live, State, Topic, WireError, decode
 from evenwatt_wire.messages import NodeState
-from evenwatt_wire.topics import DELIVERY
+from evenwatt_wire.topics import CONTROLLER_NODE, DELIVERY
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,6 +35,7 @@ _LIVE_KEPT: Final = 10
 _EVENTS_KEPT: Final = 1_000
 _PORTION: Final = 50
 _RESEND_S: Final = 30.0
+_RESEND_SOONEST_S: Final = 2.0
 _RETAINED_S: Final = 0.5
 """How long retained words about our own name may take to arrive after subscribing."""
 _NAMESAKE_S: Final = 2.5
@@ -80,6 +82,9 @@ class Link:
     ) -> None:
         self._broker, self._zone, self._node, self._boot = broker, zone, node, boot
         self._joined = False
+        self._hurry = asyncio.Event()
+        self._again = False
+        self._resent_s = 0.0
         self._greeting, self._backlog, self._receive = greeting, backlog, receive
         self._outbox: deque[tuple[Kind, bytes]] = deque()
         self._live: deque[bytes] = deque(maxlen=_LIVE_KEPT)
@@ -108,6 +113,17 @@ class Link:
         """Say that the spool has a new record."""
         self._wake.set()
 
+    def resend(self) -> None:
+        """Send again what is not known to be stored: somebody has missed it."""
+        now_s = time.monotonic()
+        if now_s - self._resent_s >= _RESEND_SOONEST_S:
+            self._again, self._resent_s = True, now_s
+            self._wake.set()
+
+    def hurry(self) -> None:
+        """Do not wait any longer before the next attempt to connect: this agent is about to stop."""
+        self._hurry.set()
+
     async def run(self, stop: asyncio.Event, farewell: bytes) -> None:
         """Stay connected until ``stop``, then say ``farewell`` as this node's state."""
         attempt = 0
@@ -118,7 +134,8 @@ class Link:
             except LinkLostError as error:
                 attempt = 0 if self.state is LinkState.ONLINE else attempt + 1
                 self._say_lost(str(error))
-                await _first(stop.wait(), asyncio.sleep(full_jitter_s(attempt)))
+                await _first(stop.wait(), self._hurry.wait(), asyncio.sleep(full_jitter_s(attempt)))
+                self._hurry.clear()
 
     def _say_lost(self, why: str) -> None:
         if why != self.trouble:  # said once, not at every attempt
@@ -133,7 +150,10 @@ class Link:
             if not self._joined:
                 await self._refuse_namesake(connection)
                 self._joined = True
-            await connection.subscribe(*map(self._topic, (Kind.COMMAND, Kind.STORED, Kind.STATE)))
+            await connection.subscribe(
+                *map(self._topic, (Kind.COMMAND, Kind.STORED, Kind.STATE)),
+                str(Topic(self._zone, CONTROLLER_NODE, Kind.STATE)),
+            )
             for kind, payload in words:
                 await self._publish(connection, kind, payload)
             self.state, self.trouble = LinkState.ONLINE, ""
@@ -158,9 +178,11 @@ class Link:
                 raise result
 
     async def _talk(self, connection: Connection) -> None:
-        row, resend_at = 0, time.monotonic() + _RESEND_S
+        row, self._again, self._resent_s = 0, False, time.monotonic()
         while True:
             self._wake.clear()
+            if self._again:
+                row, self._again = 0, False
             while self._outbox:
                 kind, payload = self._outbox[0]
                 await self._publish(connection, kind, payload)
@@ -170,10 +192,10 @@ class Link:
             for row, payload in portion:  # noqa: B007  (row is how far the ledger has been sent)
                 await self._publish(connection, Kind.LEDGER, payload)
                 await self._talk_live(connection)
-            if time.monotonic() > resend_at:
-                row, resend_at = 0, time.monotonic() + _RESEND_S
+            if time.monotonic() - self._resent_s >= _RESEND_S:
+                self.resend()
             if len(portion) < _PORTION:
-                await _first(self._wake.wait(), asyncio.sleep(max(0.1, resend_at - time.monotonic())))
+                await _first(self._wake.wait(), asyncio.sleep(_RESEND_S))
 
     async def _talk_live(self, connection: Connection) -> None:
         while self._live:

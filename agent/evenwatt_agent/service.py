@@ -20,7 +20,7 @@ import psutil
 from evenwatt_agent import clocks
 from evenwatt_agent.authority import Authority
 from evenwatt_agent.inventory import Inventory, take_inventory
-from evenwatt_agent.link import Link, LinkState
+from evenwatt_agent.link import Link
 from evenwatt_agent.local import serve_status
 from evenwatt_agent.meter import Batch, Meter, Window
 from evenwatt_agent.sampler import BIN_S, Sampler
@@ -29,6 +29,7 @@ from evenwatt_agent.transport import Arrived, Will
 from evenwatt_daemon import Failure, Notifier, get_logger, lock_folder, settle
 from evenwatt_wire import (
     Birth,
+    ControllerState,
     Event,
     Kind,
     Ledger,
@@ -150,7 +151,12 @@ class Agent:
         if isinstance(said, Stored):
             await self._in_worker(lambda: self._spool.stored(said.boot, said.seq, said.beyond))
             self._spooled = await self._in_worker(self._spool.waiting)
+            if said.beyond:
+                self._link.resend()
             self._stored.set()
+        elif isinstance(said, ControllerState):
+            if said.state is NodeState.READY and not message.retained:
+                self._link.resend()  # it has just come, and may have missed what was sent before
         elif isinstance(said, State) and said.boot != self._boot and not message.retained:
             self._correct_state(said)
 
@@ -246,8 +252,9 @@ class Agent:
         self._close_ledger(now_ns)
         await asyncio.gather(*self._writes)
         self._link.wake()
+        self._link.hurry()
         deadline = time.monotonic() + _FLUSH_S
-        while self._spooled and self._link.state is LinkState.ONLINE and time.monotonic() < deadline:
+        while self._spooled and time.monotonic() < deadline:
             self._stored.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.01, deadline - time.monotonic())):

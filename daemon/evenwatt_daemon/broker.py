@@ -12,7 +12,8 @@ from evenwatt_daemon.failures import Failure
 from evenwatt_daemon.settings import read_document
 
 _BACKOFF_FIRST_S: Final = 0.5
-_BACKOFF_MAX_S: Final = 30.0
+_BACKOFF_MAX_S: Final = 8.0
+"""Below the ten seconds of a lease: a short outage must not cost a node its lease."""
 
 
 class BrokerSettings(Struct, forbid_unknown_fields=True):

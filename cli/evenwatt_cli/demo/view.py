@@ -36,6 +36,7 @@ class Progress:
 
     def __init__(self) -> None:
         self._due_s = 0.0
+        self._peak_w = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -47,15 +48,19 @@ class Progress:
 
     def show(self, status: dict[str, Any], elapsed_s: float, seconds: float) -> None:
         """Say where the run is."""
-        if elapsed_s < self._due_s or not status.get("zones"):
+        if not status.get("zones"):
             return
-        self._due_s = elapsed_s + _PROGRESS_S
         zone = status["zones"][0]
+        self._peak_w = max(self._peak_w, zone["power_w"])
+        if elapsed_s < self._due_s:
+            return
         print(
-            f"demo: {elapsed_s:3.0f} of {seconds:.0f} s  {zone['power_w']:6.0f} W of {zone['budget_w']:.0f} W  "
-            f"{zone['emissions_g_per_h']:5.0f} g/h  {zone['band']}",
+            f"demo: {elapsed_s:3.0f} of {seconds:.0f} s  {zone['power_w']:5.0f} W, up to {self._peak_w:5.0f} W "
+            f"of {zone['budget_w']:.0f} W  {zone['emissions_g_per_h']:4.0f} g/h  {zone['band']}",
             file=sys.stderr,
         )
+        self._due_s = elapsed_s + _PROGRESS_S
+        self._peak_w = 0.0
 
 
 class LiveView:

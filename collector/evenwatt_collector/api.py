@@ -1,0 +1,96 @@
+"""HTTP on the loopback: liveness, readiness, status and metrics. It only reads, and asks for no login."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from evenwatt_collector.metrics import make_metrics
+from evenwatt_daemon import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Generator
+
+    from starlette.requests import Request
+
+    from evenwatt_collector.settings import HttpSettings
+    from evenwatt_collector.status import Document
+
+_GRACE_S = 2
+
+
+def make_app(status: Callable[[], Document], reasons: Callable[[], list[str]]) -> Starlette:
+    """Return the application.
+
+    Args:
+        status: Makes the status document.
+        reasons: Returns why the collector cannot do its work; empty when it can.
+    """
+    render = make_metrics(status)
+
+    async def livez(_request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(_request: Request) -> Response:
+        why = reasons()
+        return JSONResponse({"ready": not why, "reasons": why}, status_code=503 if why else 200)
+
+    async def show(_request: Request) -> Response:
+        return Response(msgspec.json.encode(status()), media_type="application/json")
+
+    async def metrics(_request: Request) -> Response:
+        return Response(render(), media_type=CONTENT_TYPE_LATEST)
+
+    routes = {"/livez": livez, "/readyz": readyz, "/api/v1/status": show, "/metrics": metrics}
+    return Starlette(routes=[Route(path, endpoint) for path, endpoint in routes.items()])
+
+
+@asynccontextmanager
+async def serve(sock: socket.socket, app: Starlette) -> AsyncIterator[None]:
+    """Serve on a listening socket while the context is open."""
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=_GRACE_S)
+    server = _Server(config)
+    task = asyncio.create_task(server.serve(sockets=[sock]), name="http")
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handlers: stopping is the service's business."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave signals alone."""
+        yield
+
+
+def listen(settings: HttpSettings) -> socket.socket:
+    """Return a listening socket.
+
+    Raises:
+        Failure: the address cannot be used, naming it and the fix.
+    """
+    where = f"http {settings.host}:{settings.port}"
+    try:
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((settings.host, settings.port))
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise Failure(f"{where}: {why}; stop what uses it, or set another http.host or http.port") from None
+    sock.listen(128)
+    sock.setblocking(False)
+    return sock

@@ -1,0 +1,126 @@
+"""Every node heard of, by zone, and the latest events. Pure: time is an argument."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from evenwatt_collector.node import Heard, Node
+from evenwatt_wire.messages import NodeState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from evenwatt_collector.control import NodeObservation
+    from evenwatt_wire import Ack, Birth, Event, Live, NodeSummary, State
+
+MAX_NODES: Final = 20_000
+"""Whoever can publish could invent names without end."""
+_EVENTS_KEPT: Final = 200
+
+
+class FleetFullError(ValueError):
+    """There is no room for one more node."""
+
+
+class Fleet:
+    """Folds messages into nodes."""
+
+    def __init__(self) -> None:
+        self._zones: dict[str, dict[str, Node]] = {}
+        self._count = 0
+        self.events: deque[tuple[str, Event]] = deque(maxlen=_EVENTS_KEPT)
+
+    @property
+    def zones(self) -> list[str]:
+        """Names of zones heard of."""
+        return sorted(self._zones)
+
+    def in_zone(self, zone: str) -> list[Node]:
+        """Return a zone's nodes by name."""
+        return [node for _, node in sorted(self._zones.get(zone, {}).items())]
+
+    def find(self, zone: str, name: str) -> Node | None:
+        """Return a node if it is known."""
+        return self._zones.get(zone, {}).get(name)
+
+    def expect(self, zone: str, name: str, now_s: float) -> None:
+        """Show a node that the ledger knows, before and unless anything is heard of it."""
+        if self._count < MAX_NODES:
+            self._node(zone, name, now_s)
+
+    def forget(self, zone: str, name: str) -> None:
+        """Drop a node whose retained state was deleted."""
+        if self._zones.get(zone, {}).pop(name, None):
+            self._count -= 1
+
+    def on_state(self, zone: str, state: State, now_s: float) -> bool:
+        """Take a state; False if it is stale."""
+        return self._node(zone, state.node, now_s).on_state(state, now_s)
+
+    def on_birth(self, zone: str, birth: Birth, now_s: float) -> bool:
+        """Take an inventory; False if it is stale."""
+        return self._node(zone, birth.node, now_s).on_birth(birth, now_s)
+
+    def on_summary(self, zone: str, summary: NodeSummary) -> bool:
+        """Take a node's own summary; False if it is of another boot than the current one."""
+        node = self.find(zone, summary.node)
+        return node is not None and node.on_summary(summary)
+
+    def on_live(self, zone: str, live: Live, now_s: float) -> Heard:
+        """Take a window.
+
+        Raises:
+            FleetFullError: it is of one node too many.
+        """
+        return self._node(zone, live.node, now_s).on_live(live, now_s)
+
+    def on_event(self, zone: str, event: Event) -> None:
+        """Keep an event for whoever looks."""
+        self.events.append((zone, event))
+
+    def on_ack(self, zone: str, ack: Ack) -> None:
+        """Take a verified acknowledgement's readback."""
+        node = self.find(zone, ack.node)
+        if node is not None:
+            node.on_ack(ack)
+
+    def observations(self, zone: str, now_s: float) -> list[NodeObservation]:
+        """Return a zone's nodes as the control core wants them."""
+        seen = (node.observation(now_s) for node in self.in_zone(zone))
+        return [observation for observation in seen if observation is not None]
+
+    def alarms(self, zone: str, now_s: float) -> list[str]:
+        """Return what is wrong with a zone's nodes, each with its fix."""
+        nodes = self.in_zone(zone)
+        rivals = [node.name for node in nodes if node.has_rival(now_s)]
+        lost = [node.name for node in nodes if node.state is NodeState.LOST]
+        silent = [node.name for node in nodes if node.silent(now_s)]
+        alarms = [
+            f"two agents use the name {name!r}; give one of them another 'node' in its settings" for name in rivals
+        ]
+        if lost:
+            alarms.append(f"lost: {_named(lost)}; its agent or its network is down")
+        if silent:
+            alarms.append(f"silent: {_named(silent)}; connected, but no measurements arrive")
+        return alarms
+
+    @property
+    def lost(self) -> int:
+        """Live windows that never came."""
+        return sum(node.lost for nodes in self._zones.values() for node in nodes.values())
+
+    def _node(self, zone: str, name: str, now_s: float) -> Node:
+        nodes = self._zones.get(zone)
+        node = nodes.get(name) if nodes else None
+        if node is not None:
+            return node
+        if self._count >= MAX_NODES:
+            raise FleetFullError(f"{zone}/{name}: already {MAX_NODES} nodes; delete retained states of nodes long gone")
+        self._count += 1
+        return self._zones.setdefault(zone, {}).setdefault(name, Node(zone, name, now_s))
+
+
+def _named(names: Iterable[str]) -> str:
+    found = list(names)
+    return ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")

@@ -1,0 +1,109 @@
+"""Signs leases and keeps account of what became of them. Pure but for the random part of ids: time is an argument.
+
+A command's states: SENT --answered--> applied, clamped, locked or rejected; SENT --too late--> expired.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from evenwatt_wire import Ack, Command, seal
+from evenwatt_wire.command import Code, Op
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from evenwatt_collector.control import Grant
+
+EXPIRY_MS: Final = 2_000
+"""A queued grant must not start late: the control core counts its life from sending plus this."""
+_CLOCK_MS: Final = 2_000
+"""How far a node's clock may be behind ours before it takes a fresh command for one of the future."""
+_ANSWER_S: Final = 4.0
+"""A command sent longer ago has expired, and its answer would have come."""
+_DELAYS_KEPT: Final = 1_000
+_REASON_CHARACTERS: Final = 400
+
+_OUTCOMES: Final = {Code.APPLIED: "applied", Code.CLAMPED: "clamped", Code.LOCKED: "locked", Code.EXPIRED: "expired"}
+
+
+@dataclass(slots=True)
+class CapCounts:
+    """What became of caps."""
+
+    sent: int = 0
+    applied: int = 0
+    clamped: int = 0
+    """Applied, at another value by the node's own limits."""
+    locked: int = 0
+    rejected: int = 0
+    expired: int = 0
+    """Not answered in time, or received too late."""
+
+
+class Issuer:
+    """Turns grants into signed commands of one epoch."""
+
+    def __init__(self, fleet: str, epoch: int, private: Ed25519PrivateKey) -> None:
+        self._fleet, self._epoch, self._private = fleet, epoch, private
+        self._open: dict[str, tuple[str, int, float]] = {}
+        self._delays_s: deque[float] = deque(maxlen=_DELAYS_KEPT)
+        self.counts = CapCounts()
+
+    def sign(self, grant: Grant, now_s: float, wall_ms: int) -> bytes:
+        """Return the envelope of a grant that is sent now."""
+        self._expire(now_s)
+        identity = new_id(wall_ms)
+        command = Command(
+            fleet=self._fleet,
+            node=grant.node,
+            id=identity,
+            epoch=self._epoch,
+            seq=grant.seq,
+            issued_ms=wall_ms,
+            not_before_ms=max(0, wall_ms - _CLOCK_MS),
+            expires_ms=wall_ms + EXPIRY_MS,
+            op=Op.CAP,
+            cap_w=grant.cap_w,
+            fallback_w=grant.fallback_w,
+            ttl_s=grant.ttl_s,
+            issuer="collector",
+            reason=grant.reason[:_REASON_CHARACTERS],
+        )
+        self._open[identity] = (grant.node, grant.seq, now_s)
+        self.counts.sent += 1
+        return seal(command, self._private)
+
+    def answered(self, ack: Ack, now_s: float) -> bool:
+        """Count an answer; False when it answers no open command of ours: a repeat, or an operator's."""
+        self._expire(now_s)
+        node, seq, sent_s = self._open.get(ack.command_id, ("", 0, 0.0))
+        if (ack.node, ack.epoch, ack.seq) != (node, self._epoch, seq):
+            return False
+        del self._open[ack.command_id]
+        self._delays_s.append(now_s - sent_s)
+        outcome = _OUTCOMES.get(ack.code, "rejected")
+        setattr(self.counts, outcome, getattr(self.counts, outcome) + 1)
+        return True
+
+    def delay_s(self, share: float = 0.95) -> float | None:
+        """Return a quantile of the time from publishing to the verified answer, over the latest answers."""
+        ordered = sorted(self._delays_s)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
+
+    def _expire(self, now_s: float) -> None:
+        for identity, (_, _, sent_s) in list(self._open.items()):
+            if now_s - sent_s <= _ANSWER_S:
+                return  # they stand in the order of sending: the rest is younger
+            del self._open[identity]
+            self.counts.expired += 1
+
+
+def new_id(wall_ms: int) -> str:
+    """Return a UUIDv7 (RFC 9562): 48 bits of time, version, variant and 74 random bits, in 32 hexadecimal digits."""
+    tail = int.from_bytes(os.urandom(10), "big")
+    time_bits, high, low = wall_ms & (1 << 48) - 1, tail >> 64 & 0xFFF, tail & (1 << 62) - 1
+    return f"{time_bits << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low:032x}"

@@ -1,0 +1,234 @@
+"""One node as the collector knows it right now. Pure: messages and the time of their arrival go in.
+
+Everything a node says belongs to a boot, one run of its agent. Boot ids have no order, so what is newest is told by
+what was heard::
+
+    (none) --anything--> CURRENT boot
+    CURRENT --anything of a boot never heard--> that boot is CURRENT, the old one is former
+    CURRENT --a window of a former boot, CURRENT silent or gone--> the former one is CURRENT again
+    CURRENT --windows of a former boot, CURRENT still speaking--> two agents use one name: an alarm
+
+A ``lost`` or ``disconnected`` of any other boot than the current one is stale and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final
+
+from evenwatt_collector.control import NodeObservation
+from evenwatt_wire import NodeSummary, Quality
+from evenwatt_wire.messages import LeaseState, NodeState
+
+if TYPE_CHECKING:
+    from evenwatt_wire import Ack, Birth, Live, State
+
+PEAK_S: Final = 10.0
+SILENT_S: Final = 3.0
+"""A node silent for longer counts as what it may draw, not as what it last said."""
+_FORMER_KEPT: Final = 8
+_RIVAL_WINDOWS: Final = 3
+"""So many windows of a former boot may be stragglers; more of them are a second agent."""
+_RIVAL_S: Final = 30.0
+"""How long a second agent is reported after its last sign."""
+_GONE_S: Final = 10.0
+"""After this much silence of the current boot a former one that speaks is believed."""
+_RESYNC: Final = 5
+"""So many windows below the expected number, each above the last: the numbering has begun anew."""
+_PEAKS_KEPT: Final = 256
+_PRESENT: Final = frozenset({NodeState.INIT, NodeState.READY})
+
+
+class Heard(Enum):
+    """What became of a live window."""
+
+    TAKEN = auto()
+    JUMP = auto()
+    """Taken, and it came before its second was over: power has jumped."""
+    STALE = auto()
+    """Doubled, late, or of a former boot."""
+
+
+class Node:
+    """One node of one zone."""
+
+    __slots__ = (
+        "_behind",
+        "_behind_seq",
+        "_former",
+        "_peaks",
+        "_rival_windows",
+        "birth",
+        "boot",
+        "cap_w",
+        "first_total_j",
+        "heard_s",
+        "lease",
+        "live",
+        "lost",
+        "name",
+        "rival_s",
+        "state",
+        "summary",
+        "zone",
+    )
+
+    def __init__(self, zone: str, name: str, now_s: float) -> None:
+        self.zone, self.name = zone, name
+        self.rival_s = float("-inf")
+        self.lost = 0
+        """Live windows that never came, by the gaps in their numbers."""
+        self._former: deque[str] = deque(maxlen=_FORMER_KEPT)
+        self.boot = ""
+        self._begin("", now_s)
+
+    def _begin(self, boot: str, now_s: float) -> None:
+        if self.boot and self.boot != boot:
+            self._former.append(self.boot)
+        self.boot = boot
+        self.state = NodeState.INIT if boot else NodeState.DISCONNECTED  # until something is heard of it
+        self.birth: Birth | None = None
+        self.live: Live | None = None
+        self.summary: NodeSummary | None = None
+        self.heard_s = now_s
+        """When the latest window arrived; before the first, when this boot was first heard of."""
+        self.first_total_j = 0.0
+        self.lease: LeaseState | None = None
+        self.cap_w: float | None = None
+        """Node cap, read back from the devices: by the latest window or acknowledgement."""
+        self._peaks: deque[tuple[float, float]] = deque(maxlen=_PEAKS_KEPT)
+        self._behind = self._behind_seq = self._rival_windows = 0
+
+    # --- what is heard --------------------------------------------------------------------------------------------
+
+    def on_state(self, state: State, now_s: float) -> bool:
+        """Take a state; False if it is stale."""
+        if not self._is_current(state.boot, now_s, leaving=state.state not in _PRESENT):
+            return False
+        self.state = state.state
+        return True
+
+    def on_birth(self, birth: Birth, now_s: float) -> bool:
+        """Take an inventory; False if it is stale."""
+        if not self._is_current(birth.boot, now_s):
+            return False
+        self.birth = birth
+        return True
+
+    def on_summary(self, summary: NodeSummary) -> bool:
+        """Take the node's own summary; it tells nothing about who is newest."""
+        if summary.boot != self.boot:
+            return False
+        self.summary = summary
+        return True
+
+    def on_live(self, live: Live, now_s: float) -> Heard:
+        """Take a window: the fast path."""
+        if live.boot != self.boot and not self._is_current(live.boot, now_s):
+            self._notice_rival(now_s)
+            return Heard.STALE
+        last = self.live
+        if last is None:
+            self.first_total_j = live.total.total_j
+        elif live.seq <= last.seq:
+            if not self._is_resync(live.seq):
+                return Heard.STALE
+        else:
+            self.lost += live.seq - last.seq - 1
+        self._behind = 0
+        self.live, self.heard_s = live, now_s
+        self.lease, self.cap_w = live.lease.state, live.lease.cap_w
+        self._peaks.append((now_s, live.total.max_w))
+        if self.state not in _PRESENT:
+            self.state = NodeState.READY  # a will overtaken by a quick reconnection: it speaks, so it is there
+        return Heard.JUMP if self.birth and live.duration_s < 0.9 * self.birth.window_s else Heard.TAKEN
+
+    def on_ack(self, ack: Ack) -> None:
+        """Take a verified acknowledgement's readback; the next window repeats it."""
+        if ack.after_w is not None:
+            self.cap_w = ack.after_w
+
+    def _is_current(self, boot: str, now_s: float, *, leaving: bool = False) -> bool:
+        if boot == self.boot:
+            return True
+        if boot in self._former:
+            gone = self.state not in _PRESENT or now_s - self.heard_s > _GONE_S
+            if not gone or leaving:
+                return False
+            self._former.remove(boot)
+        elif leaving and self.boot:
+            return False
+        self._begin(boot, now_s)
+        return True
+
+    def _notice_rival(self, now_s: float) -> None:
+        self._rival_windows += 1
+        if self._rival_windows >= _RIVAL_WINDOWS:
+            self.rival_s = now_s
+
+    def _is_resync(self, seq: int) -> bool:
+        self._behind = self._behind + 1 if seq > self._behind_seq or not self._behind else 1
+        self._behind_seq = seq
+        return self._behind >= _RESYNC
+
+    # --- what it comes to -----------------------------------------------------------------------------------------
+
+    @property
+    def power_w(self) -> float:
+        """Mean power of the latest window."""
+        return self.live.total.mean_w if self.live else 0.0
+
+    @property
+    def present(self) -> bool:
+        """Whether it has come and not left."""
+        return self.state in _PRESENT
+
+    @property
+    def quality(self) -> Quality:
+        """How its power is known."""
+        return self.live.total.quality if self.live else Quality.UNKNOWN
+
+    @property
+    def at_cap(self) -> bool:
+        """Whether it draws all that it may."""
+        return self.cap_w is not None and self.power_w >= 0.95 * self.cap_w
+
+    def age_s(self, now_s: float) -> float:
+        """Time since the latest window."""
+        return max(0.0, now_s - self.heard_s)
+
+    def silent(self, now_s: float) -> bool:
+        """Whether it ought to speak and does not."""
+        return self.present and self.age_s(now_s) > SILENT_S
+
+    def has_rival(self, now_s: float) -> bool:
+        """Whether two agents use this name."""
+        return now_s - self.rival_s < _RIVAL_S
+
+    def peak_w(self, now_s: float) -> float:
+        """Highest 100 ms bin of the last ten seconds."""
+        while self._peaks and self._peaks[0][0] < now_s - PEAK_S:
+            self._peaks.popleft()
+        return max((watts for _, watts in self._peaks), default=self.power_w)
+
+    def observation(self, now_s: float) -> NodeObservation | None:
+        """Return the node as the control core wants it; None before its birth, and when it has left in order."""
+        birth = self.birth
+        if birth is None or self.state is NodeState.DISCONNECTED:
+            return None
+        return NodeObservation(
+            node=self.name,
+            controllable=birth.controllable,
+            power_w=self.power_w,
+            peak_w=self.peak_w(now_s),
+            age_s=self.age_s(now_s) if self.live else float("inf"),
+            floor_w=birth.floor_w,
+            ceiling_w=birth.ceiling_w,
+            fallback_w=birth.fallback_w,
+            priority=birth.priority,
+            weight=birth.weight,
+            online=self.state is not NodeState.LOST,
+            window_peak_w=self.live.total.max_w if self.live else None,
+            held_w=birth.ceiling_w if self.lease is LeaseState.UNMANAGED else self.cap_w,
+        )

@@ -1,0 +1,292 @@
+"""The collector: wires links, fleet, store, zones and HTTP together. The only module that knows all.
+
+One event loop owns everything but the database, which has a thread of its own. A zone has its own connection, since
+MQTT gives a connection one will and every zone must hear when its collector is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from evenwatt_collector import __version__
+from evenwatt_collector.api import listen, make_app, serve
+from evenwatt_collector.books import Books, Commit, Entry
+from evenwatt_collector.fleet import Fleet
+from evenwatt_collector.ingest import HEARD_KINDS, Ingest, Sinks
+from evenwatt_collector.issuer import Issuer
+from evenwatt_collector.keys import load_keys
+from evenwatt_collector.link import Link, Post
+from evenwatt_collector.settings import ZoneSettings
+from evenwatt_collector.status import Document, Views, status_document
+from evenwatt_collector.store import Store
+from evenwatt_collector.zone import STEP_S, Zone
+from evenwatt_daemon import Failure, Notifier, get_logger, lock_folder
+from evenwatt_wire import Ack, ControllerState, Kind, Ledger, Stored, Topic, ZoneSummary, encode
+from evenwatt_wire.command import open_ack
+from evenwatt_wire.messages import NodeState
+from evenwatt_wire.topics import CONTROLLER_NODE, DELIVERY, ZONE_NODE, zone_filter
+
+if TYPE_CHECKING:
+    from evenwatt_collector.carbon import IntensityTable
+    from evenwatt_collector.settings import CollectorSettings
+
+_SOONEST_S: Final = 0.1
+"""Zones are stepped at most this often, however many jumps are reported."""
+_SUMMARY_S: Final = 2.0
+_PRESENCE_S: Final = 30.0
+_QUIET_S: Final = 5.0
+"""After another collector may have steered: its last grants must have arrived and been reported."""
+_FIRST_QUIET_S: Final = 1.0
+"""At the very first start only the retained births have to arrive."""
+_DRAIN_S: Final = 5.0
+_STUCK_S: Final = 15.0
+"""A part that has not come round for longer is stuck: the watchdog is not fed any more."""
+_EVERY_ZONE: Final = "+"
+
+
+class Collector:
+    """One collector, from start to stop.
+
+    Raises:
+        Failure: something it needs is not there; the text says what and the fix.
+    """
+
+    def __init__(self, settings: CollectorSettings, table: IntensityTable) -> None:
+        self._settings, self._table = settings, table
+        self._log: Any = get_logger("collector")
+        self._notify = Notifier()
+        private, self._keys = load_keys(settings.keys)
+        self._locks = _only_one(settings)
+        self._http = listen(settings.http)
+        self._loop = asyncio.get_running_loop()
+        self._store = Store(settings.database_path, self._from_writer)
+        self._epoch = self._store.epoch
+        self._issuer = Issuer(settings.fleet, self._epoch, private) if private else None
+        self._fleet, self._books = Fleet(), Books()
+        self._books.load(self._store.loaded)
+        self._zones: dict[str, Zone] = {}
+        for zone in settings.zones:
+            self._zone(zone.name)
+        for known, node in self._books.names:
+            if not self._zones or known in self._zones:
+                self._fleet.expect(known, node, time.monotonic())
+        sinks = Sinks(
+            record=self._on_record,
+            open_ack=lambda payload: open_ack(payload, self._keys),
+            ack=self._on_ack,
+            jump=self._hurry,
+            controller=self._on_controller,
+        )
+        self._ingest = Ingest(self._fleet, sinks, time.monotonic)
+        self._links = {name: self._link(name) for name in self._zones or [_EVERY_ZONE]}
+        self._wake = asyncio.Event()
+        self._hurried: set[str] = set()
+        self._steered_s = time.monotonic()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Hear, store, account and steer until ``stop``.
+
+        Leases are not released in the end: the nodes hold them, then ramp to their fallback, as after a crash. One
+        rule for both is the safe one, since nobody steers from now on.
+        """
+        leave = asyncio.Event()
+        app = make_app(self._status, self._reasons)
+        try:
+            self._store.start()
+            async with serve(self._http, app), asyncio.TaskGroup() as group:
+                links = [group.create_task(link.run(leave), name="link") for link in self._links.values()]
+                loops = [group.create_task(loop(), name="loop") for loop in (self._steer, self._tell, self._watch)]
+                self._log.info("started", epoch=self._epoch, zones=sorted(self._zones) or "all that are heard")
+                self._notify.ready(f"epoch {self._epoch}, connecting to {self._settings.mqtt.where}")
+                await stop.wait()
+                self._notify.stopping()
+                self._log.info("stopping; nodes hold their leases, then fall back by themselves")
+                for task in loops:
+                    task.cancel()
+                await asyncio.to_thread(self._store.close, _DRAIN_S)
+                await asyncio.sleep(0)  # lets the last commits be told
+                for name in self._links:
+                    self._say_presence(name, NodeState.DISCONNECTED)
+                leave.set()
+                await asyncio.wait(links)
+        finally:
+            self._store.close(_DRAIN_S)
+            self._http.close()
+            for descriptor in self._locks:
+                os.close(descriptor)
+
+    # --- what is heard --------------------------------------------------------------------------------------------
+
+    def _on_record(self, zone: str, record: Ledger, payload: bytes) -> bool:
+        return self._store.offer(Entry(zone, record, payload, self._zone(zone).factor))
+
+    def _on_ack(self, zone: str, ack: Ack) -> None:
+        now_s = time.monotonic()
+        if self._issuer is None or not self._issuer.answered(ack, now_s):
+            return
+        if self._zone(zone).acknowledge(ack, now_s):
+            self._hurry(zone)
+
+    def _on_controller(self, state: ControllerState, retained: bool) -> None:
+        self._zone(state.zone).on_controller(state, time.monotonic(), retained=retained)
+
+    def _hurry(self, zone: str) -> None:
+        self._hurried.add(zone)
+        self._wake.set()
+
+    def _from_writer(self, commit: Commit) -> None:
+        """Runs on the writer thread."""
+        self._loop.call_soon_threadsafe(self._on_commit, commit)
+
+    def _on_commit(self, commit: Commit) -> None:
+        """Tell the nodes what is on the disk now, doubled records too: their node has missed our answer."""
+        self._books.fold(commit)
+        for boot in commit.totals:
+            said = Stored(boot.boot, boot.mark, commit.beyond[boot.node, boot.boot])
+            self._publish(Topic(boot.zone, boot.node, Kind.STORED), encode(said))
+
+    # --- loops ----------------------------------------------------------------------------------------------------
+
+    async def _steer(self) -> None:
+        """Step every zone each second, and sooner when power jumps or an answer makes room."""
+        while True:
+            self._steered_s = time.monotonic()
+            hurried, self._hurried = self._hurried, set()
+            self._wake.clear()
+            for zone in list(self._zones.values()):
+                self._step(zone, self._steered_s, hurry=zone.name in hurried)
+            await asyncio.sleep(_SOONEST_S)
+            try:
+                async with asyncio.timeout(STEP_S / 2 - _SOONEST_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    def _step(self, zone: Zone, now_s: float, *, hurry: bool) -> None:
+        link = self._link_of(zone.name)
+        if self._issuer is None or link is None or not link.online:
+            return  # what cannot be sent must not be granted; nodes fall back by themselves
+        decision = zone.step(now_s, self._fleet, hurry=hurry)
+        for grant in decision.grants if decision else ():
+            self._publish(Topic(zone.name, grant.node, Kind.COMMAND), self._issuer.sign(grant, now_s, _wall_ms()))
+
+    async def _tell(self) -> None:
+        """Publish summaries and presence, and keep the service manager's line up to date."""
+        presence_s = time.monotonic() + _PRESENCE_S
+        while True:
+            summaries = self._summaries()
+            for _, summary in summaries:
+                self._publish(Topic(summary.zone, ZONE_NODE, Kind.SUMMARY), encode(summary), qos=1)
+            if time.monotonic() >= presence_s:
+                presence_s += _PRESENCE_S
+                for name in self._links:
+                    self._say_presence(name, NodeState.READY)
+            nodes, power_w = sum(s.nodes for _, s in summaries), sum(s.power_w for _, s in summaries)
+            trouble = "; ".join(self._reasons())
+            self._notify.status(trouble or f"epoch {self._epoch}, {nodes} nodes, {power_w:.0f} W")
+            await asyncio.sleep(_SUMMARY_S)
+
+    async def _watch(self) -> None:
+        """Feed the watchdog while every part makes progress: this loop, the links, the steering and the writer."""
+        while True:
+            turned_s = [self._store.turned_s, self._steered_s, *(link.turned_s for link in self._links.values())]
+            if time.monotonic() - min(turned_s) < _STUCK_S:
+                self._notify.alive()
+            await asyncio.sleep(1.0)
+
+    # --- views ----------------------------------------------------------------------------------------------------
+
+    def _summaries(self) -> list[tuple[Zone, ZoneSummary]]:
+        for name in self._fleet.zones:
+            self._zone(name)
+        now_s, wall_ms, troubles = time.monotonic(), _wall_ms(), self._reasons()
+        return [
+            (zone, zone.summary(now_s, wall_ms, self._fleet, self._books, troubles))
+            for _, zone in sorted(self._zones.items())
+        ]
+
+    def _status(self) -> Document:
+        views = Views(
+            epoch=self._epoch,
+            version=__version__,
+            zones=self._summaries(),
+            fleet=self._fleet,
+            books=self._books,
+            ingest=self._ingest,
+            issuer=self._issuer,
+            broker={
+                "where": self._settings.mqtt.where,
+                "connected": all(link.online for link in self._links.values()),
+                "connections": sum(link.connections for link in self._links.values()),
+            },
+            store={"alarm": self._store.alarm, "waiting": self._store.waiting, "refused": self._store.refused},
+            reasons=self._reasons(),
+        )
+        return status_document(views, time.monotonic())
+
+    def _reasons(self) -> list[str]:
+        """Why this collector cannot do its work."""
+        troubles = sorted({link.trouble for link in self._links.values() if not link.online})
+        if self._store.alarm is not None:
+            troubles.append(f"database: {self._store.alarm}; nodes keep their records until it can be written")
+        return troubles
+
+    # --- words ----------------------------------------------------------------------------------------------------
+
+    def _zone(self, name: str) -> Zone:
+        zone = self._zones.get(name)
+        if zone is None:
+            chosen = next((known for known in self._settings.zones if known.name == name), ZoneSettings(name=name))
+            quiet_s = _QUIET_S if self._store.took_over else _FIRST_QUIET_S
+            factor = self._settings.factor(name, self._table)
+            zone = self._zones[name] = Zone(chosen, factor, self._epoch, quiet_s)
+        return zone
+
+    def _link(self, zone: str) -> Link:
+        named = zone != _EVERY_ZONE
+        client_id = self._settings.mqtt.client_id or f"evenwatt-collector-{socket.gethostname()}"
+        return Link(
+            self._settings.mqtt,
+            f"{client_id}-{zone}" if named else client_id,
+            [zone_filter(zone, kind) for kind in HEARD_KINDS],
+            receive=self._ingest.receive,
+            greeting=lambda: [self._presence(zone, NodeState.READY)] if named else [],
+            will=self._presence(zone, NodeState.LOST) if named else None,
+            oversized=self._ingest.oversized,
+        )
+
+    def _link_of(self, zone: str) -> Link | None:
+        return self._links.get(zone) or self._links.get(_EVERY_ZONE)
+
+    def _presence(self, zone: str, state: NodeState) -> Post:
+        said = ControllerState(zone=zone, state=state, epoch=self._epoch, wall_ms=_wall_ms())
+        return Post(str(Topic(zone, CONTROLLER_NODE, Kind.STATE)), encode(said), 1, retain=True)
+
+    def _say_presence(self, zone: str, state: NodeState) -> None:
+        if zone != _EVERY_ZONE:
+            self._links[zone].publish(self._presence(zone, state))
+
+    def _publish(self, topic: Topic, payload: bytes, qos: int | None = None) -> None:
+        link, delivery = self._link_of(topic.zone), DELIVERY[topic.kind]
+        if link is not None:
+            link.publish(Post(str(topic), payload, delivery.qos if qos is None else qos, delivery.retain))
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _only_one(settings: CollectorSettings) -> list[int]:
+    """Lock the state directory and the database's folder, so that nobody else writes there."""
+    folders = {Path(settings.state_dir), settings.database_path.parent}
+    try:
+        Path(settings.state_dir).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Failure(f"{settings.state_dir}: {error.strerror}; state_dir must be a folder we can write to") from None
+    already = "another collector already works here; stop it, or set another state_dir and database"
+    return [lock_folder(folder, already) for folder in sorted({folder.resolve() for folder in folders})]

@@ -1,0 +1,152 @@
+"""The status document, ``/api/v1/status``. Pure: views in, plain data out. ``docs/status.md`` describes it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from evenwatt_collector.books import Books
+    from evenwatt_collector.fleet import Fleet
+    from evenwatt_collector.ingest import Ingest
+    from evenwatt_collector.issuer import Issuer
+    from evenwatt_collector.node import Node
+    from evenwatt_collector.zone import Zone
+    from evenwatt_wire import ZoneSummary
+
+Document = dict[str, Any]
+
+_EVENTS_SHOWN = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Views:
+    """Everything the document is made of."""
+
+    epoch: int
+    version: str
+    zones: list[tuple[Zone, ZoneSummary]]
+    fleet: Fleet
+    books: Books
+    ingest: Ingest
+    issuer: Issuer | None
+    broker: Document
+    store: Document
+    reasons: list[str]
+    """Why the collector is not ready; empty when it is."""
+
+
+def status_document(views: Views, now_s: float) -> Document:
+    """Return everything a person or program may want to know at once."""
+    return {
+        "version": views.version,
+        "epoch": views.epoch,
+        "ready": not views.reasons,
+        "reasons": views.reasons,
+        "broker": views.broker,
+        "store": views.store,
+        "zones": [_zone(zone, summary) for zone, summary in views.zones],
+        "nodes": [
+            _node(node, views.books, now_s) for zone, _ in views.zones for node in views.fleet.in_zone(zone.name)
+        ],
+        "events": _events(views.fleet),
+        "messages": _messages(views),
+        "caps": _caps(views.issuer),
+        "ledger": {
+            "records": views.books.records,
+            "missing": views.books.missing,
+            "duplicate": views.books.duplicate,
+        },
+    }
+
+
+def _zone(zone: Zone, summary: ZoneSummary) -> Document:
+    fields: Document = msgspec.to_builtins(summary)
+    return fields | {
+        "intensity_year": zone.factor.year,
+        "unmanaged_w": zone.settings.unmanaged_w,
+        "controlled": zone.settings.budget_w is not None,
+    }
+
+
+def _node(node: Node, books: Books, now_s: float) -> Document:
+    """Return a node's row; ``energy_j`` and ``emissions_g`` are sums of stored records, the rest is live."""
+    birth, live, summary, stored = node.birth, node.live, node.summary, books.node(node.zone, node.name)
+    lease = live.lease if live else None
+    return {
+        "node": node.name,
+        "zone": node.zone,
+        "state": node.state.value,
+        "boot": node.boot,
+        "age_s": node.age_s(now_s) if live else None,
+        "silent": node.silent(now_s),
+        "power_w": live.total.mean_w if live else None,
+        "peak_w": node.peak_w(now_s) if live else None,
+        "cap_w": node.cap_w,
+        "at_cap": node.at_cap,
+        "lease": lease.state.value if lease else None,
+        "lease_remaining_s": lease.remaining_s if lease else None,
+        "quality": node.quality.value,
+        "energy_j": stored.energy_j,
+        "emissions_g": stored.grams,
+        "live_total_j": live.total.total_j if live else None,
+        "covered_mono_ns": stored.covered,
+        "records": sum(boot.records for boot in stored.boots.values()),
+        "missing": sum(boot.missing for boot in stored.boots.values()),
+        "lost": node.lost,
+        "two_agents": node.has_rival(now_s),
+        "controllable": birth.controllable if birth else None,
+        "floor_w": birth.floor_w if birth else None,
+        "ceiling_w": birth.ceiling_w if birth else None,
+        "fallback_w": birth.fallback_w if birth else None,
+        "priority": birth.priority if birth else None,
+        "counters": len(birth.domains) if birth else None,
+        "total_formula": birth.total_formula if birth else None,
+        "paused": summary.paused if summary else [],
+        "spooled": summary.spooled if summary else None,
+        "agent_cpu_pct": summary.cost_cpu_pct if summary else None,
+        "agent_rss_mb": summary.rss_mb if summary else None,
+        "domains": [{"id": d.id, "power_w": d.mean_w, "total_j": d.total_j} for d in live.domains] if live else [],
+    }
+
+
+def _events(fleet: Fleet) -> list[Document]:
+    return [
+        {
+            "zone": zone,
+            "node": event.node,
+            "wall_ms": event.wall_ms,
+            "name": event.name,
+            "subject": event.subject,
+            "facts": dict(event.facts),
+        }
+        for zone, event in list(fleet.events)[-_EVENTS_SHOWN:]
+    ]
+
+
+def _messages(views: Views) -> Document:
+    """Live windows by their numbers, and what was dropped of any kind."""
+    received, lost = views.ingest.counts["live", "ok"], views.fleet.lost
+    return {
+        "sent": received + lost,
+        "received": received,
+        "lost": lost,
+        "stale": views.ingest.total("stale"),
+        "retained": views.ingest.total("retained"),
+        "refused": views.ingest.total("refused"),
+        "malformed": views.ingest.total("malformed"),
+        "by_kind": [
+            {"kind": kind, "result": result, "count": count}
+            for (kind, result), count in sorted(views.ingest.counts.items())
+        ],
+    }
+
+
+def _caps(issuer: Issuer | None) -> Document:
+    counts = asdict(issuer.counts) if issuer else dict.fromkeys(_CAP_FIELDS, 0)
+    return counts | {"answer_p95_s": issuer.delay_s() if issuer else None}
+
+
+_CAP_FIELDS = ("sent", "applied", "clamped", "locked", "rejected", "expired")

@@ -1,0 +1,145 @@
+"""Takes ledger records to disk on a thread of its own, so that no fsync ever holds up control.
+
+One transaction takes all that arrived while the one before was being written. Only after the commit does the loop
+hear of it and the node get its ``stored``. While the disk is full or the database locked, nothing is acknowledged:
+the batch is tried again, the queue fills, and records it cannot take are left to the nodes, who send them again.
+"""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from evenwatt_collector.ledger_db import LedgerDatabase
+from evenwatt_daemon import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from evenwatt_collector.books import BootTotals, Commit, Entry
+
+QUEUE_RECORDS: Final = 20_000
+BATCH_RECORDS: Final = 1_000
+_IDLE_S: Final = 1.0
+_RETRY_S: Final = 1.0
+
+
+class Store:
+    """The writer thread and its queue.
+
+    Args:
+        path: The database file.
+        on_commit: Told of each commit, on the writer thread.
+
+    Raises:
+        Failure: the database cannot be opened.
+    """
+
+    def __init__(self, path: Path, on_commit: Callable[[Commit], None]) -> None:
+        self._log: Any = get_logger("store")
+        self._database = LedgerDatabase(path)
+        self.epoch, self.took_over = self._database.new_epoch(int(time.time()))
+        self.loaded: tuple[BootTotals, ...] = self._database.totals()
+        self._on_commit = on_commit
+        self._queue: queue.Queue[Entry | None] = queue.Queue(QUEUE_RECORDS)
+        self._stopping = threading.Event()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
+        self.alarm: str | None = None
+        """What is wrong with the database; None when records are being stored."""
+        self.turned_s = time.monotonic()
+        """When the writer last came round, whether it had anything to do or not."""
+        self.refused = 0
+        """Records that did not fit into the queue."""
+
+    def start(self) -> None:
+        """Start writing."""
+        self._thread.start()
+
+    def offer(self, entry: Entry) -> bool:
+        """Queue a record; False if there is no room, and then it must not be acknowledged."""
+        try:
+            if not self._stopping.is_set():
+                self._queue.put_nowait(entry)
+                return True
+        except queue.Full:
+            pass
+        self.refused += 1
+        return False
+
+    @property
+    def waiting(self) -> int:
+        """Records in the queue."""
+        return self._queue.qsize()
+
+    def close(self, patience_s: float = 10.0) -> None:
+        """Write what is queued and close; what cannot be written in time stays with the nodes."""
+        if self._closed:
+            return
+        self._closed = True
+        self._stopping.set()
+        with suppress(queue.Full):  # this only wakes the writer, and a full queue has
+            self._queue.put_nowait(None)
+        if self._thread.ident is not None:
+            self._thread.join(patience_s)
+        if self._thread.is_alive():
+            self._log.warning("stopped with records unwritten; the nodes still have them", records=self.waiting)
+            return
+        self._database.close()
+
+    def _run(self) -> None:
+        while True:
+            self.turned_s = time.monotonic()
+            batch = self._take()
+            if batch:
+                self._write(batch)
+            elif self._stopping.is_set() and self._queue.empty():
+                return
+
+    def _take(self) -> list[Entry]:
+        batch: list[Entry] = []
+        try:
+            first = self._queue.get(timeout=_IDLE_S)
+            batch += [first] if first else []
+            while len(batch) < BATCH_RECORDS:
+                entry = self._queue.get_nowait()
+                batch += [entry] if entry else []
+        except queue.Empty:
+            pass
+        return batch
+
+    def _write(self, batch: list[Entry]) -> None:
+        while True:
+            self.turned_s = time.monotonic()
+            try:
+                commit = self._database.append(batch)
+            except sqlite3.Error as error:
+                self._complain(str(error))
+                if self._stopping.wait(_RETRY_S) and not self._retry_once(batch):
+                    return
+                continue
+            if self.alarm is not None:
+                self._log.info("the ledger can be written again")
+                self.alarm = None
+            self._on_commit(commit)
+            return
+
+    def _retry_once(self, batch: list[Entry]) -> bool:
+        """While stopping: one more try, then the rest stays with the nodes."""
+        try:
+            self._on_commit(self._database.append(batch))
+        except sqlite3.Error:
+            self._log.warning("stopped with records unwritten; the nodes still have them", records=len(batch))
+        return False
+
+    def _complain(self, error: str) -> None:
+        if self.alarm != error:
+            self._log.error(
+                "the ledger cannot be written; nodes keep their records until it can", error=error, waiting=self.waiting
+            )
+        self.alarm = error

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from evenwatt_collector.__main__ import main
+from evenwatt_collector.carbon import IntensityTable
+from evenwatt_collector.settings import load
+
+from evenwatt_daemon import Failure
+from tests.support import make_key
+
+TABLE = IntensityTable.packaged()
+KEYS = '[keys]\nprivate_key = "k"\ntrust = "t"\n'
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text):
+        path = tmp_path / "collector.toml"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def test_defaults_watch_every_zone_on_the_worlds_grid():
+    settings = load(None, TABLE)
+    factor = settings.factor("anything", TABLE)
+    assert settings.zones == []
+    assert factor.intensity_g_per_kwh == TABLE.row("WORLD").intensity_g_per_kwh
+    assert "WORLD" in factor.source
+    assert str(settings.database_path).endswith("collector.db")
+
+
+def test_a_zone_takes_its_grid_pue_or_an_operators_figure(write):
+    text = '[[zones]]\nname = "a"\ngrid = "DE"\npue = 1.5\n[[zones]]\nname = "b"\nintensity_g_per_kwh = 42.0\n'
+    settings = load(write(text), TABLE)
+    german, own = settings.factor("a", TABLE), settings.factor("b", TABLE)
+    assert (german.pue, german.year) == (1.5, TABLE.row("DE").year)
+    assert (own.intensity_g_per_kwh, own.source, own.year) == (42.0, "set by the operator", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("fleat = 'x'", "unknown key 'fleat': did you mean 'fleet'?"),
+        ("[mqtt]\nhots = 'x'", "unknown key 'mqtt.hots': did you mean 'host'?"),
+        ("[http]\nport = 99999", "key 'http.port'.*found 99999"),
+        ("fleet = 'Not An Id'", "fleet 'Not An Id' is not an identifier"),
+        ("[[zones]]\nname = 'UPPER'", "zone 'UPPER' is not an identifier"),
+        ("[[zones]]\nname = 'a'\n[[zones]]\nname = 'a'", "zone 'a' stands twice"),
+        ("[[zones]]\nname = 'a'\nbudget_w = 5.0", "budget of 5 W, but there is no .keys. table; set keys.private_key"),
+        (KEYS + "[[zones]]\nname = 'a'\nbudget_w = 5.0\nunmanaged_w = 9.0", "9 W leaves nothing of the budget of 5 W"),
+        ("[[zones]]\nname = 'a'\ngrid = 'de'", "no grid 'de'.*did you mean 'DE'?"),
+        ("[[zones]]\nname = 'a'\ngrid = 'germany'", "no grid 'germany'.*did you mean 'DE'?"),
+        ("[[zones]]\nname = 'a'\ngrid = 'US-C'", "did you mean 'US-C"),
+        ("[[zones]]\nname = 'a'\ngrid = '!!'", "ISO 3166"),
+        ("[[zones]]\nname = 'a'\npue = 0.5", r"pue.*found 0.5"),
+        ("[[zones]]\nbudget_w = 5.0", "name"),
+        ("no toml", "not TOML"),
+    ],
+)
+def test_bad_settings_name_key_found_and_fix(write, text, expected):
+    with pytest.raises(Failure, match=re.compile(expected)) as caught:
+        load(write(text), TABLE)
+    assert caught.value.exit_code == 2
+    assert "collector.toml" in str(caught.value)
+
+
+def good_keys(tmp_path, role="controller", own=True):
+    _, public = make_key(tmp_path / "k.pem")
+    keys = [{"public": public, "role": role}] if own else []
+    (tmp_path / "trust.json").write_text(json.dumps({"keys": keys}))
+    return f'[keys]\nprivate_key = "{tmp_path / "k.pem"}"\ntrust = "{tmp_path / "trust.json"}"\n'
+
+
+def test_check_accepts_what_is_good_and_reads_the_files(write, tmp_path):
+    zone = '[[zones]]\nname = "a"\nbudget_w = 500.0\ngrid = "FR"\n'
+    assert main(["--check", "--config", write(good_keys(tmp_path) + zone)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("broken", "expected"),
+    [
+        ("missing", "k.pem: no such file"),
+        ("garbage", "k.pem: .*unencrypted Ed25519 key"),
+        ("ring", "trust.json: .*must be JSON"),
+        ("stranger", 'does not hold the key of .*"role": "controller"'),
+        ("role", "is a operator key; it must be a controller's"),
+        ("password", "nopass: no such file"),
+        ("ca", "must be the PEM certificate"),
+    ],
+)
+def test_files_that_cannot_be_used_end_with_code_two(write, tmp_path, capsys, broken, expected):
+    text = good_keys(tmp_path, role="operator" if broken == "role" else "controller", own=broken != "stranger")
+    if broken == "missing":
+        (tmp_path / "k.pem").unlink()
+    elif broken == "garbage":
+        (tmp_path / "k.pem").write_text("no key")
+    elif broken == "ring":
+        (tmp_path / "trust.json").write_text("[]")
+    elif broken == "password":
+        text += '[mqtt]\nusername = "u"\npassword_file = "/nopass"\n'
+    elif broken == "ca":
+        (tmp_path / "ca.pem").write_text("no certificate")
+        text += f'[mqtt]\nca_file = "{tmp_path / "ca.pem"}"\n'
+    assert main(["--check", "--config", write(text)]) == 2
+    assert re.search(expected, capsys.readouterr().err)
