@@ -58,7 +58,7 @@ def test_packaged_table():
     assert 400 < world.intensity_g_per_kwh < 520
     assert sum(len(code) == 2 for code in table.codes) >= 200
     assert sum(code.startswith("US-") for code in table.codes) == 51
-    assert [table.nearest(text) for text in ("germany", "de", "US-C", "?!")] == ["DE", "DE", "US-CT", None]
+    assert [table.nearest(text) for text in ("germany", "de", "USCA", "?!")] == ["DE", "DE", "US-CA", None]
     with pytest.raises(UnknownGridError, match="'XX'"):
         table.row("XX")
 

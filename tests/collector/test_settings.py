@@ -55,7 +55,7 @@ def test_a_zone_takes_its_grid_pue_or_an_operators_figure(write):
         (KEYS + "[[zones]]\nname = 'a'\nbudget_w = 5.0\nunmanaged_w = 9.0", "9 W leaves nothing of the budget of 5 W"),
         ("[[zones]]\nname = 'a'\ngrid = 'de'", "no grid 'de'.*did you mean 'DE'?"),
         ("[[zones]]\nname = 'a'\ngrid = 'germany'", "no grid 'germany'.*did you mean 'DE'?"),
-        ("[[zones]]\nname = 'a'\ngrid = 'US-C'", "did you mean 'US-C"),
+        ("[[zones]]\nname = 'a'\ngrid = 'USCA'", "did you mean 'US-CA'"),
         ("[[zones]]\nname = 'a'\ngrid = '!!'", "ISO 3166"),
         ("[[zones]]\nname = 'a'\npue = 0.5", r"pue.*found 0.5"),
         ("[[zones]]\nbudget_w = 5.0", "name"),
