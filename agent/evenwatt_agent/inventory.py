@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
-
 from evenwatt_agent import restore
 from evenwatt_agent.actuators import hwmon as hwmon_knobs
 from evenwatt_agent.actuators import nvml as nvml_knobs
@@ -100,6 +98,8 @@ def _sources(sysfs: Path) -> tuple[Found, nvml.Nvml | None]:
 
 
 def _estimate(settings: AgentSettings) -> Found:
+    import psutil  # noqa: PLC0415  (2 MB that a machine with counters does without)
+
     processors = os.cpu_count() or 1
     idle_w = settings.sources.idle_w
     max_w = settings.sources.max_w

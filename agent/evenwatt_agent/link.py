@@ -166,16 +166,14 @@ class Link:
         talking = asyncio.create_task(self._talk(connection), name="link-talk")
         listening = asyncio.create_task(self._listen(connection), name="link-listen")
         stopping = asyncio.create_task(stop.wait(), name="link-stop")
-        tasks = (talking, listening, stopping)
+        tasks = {talking, listening, stopping}
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in tasks:
-                task.cancel()
-            results = await asyncio.gather(*tasks, return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
-                raise result
+            await _end(tasks)
+        for task in tasks:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise error
 
     async def _talk(self, connection: Connection) -> None:
         row, self._again, self._resent_s = 0, False, time.monotonic()
@@ -228,6 +226,15 @@ class Link:
 
     def _topic(self, kind: Kind) -> str:
         return str(Topic(self._zone, self._node, kind))
+
+
+async def _end(tasks: set[asyncio.Task[Any]]) -> None:
+    """Cancel tasks until they have ended: before Python 3.12 ``wait_for`` can swallow a cancellation (gh-81839)."""
+    pending = tasks
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=1.0)
 
 
 async def _first(*waits: Any) -> None:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
-import psutil
 
 from evenwatt_agent import clocks
 from evenwatt_agent.authority import Authority
@@ -69,7 +68,6 @@ class Agent:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="worker")
         self._boot = clocks.new_boot_id()
         self._kernel_boot = clocks.kernel_boot()
-        self._process = psutil.Process()
         self._inventory: Inventory = take_inventory(settings)
         self._spool = Spool(settings.state_path / "agent.db", settings.report.spool_records)
         self._meter = self._make_meter()
@@ -318,7 +316,7 @@ class Agent:
             lease=lease.state,
             paused=self._authority.paused,
             cost_cpu_pct=pct,
-            rss_mb=self._process.memory_info().rss / 1e6,
+            rss_mb=_own_rss_mb(),
             spooled=self._spooled,
         )
 
@@ -397,6 +395,12 @@ class Agent:
     def _own_cpu_s(self) -> float:
         times = os.times()
         return times.user + times.system
+
+
+def _own_rss_mb() -> float:
+    """Resident memory of this process in megabytes (proc_pid_statm(5))."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def _only_one(settings: AgentSettings) -> list[int]:

@@ -129,8 +129,11 @@ async def speaking(middle, name="n1"):
         try:
             yield node
         finally:
-            for task in node.tasks:
-                task.cancel()
+            pending = set(node.tasks)
+            while pending:  # before Python 3.12 wait_for can swallow a cancellation
+                for task in pending:
+                    task.cancel()
+                _, pending = await asyncio.wait(pending, timeout=1.0)
             results = await asyncio.gather(*node.tasks, return_exceptions=True)
         for result in results:
             if isinstance(result, Exception) and not isinstance(result, aiomqtt.MqttError):
