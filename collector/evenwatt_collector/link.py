@@ -123,6 +123,7 @@ class Link:
             for post in self._greeting():
                 self.publish(post)
             await self._until_lost(client, stop)
+            await _answered(client)
         finally:
             self.online = False
             await _disconnect(client)
@@ -200,6 +201,15 @@ class Link:
 
 def _message(post: Post) -> Any:
     return Message(post.topic, post.payload, qos=post.qos, retain=post.retain)
+
+
+async def _answered(client: Any) -> None:
+    """Wait for the broker to have our last words: closing with its answer unread resets the connection (RFC 1122)."""
+    try:
+        async with asyncio.timeout(2):
+            await client._persistent_storage.wait_empty()  # noqa: SLF001
+    except TimeoutError:
+        return
 
 
 async def _disconnect(client: Any) -> None:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import aiomqtt
 import httpx
 
-from evenwatt_wire import Ack, Kind, KeyRing, Topic, decode, encode, seal
+from evenwatt_wire import Ack, KeyRing, Kind, Topic, decode, encode, seal
 from evenwatt_wire.command import Code, open_command
 from evenwatt_wire.messages import NodeState
 from evenwatt_wire.topics import DELIVERY

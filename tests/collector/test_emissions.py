@@ -5,9 +5,10 @@ from importlib import resources
 from math import fsum
 
 import pytest
-from evenwatt_collector.carbon import Factor, IntensityTable, Sum, UnknownGridError, grams, grams_per_hour, unrecorded_j
 from hypothesis import given
 from hypothesis import strategies as st
+
+from evenwatt_collector.carbon import Factor, IntensityTable, Sum, UnknownGridError, grams, grams_per_hour, unrecorded_j
 
 FACTOR = Factor(400.0, 1.25, "test", 2025)
 joules = st.floats(0, 1e12)

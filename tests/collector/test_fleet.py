@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
+
 from evenwatt_collector.fleet import Fleet, FleetFullError
 from evenwatt_collector.node import Heard
-
 from evenwatt_wire import Ack, LeaseInForce
 from evenwatt_wire.command import Code
 from evenwatt_wire.messages import LeaseState, NodeState

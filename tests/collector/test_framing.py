@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import struct
 
-from evenwatt_collector.framing import MAX_PACKET_BYTES, SizeGuard, packet_bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from evenwatt_collector.framing import MAX_PACKET_BYTES, SizeGuard, packet_bytes
 
 
 def packet(payload, topic=b"t", qos=1, number=7):

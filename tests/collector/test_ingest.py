@@ -3,9 +3,9 @@ from __future__ import annotations
 import random
 
 import pytest
+
 from evenwatt_collector.fleet import Fleet
 from evenwatt_collector.ingest import Ingest, Sinks
-
 from evenwatt_wire import Ack, CommandError, ControllerState, Kind, Topic, encode
 from evenwatt_wire.command import Code
 from evenwatt_wire.messages import NodeState

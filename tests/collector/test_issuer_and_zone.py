@@ -4,6 +4,7 @@ import uuid
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from evenwatt_collector.books import Books, BootTotals
 from evenwatt_collector.carbon import Factor
 from evenwatt_collector.control import Grant
@@ -11,7 +12,6 @@ from evenwatt_collector.fleet import Fleet
 from evenwatt_collector.issuer import Issuer, new_id
 from evenwatt_collector.settings import ZoneSettings
 from evenwatt_collector.zone import Zone
-
 from evenwatt_wire import Ack, ControllerState, Key, KeyRing
 from evenwatt_wire.command import Code, Op, Role, open_command
 from evenwatt_wire.messages import NodeState

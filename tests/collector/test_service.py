@@ -8,9 +8,9 @@ import sqlite3
 from math import fsum
 
 import pytest
-from evenwatt_collector.ingest import HEARD_KINDS
 from prometheus_client.parser import text_string_to_metric_families
 
+from evenwatt_collector.ingest import HEARD_KINDS
 from evenwatt_wire import Kind
 from evenwatt_wire.messages import NodeState
 from tests.collector.middle import Middle, said_of_itself, speaking, stop

@@ -4,10 +4,10 @@ import json
 import re
 
 import pytest
+
 from evenwatt_collector.__main__ import main
 from evenwatt_collector.carbon import IntensityTable
 from evenwatt_collector.settings import load
-
 from evenwatt_daemon import Failure
 from tests.support import make_key
 

@@ -6,13 +6,13 @@ import threading
 from math import fsum
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from evenwatt_collector.books import Books, Entry, complete_up_to, cover, holes
 from evenwatt_collector.carbon import Factor
 from evenwatt_collector.ledger_db import LedgerDatabase
 from evenwatt_collector.store import Store
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
 from evenwatt_daemon import Failure
 from evenwatt_wire import encode
 from tests.collector.said import BOOT, NEXT_BOOT, ZONE, ledger
