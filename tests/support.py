@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import os
 import shutil
 import socket
@@ -37,6 +38,11 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def _me():
+    """Run the broker as ourselves: as another user it could not read a test's own folder."""
+    return getpass.getuser()
+
+
 class Mosquitto:
     """A real broker on a free loopback port, which can be killed and started again."""
 
@@ -45,7 +51,7 @@ class Mosquitto:
         self.port = free_port()
         self._config = folder / "mosquitto.conf"
         login = "" if "allow_anonymous" in extra else "allow_anonymous true\n"
-        self._config.write_text(f"listener {self.port} 127.0.0.1\npersistence false\n{login}{extra}\n")
+        self._config.write_text(f"listener {self.port} 127.0.0.1\npersistence false\nuser {_me()}\n{login}{extra}\n")
         self._process = None
 
     def start(self):
