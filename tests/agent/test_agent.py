@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import json
 import signal
 import sys
 
 import pytest
 
 from evenwatt_agent import restore
+from evenwatt_agent.local import read_status
 from evenwatt_agent.transport import connect
 from evenwatt_twin.truth import Truth
 from evenwatt_wire import (
@@ -35,14 +38,19 @@ def site(tmp_path, broker):
 
 @pytest.fixture
 async def listener(site):
-    import asyncio
-
     async with connect(site.mqtt, "listener") as connection:
         await connection.subscribe("evenwatt/v1/#")
         heard = Listener(connection, site.ring)
         task = asyncio.create_task(heard.run())
         yield heard
         task.cancel()
+
+
+async def waiting_on_disk(site, records):
+    """Return when the local socket says that so many records wait for the broker."""
+    async with asyncio.timeout(20):
+        while json.loads(await read_status(site.folder / "run" / "agent.sock"))["summary"]["spooled"] < records:
+            await asyncio.sleep(0.05)
 
 
 async def joined(listener, boots=1):
@@ -179,8 +187,6 @@ async def test_after_a_sigkill_nothing_is_lost_doubled_or_left_capped(site, list
 
 async def test_a_broker_outage_costs_resolution_and_no_joule(site, broker):
     """The broker dies under the agent; records wait on disk and come in order when it is back."""
-    import asyncio
-
     with site.agent() as agent:
         async with connect(site.mqtt, "first") as connection:
             await connection.subscribe("evenwatt/v1/#")
@@ -192,7 +198,7 @@ async def test_a_broker_outage_costs_resolution_and_no_joule(site, broker):
         broker.kill()
         log = site.folder / "agent.log"
         await eventually(lambda: "no connection to the broker" in log.read_text(), "the agent noticed")
-        await asyncio.sleep(2.5)  # two records fall into the outage
+        await waiting_on_disk(site, 2)
         broker.start()
         async with connect(site.mqtt, "second") as connection:
             await connection.subscribe("evenwatt/v1/#")

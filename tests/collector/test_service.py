@@ -301,7 +301,7 @@ def test_foreign_database_is_refused(middle):
 
 def test_refused_login_is_said_once_and_waited_for(tmp_path):
     (tmp_path / "passwords").write_text("")
-    running = Mosquitto(tmp_path, f"allow_anonymous false\nuser root\npassword_file {tmp_path / 'passwords'}").start()
+    running = Mosquitto(tmp_path, f"allow_anonymous false\npassword_file {tmp_path / 'passwords'}").start()
     try:
         middle = Middle(tmp_path, running.port)
         (tmp_path / "password").write_text("wrong")
