@@ -21,7 +21,7 @@ MS = 1_000_000
 
 # Runs in a process of its own, since a process loads one libnvidia-ml only.
 PROGRAM = """
-import json, os, sys
+import json, os, sys, time
 from pathlib import Path
 from evenwatt_agent import restore
 from evenwatt_agent.actuators import LockedError
@@ -46,7 +46,10 @@ if boards:
         print(json.dumps(answers), flush=True)
         os.kill(os.getpid(), 9)
     governor.restore()
-    answers["after_w"] = [b.read() for b in boards]
+    deadline = time.monotonic() + 20  # a board enforces a new limit with its own delay
+    while (after_w := [b.read() for b in boards]) != [b.ceiling_w for b in boards] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    answers["after_w"] = after_w
 print(json.dumps(answers))
 """
 
