@@ -72,8 +72,8 @@ def of_peers(there: peers.Peers, folder: Path, plan: Plan) -> list[Cost]:
         exporter = partial(servers.node_exporter, folder, rate_hz, plan.sample_s)
         subjects.append(("node_exporter", "node_exporter", rate_hz, exporter))
         subjects.append(("denki", "denki", rate_hz, partial(servers.denki, folder, rate_hz, plan.sample_s)))
-    for name in ("codecarbon", "pyrapl"):
-        subjects.append((name, name, 100, partial(_python_peer, name, 100, plan.sample_s)))
+    readers = ("codecarbon", "pyrapl")
+    subjects += [(name, name, 100, partial(_python_peer, name, 100, plan.sample_s)) for name in readers]
     subjects.append(("codecarbon", "codecarbon_tracker", 10, partial(_python_peer, "tracker", 10, plan.sample_s)))
     rows = []
     for peer, name, rate_hz, measure in subjects:

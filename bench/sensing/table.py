@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from sensing.node import Accuracy
 
 
-def show(result: dict[str, Any], rows: list[costs.Cost], ours: dict[int, costs.Cost], runs: dict[str, Accuracy]) -> None:
+def show(
+    result: dict[str, Any], rows: list[costs.Cost], ours: dict[int, costs.Cost], runs: dict[str, Accuracy]
+) -> None:
     """Print every measurement and the ratios."""
     console = Console()
     table = Table(title="one sample of the counters")
