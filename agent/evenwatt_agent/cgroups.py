@@ -73,7 +73,7 @@ def reserved_share(folder: Path, processors: int) -> float:
     return min(1.0, int(words[0]) / int(words[1]) / processors)
 
 
-def path_of(proc: Path, pid: int) -> tuple[str, bool]:
+def path_of(proc: Path, pid: int, *, of_v2_only: bool = False) -> tuple[str, bool]:
     """Return a process's cgroup as a path below the root, and whether it is one of v2.
 
     Outside any group of v2 it is the path in systemd's own hierarchy, which names but does not count.
@@ -84,7 +84,9 @@ def path_of(proc: Path, pid: int) -> tuple[str, bool]:
         controllers, _, path = rest.partition(":")
         paths["" if number == "0" else controllers] = path.rstrip("/")
     path = paths.get("", "")
-    return (path, True) if path else (paths.get("name=systemd", ""), False)
+    if path or of_v2_only:
+        return path, True
+    return paths.get("name=systemd", ""), False
 
 
 def _children(root: Path, path: str) -> list[str]:

@@ -133,6 +133,15 @@ class Meter:
         """Cumulative node energy since this meter began."""
         return sum(track.total_uj for track in self._tracks.values() if track.domain.in_total) * 1e-6
 
+    def pools_uj(self) -> dict[str, int]:
+        """Cumulative energy of each pool: ``cpu`` for all terms of the total but GPU boards, and each board."""
+        pools = {"cpu": 0}
+        for track in self._tracks.values():
+            if track.domain.in_total:
+                name = track.domain.id if track.domain.kind == "gpu" else "cpu"
+                pools[name] = pools.get(name, 0) + track.total_uj
+        return pools
+
     def domain_power_w(self) -> dict[str, float]:
         """Latest power of every domain."""
         return {identity: track.power_w for identity, track in self._tracks.items()}

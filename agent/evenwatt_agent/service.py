@@ -10,43 +10,31 @@ import asyncio
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import msgspec
-
 from evenwatt_agent import clocks
+from evenwatt_agent.accounting import Accounting
 from evenwatt_agent.authority import Authority
 from evenwatt_agent.inventory import Inventory, take_inventory
 from evenwatt_agent.link import Link
 from evenwatt_agent.local import serve_status
 from evenwatt_agent.meter import Batch, Meter, Window
-from evenwatt_agent.sampler import BIN_S, Sampler
+from evenwatt_agent.sampler import BIN_S, Sampler, read_now
 from evenwatt_agent.spool import Checkpoint, Spool
+from evenwatt_agent.task_server import TaskDesk, serve_tasks
 from evenwatt_agent.transport import Arrived, Will
+from evenwatt_agent.words import Speaker
 from evenwatt_daemon import Failure, Notifier, get_logger, lock_folder, settle
-from evenwatt_wire import (
-    Birth,
-    ControllerState,
-    Event,
-    Kind,
-    Ledger,
-    Live,
-    NodeSummary,
-    State,
-    Stored,
-    Topic,
-    decode,
-    encode,
-)
+from evenwatt_wire import ControllerState, Event, Kind, NodeSummary, State, Stored, Topic, decode, encode
 from evenwatt_wire.messages import NodeState
-from evenwatt_wire.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from evenwatt_agent.settings import AgentSettings
+    from evenwatt_agent.tasks import Task
 
 T = TypeVar("T")
 
@@ -55,6 +43,8 @@ _FLUSH_S: Final = 5.0
 _SETTLE_S: Final = 3.0
 """After the start: connecting is over, and what it needed can be given back."""
 _SUSPEND_NS: Final = 500_000_000
+_TASK_LEDGER_NS: Final = 1_000_000_000
+"""Within this after a task began or ended, a ledger record has it: many that begin at once share one."""
 
 
 class Agent:
@@ -70,20 +60,23 @@ class Agent:
         self._kernel_boot = clocks.kernel_boot()
         self._inventory: Inventory = take_inventory(settings)
         self._spool = Spool(settings.state_path / "agent.db", settings.report.spool_records)
-        self._meter = self._make_meter()
+        checkpoint = self._spool.checkpoint()
+        goes_on = checkpoint is not None and checkpoint.kernel_boot == self._kernel_boot
+        self._meter = self._make_meter(checkpoint if goes_on else None)
+        self._accounting = self._make_accounting(checkpoint.account if checkpoint and goes_on else "")
         self._authority = Authority(settings, self._inventory.governor, self._spool, self._in_worker, self._event)
         self._link = Link(settings.mqtt, settings.zone, settings.node, self._boot, self._greeting, self, self._receive)
-        self._live_seq = self._event_seq = self._ledger_seq = self._dropped = 0
+        self._speaker = Speaker(settings, self._inventory, self._authority, self._boot)
+        self._event_seq = self._dropped = 0
         self._spooled = self._spool.waiting()
         self._suspended_ns = clocks.suspended_ns()
-        self._cpu_s = self._own_cpu_s()
         self._latest: Window | None = None
         self._ledger_due_ns = time.monotonic_ns() + int(settings.report.ledger_s * 1e9)
         self._summary_due_ns = 0
         self._alive_due_ns = 0
         self._writes: set[asyncio.Task[None]] = set()
         self._stored = asyncio.Event()
-        self._cost = (time.monotonic(), self._cpu_s, 0.0)
+        self._closing = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Measure, report and obey until ``stop``; then flush, say good-bye and give the machine its limits back."""
@@ -94,11 +87,15 @@ class Agent:
         try:
             await self._authority.start(time.monotonic())
             loop.call_later(_SETTLE_S, settle)
-            async with serve_status(self._settings.socket_path, self._snapshot), asyncio.TaskGroup() as group:
+            async with self._sockets(), asyncio.TaskGroup() as group:
                 for sampler in samplers:
                     sampler.start()
-                group.create_task(self._link.run(leave, encode(self._state(NodeState.DISCONNECTED))), name="link")
-                control = group.create_task(self._authority.run(), name="authority")
+                group.create_task(
+                    self._link.run(leave, encode(self._speaker.state(NodeState.DISCONNECTED))), name="link"
+                )
+                helpers = [group.create_task(self._authority.run(), name="authority")]
+                if self._accounting is not None:
+                    helpers.append(group.create_task(self._accounting.run(self._task_changed), name="accounting"))
                 self._notify.ready(f"measuring {self._inventory.formula}")
                 await stop.wait()
                 self._notify.stopping()
@@ -106,7 +103,8 @@ class Agent:
                 for sampler in samplers:
                     await asyncio.to_thread(sampler.stop)
                 await asyncio.sleep(0)  # the samplers' last batches are in the loop's queue
-                control.cancel()
+                for helper in helpers:
+                    helper.cancel()
                 await self._flush()
                 leave.set()
         finally:
@@ -114,6 +112,8 @@ class Agent:
                 sampler.stop()
             await self._in_worker(self._give_back)
             self._worker.shutdown()
+            if self._accounting is not None:
+                self._accounting.close()
             self._spool.close()
             for lock in self._locks:
                 os.close(lock)
@@ -126,11 +126,11 @@ class Agent:
 
     def _greeting(self) -> tuple[list[tuple[Kind, bytes]], Will]:
         topic = Topic(self._settings.zone, self._settings.node, Kind.STATE)
-        will = Will(str(topic), encode(self._state(NodeState.LOST)))
+        will = Will(str(topic), encode(self._speaker.state(NodeState.LOST)))
         words = [
-            (Kind.STATE, encode(self._state(NodeState.INIT))),
-            (Kind.BIRTH, encode(self._birth())),
-            (Kind.STATE, encode(self._state(NodeState.READY))),
+            (Kind.STATE, encode(self._speaker.state(NodeState.INIT))),
+            (Kind.BIRTH, encode(self._speaker.birth())),
+            (Kind.STATE, encode(self._speaker.state(NodeState.READY))),
         ]
         return words, will
 
@@ -160,7 +160,7 @@ class Agent:
 
     def _correct_state(self, said: State) -> None:
         if said.state in (NodeState.LOST, NodeState.DISCONNECTED):  # the late will of our predecessor
-            self._link.send(Kind.STATE, encode(self._state(NodeState.READY)))
+            self._link.send(Kind.STATE, encode(self._speaker.state(NodeState.READY)))
             return
         self._log.error("another agent uses this node's name; give one of them another 'node'", boot=said.boot)
 
@@ -171,19 +171,22 @@ class Agent:
         if suspended_ns - self._suspended_ns > _SUSPEND_NS:
             self._meter.rebase("the machine was suspended", batch.end_ns)
         self._suspended_ns = suspended_ns
-        for identity, reason in self._meter.fold(batch):
-            self._event("source-lost" if reason else "source-found", identity, why=reason)
+        self._fold(batch)
         if primary:
             self._on_bin(batch.end_ns)
+
+    def _fold(self, batch: Batch) -> None:
+        for identity, reason in self._meter.fold(batch):
+            self._event("source-lost" if reason else "source-found", identity, why=reason)
 
     def _on_bin(self, now_ns: int) -> None:
         total_w = self._meter.close_bin()
         self._authority.observe(now_ns * 1e-9, total_w, self._meter.domain_power_w())
         if self._meter.window_due():
             self._on_window(self._meter.close_window(now_ns))
-        if now_ns >= self._ledger_due_ns:
-            self._ledger_due_ns = now_ns + int(self._settings.report.ledger_s * 1e9)
-            self._close_ledger(now_ns)
+        if now_ns >= self._ledger_due_ns and not self._closing:
+            self._closing = True
+            self._keep(self._account_and_close())
         if now_ns >= self._summary_due_ns:
             self._summary_due_ns = now_ns + int(self._settings.report.summary_s * 1e9)
             self._link.send(Kind.SUMMARY, encode(self._summary()))
@@ -193,48 +196,26 @@ class Agent:
 
     def _on_window(self, window: Window) -> None:
         self._latest = window
-        self._live_seq += 1
-        live = Live(
-            self._settings.node,
-            self._boot,
-            self._live_seq,
-            window.end_ns,
-            clocks.wall_ms(),
-            max(1e-3, (window.end_ns - window.start_ns) * 1e-9),
-            window.total,
-            window.domains,
-            window.samples,
-            window.late,
-            self._authority.in_force(),
-        )
-        self._link.send_live(encode(live))
+        self._link.send_live(encode(self._speaker.live(window)))
 
-    def _close_ledger(self, now_ns: int) -> None:
+    async def _account_and_close(self) -> None:
+        """Divide the energy up to now, and close the record in the same breath: its parts sum to its total."""
+        try:
+            if self._accounting is not None:
+                await self._accounting.step()
+            now_ns = time.monotonic_ns()
+            self._ledger_due_ns = now_ns + int(self._settings.report.ledger_s * 1e9)
+            await self._close_ledger(now_ns)
+        finally:
+            self._closing = False
+
+    async def _close_ledger(self, now_ns: int) -> None:
         entry = self._meter.close_ledger(now_ns)
-        self._ledger_seq += 1
-        cpu_s = self._own_cpu_s()
-        wall_ms = clocks.wall_ms()
-        record = Ledger(
-            self._settings.node,
-            self._boot,
-            self._ledger_seq,
-            entry.start_ns,
-            entry.end_ns,
-            wall_ms - (entry.end_ns - entry.start_ns) // 1_000_000,
-            wall_ms,
-            entry.total,
-            entry.domains,
-            entry.gaps,
-            cpu_s - self._cpu_s,
-            self._dropped,
-        )
-        self._cpu_s = cpu_s
-        checkpoint = Checkpoint(self._kernel_boot, entry.end_ns, self._meter.baselines())
-        task = asyncio.get_running_loop().create_task(self._write_ledger(record, checkpoint), name="ledger")
-        self._writes.add(task)
-        task.add_done_callback(self._writes.discard)
-
-    async def _write_ledger(self, record: Ledger, checkpoint: Checkpoint) -> None:
+        accounting = self._accounting
+        account = accounting.take(self._settings.attribution.top) if accounting is not None else ([], [], 0.0)
+        memory = accounting.memory() if accounting is not None else ""
+        record = self._speaker.ledger(entry, self._dropped, account)
+        checkpoint = Checkpoint(self._kernel_boot, entry.end_ns, self._meter.baselines(), memory)
         payload = encode(record)
         dropped = await self._in_worker(lambda: self._spool.append(record.boot, record.seq, payload, checkpoint))
         if dropped:
@@ -245,10 +226,12 @@ class Agent:
 
     async def _flush(self) -> None:
         """Close the last window and record, and wait a little for the collector to have them."""
+        await asyncio.gather(*self._writes, return_exceptions=True)
+        if self._accounting is not None:
+            await self._accounting.step()
         now_ns = time.monotonic_ns()
         self._on_window(self._meter.close_window(now_ns))
-        self._close_ledger(now_ns)
-        await asyncio.gather(*self._writes)
+        await self._close_ledger(now_ns)
         self._link.wake()
         self._link.hurry()
         deadline = time.monotonic() + _FLUSH_S
@@ -271,70 +254,21 @@ class Agent:
         )
         self._link.send(Kind.EVENT, encode(event))
 
-    def _state(self, state: NodeState) -> State:
-        return State(
-            node=self._settings.node, state=state, boot=self._boot, wall_ms=clocks.wall_ms(), version=__version__
-        )
-
-    def _birth(self) -> Birth:
-        inventory, control = self._inventory, self._settings.control
-        return Birth(
-            node=self._settings.node,
-            boot=self._boot,
-            wall_ms=clocks.wall_ms(),
-            version=__version__,
-            domains=inventory.domains,
-            total_formula=inventory.formula,
-            actuators=inventory.actuators,
-            pausable=sorted(inventory.pausables),
-            controllable=self._authority.controllable,
-            floor_w=inventory.governor.floor_w,
-            ceiling_w=inventory.governor.ceiling_w,
-            fallback_w=self._authority.fallback_w,
-            priority=control.priority,
-            weight=control.weight,
-            key_id=self._authority.key_id,
-            window_s=self._settings.report.window_s,
-            ledger_s=self._settings.report.ledger_s,
-        )
-
     def _summary(self) -> NodeSummary:
-        at_s, cpu_s, _ = self._cost
-        now_s, now_cpu_s = time.monotonic(), self._own_cpu_s()
-        pct = 100.0 * (now_cpu_s - cpu_s) / (now_s - at_s) if now_s > at_s else 0.0
-        self._cost = (now_s, now_cpu_s, pct)
-        lease = self._authority.in_force()
-        latest = self._latest
-        return NodeSummary(
-            node=self._settings.node,
-            boot=self._boot,
-            wall_ms=clocks.wall_ms(),
-            power_w=latest.total.mean_w if latest else 0.0,
-            energy_j=self._meter.total_j,
-            quality=latest.total.quality if latest else self._inventory.quality,
-            cap_w=lease.cap_w,
-            lease=lease.state,
-            paused=self._authority.paused,
-            cost_cpu_pct=pct,
-            rss_mb=_own_rss_mb(),
-            spooled=self._spooled,
-        )
+        accounting = self._accounting
+        cost_w = accounting.own_w if accounting is not None else 0.0
+        tasks = len(accounting.tasks.running()) if accounting is not None else 0
+        return self._speaker.summary(self._latest, self._meter.total_j, self._spooled, cost_w, tasks)
 
     def _snapshot(self) -> bytes:
-        """What the local socket says: the same figures as on the wire, and how the link is."""
-        latest = self._latest
-        local = {
-            "zone": self._settings.zone,
-            "summary": self._summary(),
-            "birth": self._birth(),
-            "lease": msgspec.structs.asdict(self._authority.in_force()),
-            "window": None if latest is None else [msgspec.structs.asdict(d) for d in [latest.total, *latest.domains]],
-            "link": {"state": self._link.state.value, "trouble": self._link.trouble, "sent": self._link.sent},
-            "problems": [
-                {"source": p.source, "path": p.path, "found": p.found, "fix": p.fix} for p in self._inventory.problems
-            ],
-        }
-        return msgspec.json.encode(local)
+        link = {"state": self._link.state.value, "trouble": self._link.trouble, "sent": self._link.sent}
+        account = self._accounting.now() if self._accounting is not None else None
+        return self._speaker.snapshot(self._summary(), self._latest, link, account)
+
+    def _task_changed(self, task: Task) -> None:
+        """A task has begun, ended or vanished: say so, and let the ledger have it within the second."""
+        self._event(f"task-{task.state.value}", task.spec.id, called=task.spec.name, workload=task.spec.workload)
+        self._ledger_due_ns = min(self._ledger_due_ns, time.monotonic_ns() + _TASK_LEDGER_NS)
 
     # --- start and end --------------------------------------------------------------------------------------------
 
@@ -355,18 +289,33 @@ class Agent:
             samplers.append(Sampler(slow, 1 / sources.slow_rate_hz, secondary, "slow-sampler"))
         return samplers
 
-    def _make_meter(self) -> Meter:
+    def _make_accounting(self, memory: str) -> Accounting | None:
+        if not self._settings.attribution.enabled:
+            return None
+        fast = [probe for probe in self._inventory.probes if not probe.slow]
+        settings = self._settings.attribution
+        return Accounting(settings, lambda: read_now(fast), self._fold, self._meter.pools_uj, memory)
+
+    @asynccontextmanager
+    async def _sockets(self) -> AsyncIterator[None]:
+        async with serve_status(self._settings.socket_path, self._snapshot):
+            if self._accounting is None:
+                yield
+                return
+            desk = TaskDesk(self._accounting, self._task_changed)
+            async with serve_tasks(self._settings.task_socket_path, desk):
+                yield
+
+    def _make_meter(self, checkpoint: Checkpoint | None) -> Meter:
         """Make the meter and take the first reading of everything: from that moment on no joule is missed."""
-        checkpoint = self._spool.checkpoint()
-        goes_on = checkpoint is not None and checkpoint.kernel_boot == self._kernel_boot
         first = Sampler(self._inventory.probes, BIN_S, _ignore, "first").sample_once()
         meter = Meter(
             self._inventory.probes,
             self._inventory.domains,
             first.end_ns,
-            checkpoint.end_ns if checkpoint and goes_on else first.end_ns,
+            checkpoint.end_ns if checkpoint else first.end_ns,
             max(2, round(self._settings.report.window_s / BIN_S)),
-            checkpoint.baselines if checkpoint and goes_on else None,
+            checkpoint.baselines if checkpoint else None,
         )
         meter.fold(first)
         return meter
@@ -392,15 +341,10 @@ class Agent:
     async def _in_worker(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._worker, call)
 
-    def _own_cpu_s(self) -> float:
-        times = os.times()
-        return times.user + times.system
-
-
-def _own_rss_mb() -> float:
-    """Resident memory of this process in megabytes (proc_pid_statm(5))."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work, name="ledger")
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
 
 
 def _only_one(settings: AgentSettings) -> list[int]:
@@ -421,4 +365,6 @@ def _ignore(_batch: Batch) -> None:
     """The first reading is folded by hand, before there is a loop to hand it to."""
 
 
-_TROUBLE: Final = frozenset({"source-lost", "cap-locked", "lease-expired", "spool-full", "command-refused"})
+_TROUBLE: Final = frozenset(
+    {"source-lost", "cap-locked", "lease-expired", "spool-full", "command-refused", "task-gone"}
+)

@@ -35,6 +35,23 @@ class SourceSettings(Struct, forbid_unknown_fields=True):
     """Domains of graphics inside a counted package, e.g. ``["amdgpu"]`` on an APU."""
 
 
+class AttributionSettings(Struct, forbid_unknown_fields=True):
+    """Whose joules they are."""
+
+    enabled: bool = True
+    period_s: Annotated[float, Meta(ge=0.2, le=60)] = 1.0
+    """Time between looks at who runs; it grows by itself where looking would cost over 1 % of a processor."""
+    top: Annotated[int, Meta(ge=1, le=100)] = 20
+    """Groups kept by name in each ledger record; the rest is ``other``. Tasks are always kept."""
+    cpu_idle_w: Annotated[float, Meta(ge=0)] | None = None
+    """Power of all but GPU boards with nothing to do; learned where it is not given."""
+    gpu_idle_w: Annotated[float, Meta(ge=0)] | None = None
+    """The same of one GPU board."""
+    reserved: dict[str, Annotated[float, Meta(gt=0, le=1)]] = {}
+    """Share of the processors set aside for a group, e.g. ``"unit/nginx.service" = 0.25``: it carries that share of
+    the idle energy. A group's ``cpu.max`` counts where nothing is said here."""
+
+
 class ReportSettings(Struct, forbid_unknown_fields=True):
     """How often it reports."""
 
@@ -92,6 +109,7 @@ class AgentSettings(Struct, forbid_unknown_fields=True):
     runtime_dir: str = field(default_factory=lambda: os.environ.get("RUNTIME_DIRECTORY", "/run/evenwatt").split(":")[0])
     mqtt: BrokerSettings = field(default_factory=BrokerSettings)
     sources: SourceSettings = field(default_factory=SourceSettings)
+    attribution: AttributionSettings = field(default_factory=AttributionSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
     control: ControlSettings = field(default_factory=ControlSettings)
     log: LogSettings = field(default_factory=LogSettings)
@@ -105,6 +123,11 @@ class AgentSettings(Struct, forbid_unknown_fields=True):
     def socket_path(self) -> Path:
         """The local status socket."""
         return Path(self.runtime_dir) / "agent.sock"
+
+    @property
+    def task_socket_path(self) -> Path:
+        """Where programs say which tasks they run."""
+        return Path(self.runtime_dir) / "task.sock"
 
 
 def load(path: str | None) -> AgentSettings:

@@ -38,6 +38,8 @@ class Checkpoint:
     """The kernel's own boot id: after a reboot counters and monotonic clock have begun anew."""
     end_ns: int
     baselines: dict[str, Baseline]
+    account: str = ""
+    """What attribution and tasks need to go on from here (``accounting.Accounting.memory``)."""
 
 
 class Spool:
@@ -134,9 +136,10 @@ class Spool:
 
 def _dump(checkpoint: Checkpoint) -> str:
     baselines: Mapping[str, tuple[int, int]] = {k: (b.raw, b.t_ns) for k, b in checkpoint.baselines.items()}
-    return json.dumps([checkpoint.kernel_boot, checkpoint.end_ns, baselines])
+    return json.dumps([checkpoint.kernel_boot, checkpoint.end_ns, baselines, checkpoint.account])
 
 
 def _load(text: str) -> Checkpoint:
-    kernel_boot, end_ns, baselines = json.loads(text)
-    return Checkpoint(kernel_boot, end_ns, {name: Baseline(raw, t_ns) for name, (raw, t_ns) in baselines.items()})
+    kernel_boot, end_ns, baselines, account = json.loads(text)
+    known = {name: Baseline(raw, t_ns) for name, (raw, t_ns) in baselines.items()}
+    return Checkpoint(kernel_boot, end_ns, known, account)

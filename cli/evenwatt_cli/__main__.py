@@ -1,5 +1,5 @@
 """``python -m evenwatt_cli`` is ``evenwatt``."""
 
-from evenwatt_cli.main import run
+from evenwatt_cli.main import entry
 
-run()
+entry()

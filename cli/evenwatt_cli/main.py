@@ -69,6 +69,31 @@ def status(
     raise typer.Exit(show_status(name, via=via, as_json=json, config=config))
 
 
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def run(
+    command: Annotated[
+        list[str], typer.Argument(help="The command and its arguments, after `--`.", metavar="-- CMD...")
+    ],
+    *,
+    name: Annotated[Optional[str], typer.Option("--name", "-n", help="Name of the task; default: the command.")] = None,  # noqa: UP045
+    workload: Annotated[str, typer.Option("--workload", "-w", help="What it belongs to, across runs.")] = "",
+    model: Annotated[str, typer.Option(help="Model that it trains or serves.")] = "",
+    phase: Annotated[str, typer.Option(help="train, fine-tune, evaluate, infer, ...")] = "",
+    reserve: Annotated[float, typer.Option(min=0, max=1, help="Share of the processors set aside for it.")] = 0.0,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Run a command as a task of this node, and say what it used. Its exit code is the command's.
+
+    The summary goes to standard error; --json prints it as the last line of standard output. The command may report
+    units of work by writing lines like `128 images` to the file descriptor $EVENWATT_UNITS_FD.
+    """
+    from evenwatt_cli.run_task import RunOptions, run_task
+
+    labels = {"name": name or Path(command[0]).name, "workload": workload, "model": model, "phase": phase}
+    raise typer.Exit(run_task(RunOptions(command, labels, reserve, json, config)))
+
+
 @app.command()
 def decode(
     topic: Annotated[Optional[str], typer.Option(help="Topic of the payloads, if the input does not say.")] = None,  # noqa: UP045
@@ -173,7 +198,7 @@ def demo(
     raise typer.Exit(run_demo(options))
 
 
-def run() -> None:
+def entry() -> None:
     """Run the command; a :class:`Failure` becomes one line and its exit code."""
     try:
         app()

@@ -17,9 +17,11 @@ from evenwatt_wire import (
     Ledger,
     Live,
     NodeSummary,
+    PartEnergy,
     Quality,
     State,
     Stored,
+    TaskEnergy,
     ZoneSummary,
     encode,
 )
@@ -45,7 +47,19 @@ LEDGER = Ledger(
         DomainEnergy("package-0/dram", 1_950.0, 7_000.25, Quality.UNKNOWN),
     ],
     [Gap("package-0/dram", 950_000_000_000, 951_000_000_000, "counter was reset", Quality.UNKNOWN)],
-    0.61, 0,
+    0.61, 0, 14.5,
+    [
+        PartEnergy("task", "0193582c1abe", 15_000.0, 0.0, 750.0, 410.5),
+        PartEnergy("unit", "nginx.service", 2_000.0, 0.0, 0.0, 55.0),
+        PartEnergy("system", "", 1_000.0, 0.0, 0.0, 0.0),
+        PartEnergy("idle", "", 0.0, 0.0, 6_000.0, 0.0),
+    ],
+    [
+        TaskEnergy(
+            "0193582c1abe", "epoch-3", "resnet", "resnet50", "train", "", "running", 1_789_999_930_000, 70.0, 18_100.0,
+            18_100.0, 0.0, 310.0, [("images", 51_200.0)],
+        )
+    ],
 )  # fmt: skip
 EVENT = Event("n1", BOOT, 3, 1_790_000_000_000, "lease-expired", "node", [("cap_w", 450.0), ("why", "no renewal")])
 STORED = Stored(BOOT, 7, [9, 10])
@@ -65,7 +79,7 @@ BIRTH = Birth(
 )  # fmt: skip
 SUMMARY = NodeSummary(
     node="n1", boot=BOOT, wall_ms=1_790_000_000_000, power_w=412.5, energy_j=90_000.25, quality=M, cap_w=450.0,
-    lease=LeaseState.LEASED, cost_cpu_pct=1.6, rss_mb=39.5, spooled=2,
+    lease=LeaseState.LEASED, cost_cpu_pct=1.6, rss_mb=39.5, spooled=2, cost_w=0.4, tasks=1,
 )  # fmt: skip
 ZONE = ZoneSummary(
     zone="hall-1", wall_ms=1_790_000_000_000, epoch=3, band="hold", power_w=2_210.0, budget_w=2_400.0, leased_w=2_300.0,

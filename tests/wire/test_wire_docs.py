@@ -18,12 +18,15 @@ from evenwatt_wire import (
     Gap,
     Kind,
     LeaseInForce,
+    PartEnergy,
+    TaskEnergy,
 )
 from tests.wire import examples
 
 PAGE = Path(__file__).parents[2] / "docs" / "wire.md"
 INNER = {
-    "window": DomainWindow, "lease": LeaseInForce, "energy": DomainEnergy, "gap": Gap, "domain": Domain,
+    "window": DomainWindow, "lease": LeaseInForce, "energy": DomainEnergy, "gap": Gap, "part": PartEnergy,
+    "task": TaskEnergy, "domain": Domain,
     "actuator": Actuator, "cmd": Command, "ack": Ack, "_ctl/state": ControllerState,
 }  # fmt: skip
 OUTER = {

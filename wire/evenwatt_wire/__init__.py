@@ -24,9 +24,11 @@ from evenwatt_wire.messages import (
     Ledger,
     Live,
     NodeSummary,
+    PartEnergy,
     Quality,
     State,
     Stored,
+    TaskEnergy,
     ZoneSummary,
 )
 from evenwatt_wire.topics import Kind, Topic, TopicError
@@ -52,9 +54,11 @@ __all__ = [
     "Ledger",
     "Live",
     "NodeSummary",
+    "PartEnergy",
     "Quality",
     "State",
     "Stored",
+    "TaskEnergy",
     "Topic",
     "TopicError",
     "WireError",

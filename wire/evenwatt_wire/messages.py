@@ -19,6 +19,9 @@ from msgspec import Meta, Struct
 MAX_DOMAINS = 512
 """Counters one node may publish: 16 GPUs, 8 sockets of 8 zones and room for as much again."""
 
+MAX_PARTS = 256
+"""Rows of attribution in one record: the largest groups, every task, and the residual rows."""
+
 NodeId = Annotated[str, Meta(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")]
 BootId = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}$")]
 DomainId = Annotated[str, Meta(min_length=1, max_length=96, pattern=r"^[A-Za-z0-9_./:-]+$")]
@@ -157,6 +160,10 @@ class NodeSummary(Struct, frozen=True, kw_only=True):
     rss_mb: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
     spooled: Count = 0
     """Ledger records not yet known to be stored."""
+    cost_w: Watts = 0.0
+    """What looking costs in power: the agent's share of the node's dynamic power."""
+    tasks: Count = 0
+    """Tasks that run."""
 
 
 class ZoneSummary(Struct, frozen=True, kw_only=True):
@@ -254,6 +261,45 @@ class Gap(Struct, frozen=True, array_like=True):
     quality: Quality
 
 
+class PartEnergy(Struct, frozen=True, array_like=True):
+    """Whose a share of a record's node energy was. All parts of a record sum to its ``total.energy_j``."""
+
+    kind: Text
+    """``unit``, ``container``, ``pod``, ``slurm``, ``vm``, ``user``, ``cgroup``, ``process``, ``task``; or a residual
+    row: ``idle``, ``system``, ``other``, ``unattributed``."""
+    name: Text
+    cpu_j: Joules
+    """Dynamic energy of processors and memory, by processor time."""
+    gpu_j: Joules
+    """Dynamic energy of GPU boards, by utilisation."""
+    idle_j: Joules
+    """Idle energy, by reserved share."""
+    cpu_s: Seconds
+
+
+class TaskEnergy(Struct, frozen=True, array_like=True):
+    """A task as of the end of a record; its energy is cumulative since it started."""
+
+    id: Annotated[str, Meta(pattern=r"^[0-9a-f]{12}$")]
+    name: Text
+    workload: Text
+    model: Text
+    phase: Text
+    parent: Text
+    state: Text
+    """``running``, ``ended``, or ``gone``: its processes ended without a word."""
+    started_wall_ms: WallMs
+    duration_s: Seconds
+    own_j: Joules
+    """Without the tasks inside it."""
+    energy_j: Joules
+    """With them."""
+    gpu_j: Joules
+    peak_w: Watts
+    units: Annotated[list[tuple[Text, Annotated[float, Meta(ge=0, le=1e18)]]], Meta(max_length=16)] = []
+    """Units of work done, by their name."""
+
+
 class Ledger(Struct, frozen=True, array_like=True, tag="ledger"):
     """About one minute of energy, kept on the node until the collector says it is stored.
 
@@ -274,6 +320,11 @@ class Ledger(Struct, frozen=True, array_like=True, tag="ledger"):
     """Processor time the agent itself used in this record: the cost of looking."""
     dropped: Count = 0
     """Records that a full spool had to drop before this one, since the boot began."""
+    agent_j: Joules = 0.0
+    """Share of the node's dynamic energy that the agent itself caused: the cost of looking."""
+    parts: Annotated[list[PartEnergy], Meta(max_length=MAX_PARTS)] = []
+    """Whose joules these are; empty where attribution is off."""
+    tasks: Annotated[list[TaskEnergy], Meta(max_length=MAX_PARTS)] = []
 
 
 class Stored(Struct, frozen=True, array_like=True, tag="stored"):

@@ -30,10 +30,13 @@ class HeldNumber:
         return int(os.pread(self._fd, 32, 0))
 
     def reopen(self) -> None:
-        """Open the path again; keep the old descriptor if that fails."""
+        """Open the path again; keep the old descriptor if that fails.
+
+        The number of the descriptor stays: another thread may be reading through it.
+        """
         fresh = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        os.close(self._fd)
-        self._fd = fresh
+        os.dup2(fresh, self._fd, inheritable=False)
+        os.close(fresh)
 
     def close(self) -> None:
         """Let go of the file."""

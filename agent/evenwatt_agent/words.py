@@ -1,0 +1,163 @@
+"""What an agent says, put together from what its parts know: birth, windows, records, summaries, local status."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from evenwatt_agent import clocks
+from evenwatt_wire import Birth, Ledger, Live, NodeSummary, PartEnergy, State, TaskEnergy
+from evenwatt_wire.version import __version__
+
+if TYPE_CHECKING:
+    from evenwatt_agent.authority import Authority
+    from evenwatt_agent.inventory import Inventory
+    from evenwatt_agent.meter import LedgerEntry, Window
+    from evenwatt_agent.settings import AgentSettings
+    from evenwatt_wire.messages import NodeState
+
+
+class Speaker:
+    """Makes this node's messages, each with its number.
+
+    Args:
+        settings: The node's settings.
+        inventory: What it has.
+        authority: What caps it.
+        boot: Boot id of this run.
+    """
+
+    def __init__(self, settings: AgentSettings, inventory: Inventory, authority: Authority, boot: str) -> None:
+        self._settings, self._inventory, self._authority, self._boot = settings, inventory, authority, boot
+        self._live_seq = self._ledger_seq = 0
+        self._ledger_cpu_s = own_cpu_s()
+        self._cost = (time.monotonic(), self._ledger_cpu_s)
+
+    def state(self, state: NodeState) -> State:
+        """Whether this node is there."""
+        return State(
+            node=self._settings.node, state=state, boot=self._boot, wall_ms=clocks.wall_ms(), version=__version__
+        )
+
+    def birth(self) -> Birth:
+        """What this node has."""
+        inventory, control = self._inventory, self._settings.control
+        return Birth(
+            node=self._settings.node,
+            boot=self._boot,
+            wall_ms=clocks.wall_ms(),
+            version=__version__,
+            domains=inventory.domains,
+            total_formula=inventory.formula,
+            actuators=inventory.actuators,
+            pausable=sorted(inventory.pausables),
+            controllable=self._authority.controllable,
+            floor_w=inventory.governor.floor_w,
+            ceiling_w=inventory.governor.ceiling_w,
+            fallback_w=self._authority.fallback_w,
+            priority=control.priority,
+            weight=control.weight,
+            key_id=self._authority.key_id,
+            window_s=self._settings.report.window_s,
+            ledger_s=self._settings.report.ledger_s,
+        )
+
+    def live(self, window: Window) -> Live:
+        """One window."""
+        self._live_seq += 1
+        return Live(
+            self._settings.node,
+            self._boot,
+            self._live_seq,
+            window.end_ns,
+            clocks.wall_ms(),
+            max(1e-3, (window.end_ns - window.start_ns) * 1e-9),
+            window.total,
+            window.domains,
+            window.samples,
+            window.late,
+            self._authority.in_force(),
+        )
+
+    def ledger(
+        self, entry: LedgerEntry, dropped: int, account: tuple[list[PartEnergy], list[TaskEnergy], float]
+    ) -> Ledger:
+        """One ledger record; ``account`` is its parts, its tasks and the agent's own joules."""
+        parts, tasks, agent_j = account
+        self._ledger_seq += 1
+        cpu_s, wall_ms = own_cpu_s(), clocks.wall_ms()
+        used_s, self._ledger_cpu_s = cpu_s - self._ledger_cpu_s, cpu_s
+        return Ledger(
+            self._settings.node,
+            self._boot,
+            self._ledger_seq,
+            entry.start_ns,
+            entry.end_ns,
+            wall_ms - (entry.end_ns - entry.start_ns) // 1_000_000,
+            wall_ms,
+            entry.total,
+            entry.domains,
+            entry.gaps,
+            used_s,
+            dropped,
+            agent_j,
+            parts,
+            tasks,
+        )
+
+    def summary(self, latest: Window | None, total_j: float, spooled: int, cost_w: float, tasks: int) -> NodeSummary:
+        """The node at a glance; its cost in percent is over the time since the last summary."""
+        at_s, cpu_s = self._cost
+        now_s, now_cpu_s = time.monotonic(), own_cpu_s()
+        self._cost = (now_s, now_cpu_s)
+        lease = self._authority.in_force()
+        return NodeSummary(
+            node=self._settings.node,
+            boot=self._boot,
+            wall_ms=clocks.wall_ms(),
+            power_w=latest.total.mean_w if latest else 0.0,
+            energy_j=total_j,
+            quality=latest.total.quality if latest else self._inventory.quality,
+            cap_w=lease.cap_w,
+            lease=lease.state,
+            paused=self._authority.paused,
+            cost_cpu_pct=100.0 * (now_cpu_s - cpu_s) / (now_s - at_s) if now_s > at_s else 0.0,
+            rss_mb=_own_rss_mb(),
+            spooled=spooled,
+            cost_w=cost_w,
+            tasks=tasks,
+        )
+
+    def snapshot(
+        self, summary: NodeSummary, latest: Window | None, link: dict[str, Any], account: dict[str, Any] | None
+    ) -> bytes:
+        """What the local socket says: the same figures as on the wire, how the link is, and who draws what."""
+        local = {
+            "zone": self._settings.zone,
+            "summary": summary,
+            "birth": self.birth(),
+            "lease": msgspec.structs.asdict(self._authority.in_force()),
+            "window": None if latest is None else [msgspec.structs.asdict(d) for d in [latest.total, *latest.domains]],
+            "link": link,
+            "account": account,
+            "problems": [
+                {"source": p.source, "path": p.path, "found": p.found, "fix": p.fix} for p in self._inventory.problems
+            ],
+        }
+        return msgspec.json.encode(local)
+
+
+def own_cpu_s() -> float:
+    """Processor time of this process."""
+    times = os.times()
+    return times.user + times.system
+
+
+def _own_rss_mb() -> float:
+    """Resident memory of this process in megabytes (proc_pid_statm(5))."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
