@@ -208,7 +208,7 @@ class Accounting:
             self._parts.setdefault(owner, Part()).add(part)
         self._latest = (parts, seconds)
         self.tasks.account(parts, seconds, seen.t_ns)
-        for task in self.tasks.notice(seen.alive):
+        for task in self.tasks.notice(seen.alive, seen.t_ns):
             self._gone(task)
 
     def _pool(self, name: str, energy_uj: int, seconds: float, seen: Look) -> Pool:

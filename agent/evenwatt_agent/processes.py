@@ -2,7 +2,7 @@
 
 https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html. Times are in clock ticks (10 ms) and cumulative, so their
 coarseness does not add up. ``/proc`` is read directly because psutil costs 3.5 times as much for the same 215
-processes (12.0 against 3.4 ms of processor time, ``./dev bench sense``).
+processes (12.0 against 3.4 ms of processor time on a 2-core VM).
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 MAX_TASKS: Final = 128
 """Tasks that may run on a node at once: what fits into one ledger record with everything else."""
-_GONE_LOOKS: Final = 2
-"""A task has no process when so many looks in a row found none: the first may come before its first process."""
+_GONE_NS: Final = 5_000_000_000
+"""A task without a process for so long is gone: its first process may be about to start, or its runner to say so."""
 
 
 class TaskError(ValueError):
@@ -75,7 +75,8 @@ class Task:
     state: TaskState = TaskState.RUNNING
     last_ns: int = 0
     """Up to when it is accounted for."""
-    silent: int = 0
+    silent_ns: int = 0
+    """Since when it has had no process; 0 while it has."""
 
     def summary(self) -> dict[str, Any]:
         """What people and programs are told; joules per unit for each unit that was reported."""
@@ -192,15 +193,15 @@ class TaskBook:
             if seconds > 0:
                 task.peak_w = max(task.peak_w, part.energy_uj * 1e-6 / seconds)
 
-    def notice(self, alive: Mapping[str, int]) -> list[Task]:
+    def notice(self, alive: Mapping[str, int], now_ns: int) -> list[Task]:
         """Take how many processes each task has; return those that have just been found gone."""
         gone = []
         for id_, count in alive.items():
             task = self._tasks.get(id_)
             if task is None or task.state is not TaskState.RUNNING:
                 continue
-            task.silent = 0 if count else task.silent + 1
-            if task.silent >= _GONE_LOOKS:
+            task.silent_ns = 0 if count else task.silent_ns or now_ns
+            if task.silent_ns and now_ns - task.silent_ns >= _GONE_NS:
                 task.state = TaskState.GONE
                 gone.append(task)
         return gone

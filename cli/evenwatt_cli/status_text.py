@@ -82,11 +82,41 @@ def _nodes(nodes: list[dict[str, Any]]) -> Table:
     return table
 
 
+_SHOWN_PARTS = 8
+
+
+def _account(out: Console, account: dict[str, Any]) -> None:
+    """Who draws what, the largest first; then the tasks, and what looking costs."""
+    rows = account["parts"]
+    if rows:
+        out.print("who draws it (latest second):")
+    for row in rows[:_SHOWN_PARTS]:
+        name = f"{row['kind']}/{row['name']}" if row["name"] else row["kind"]
+        out.print(Text(f"  {_short(name, 40):<40} {row['power_w']:>9.1f} W"))
+    if rows[_SHOWN_PARTS:]:
+        rest_w = sum(row["power_w"] for row in rows[_SHOWN_PARTS:])
+        out.print(f"  {f'{len(rows) - _SHOWN_PARTS} more':<40} {rest_w:>9.1f} W")
+    for task in account["tasks"]:
+        words = f"task {_short(task['name'], 24)}: {energy(task['energy_j'])} in {task['duration_s']:.0f} s"
+        out.print(Text(f"{words}, {power(task['mean_power_w'])}, {task['state']}"))
+    idle = account["idle"].get("cpu")
+    known = f"{power(idle['power_w'])} ({idle['basis']})" if idle and idle["basis"] != "unknown" else "not known yet"
+    out.print(f"idle power: {known}; looking costs {account['cost_w']:.2f} W")
+    if account["trouble"]:
+        out.print(Text(f"! attribution: {account['trouble']}", style="yellow"))
+
+
+def _short(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 3] + "..."
+
+
 def _local(out: Console, local: dict[str, Any]) -> None:
     out.print(f"\nnode power = {local['birth']['total_formula']}")
     for window in local["window"] or []:
         if window["id"] != "node":
             out.print(f"  {window['id']:<28} {power(window['mean_w']):>9}  {window['quality']}")
+    if local["account"] is not None:
+        _account(out, local["account"])
     link = local["link"]
     out.print(f"broker: {link['state']}" + (f" ({link['trouble']})" if link["trouble"] else ""))
     for problem in local["problems"]:

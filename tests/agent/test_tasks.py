@@ -80,12 +80,13 @@ def test_refusals_say_what_would_help():
         book().start(spec("a", "nobody"), 0, 0)
 
 
-def test_a_task_without_processes_is_gone_after_the_second_look_and_then_in_the_ledger_once():
+def test_a_task_without_processes_for_five_seconds_is_gone_and_then_in_the_ledger_once():
     tasks = book(spec("a"), spec("b"))
-    assert tasks.notice({"a": 0, "b": 1}) == []
-    assert tasks.notice({"a": 1, "b": 1}) == []
-    assert tasks.notice({"a": 0, "b": 1}) == []
-    assert [task.spec.id for task in tasks.notice({"a": 0, "b": 1})] == ["a"]
+    assert tasks.notice({"a": 0, "b": 1}, 1 * S) == []
+    assert tasks.notice({"a": 1, "b": 1}, 5 * S) == []
+    assert tasks.notice({"a": 0, "b": 1}, 8 * S) == []
+    assert tasks.notice({"a": 0, "b": 1}, 12 * S) == []
+    assert [task.spec.id for task in tasks.notice({"a": 0, "b": 1}, 13 * S)] == ["a"]
     assert {row.id: row.state for row in tasks.rows()} == {"a": "gone", "b": "running"}
     assert [row.id for row in tasks.rows()] == ["b"]
 
