@@ -6,6 +6,7 @@ Adding overlapping counters is the most common error in this field (codecarbon#9
 1. ``intel-rapl-mmio`` mirrors ``intel-rapl``: a copy counts only where the original is missing.
 2. The processors' term is all ``psys`` zones where there are any, since they contain packages and memory; else all
    packages and, because it stands outside them on servers, ``dram``.
+   A domain inside one of its own kind is part of it: a die of its package (codecarbon#1274), ``pkg`` of an Xe card.
 3. ``core`` and ``uncore`` are inside a package and count only where no package can be read.
 4. Every GPU board counts besides, since none of the above contains a plug-in board. ``amdgpu`` on a machine whose
    package is counted is left out when it is that processor's own graphics (it has no board of its own).
@@ -56,8 +57,11 @@ def _copies(probes: Sequence[Probe]) -> set[str]:
 
 
 def _terms(domains: Sequence[Domain], copies: set[str], integrated_gpus: frozenset[str]) -> set[str]:
+    kind_of = {domain.id: domain.kind for domain in domains}
+
     def of(*kinds: str) -> set[str]:
-        return {d.id for d in domains if d.kind in kinds and d.id not in copies}
+        whole = (d for d in domains if d.parent is None or kind_of.get(d.parent) != d.kind)
+        return {d.id for d in whole if d.kind in kinds and d.id not in copies}
 
     processors = of("psys") or (of("package") | of("dram") if of("package") else of("core", "uncore", "dram"))
     boards = of("gpu") - (integrated_gpus if processors else frozenset())

@@ -90,9 +90,10 @@ class Domain(Struct, frozen=True, kw_only=True):
 
     id: DomainId
     kind: Text
-    """``package``, ``core``, ``uncore``, ``dram``, ``psys``, ``gpu``, ``board``, ``battery``, ``estimate``."""
+    """``package``, ``core``, ``uncore``, ``dram``, ``psys``, ``gpu``, ``board``, ``rail``, ``machine``, ``battery``,
+    ``estimate``."""
     source: Text
-    """Where it is read: ``powercap``, ``nvml``, ``hwmon``, ``power_supply``, ``estimate``."""
+    """Where it is read: ``powercap``, ``nvml``, ``hwmon``, ``ina``, ``power_supply``, ``estimate``."""
     quality: Quality
     parent: DomainId | None = None
     """The domain that contains this one's energy."""

@@ -8,7 +8,10 @@ and, where two share it, by the device behind it.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from evenwatt_agent.sources.held import HeldNumber, entries, read_text
 from evenwatt_agent.sources.model import Found, Probe, Problem, Unit
@@ -28,7 +31,8 @@ _KINDS: Final = {
     "amd_energy": "package",
     "power_meter": "machine",
 }
-_MAX_POWER_W: Final = 20_000.0
+_MAX_POWER_W: Final = {"gpu": 3_000.0, "package": 2_000.0, "machine": 20_000.0, "board": 2_000.0}
+"""No part sold in 2026 draws half of it; readings of 10^12 W have been seen (xpumanager#130)."""
 
 
 def device_ids(sysfs: Path) -> list[tuple[Path, str, str]]:
@@ -57,9 +61,25 @@ def discover(sysfs: Path) -> Found:
                 fix = "the sensor does not answer; if it is needed, check the driver's messages with dmesg"
                 found.problems.append(Problem("hwmon", str(path), str(error), fix))
                 continue
-            label = read_text(folder / f"power{index}_label") or (f"power{index}" if index != "1" else "")
-            found.probes.append(_probe(name, identity, label, unit, number))
-    return found
+            found.probes.append(_probe(name, identity, _label(folder, index), unit, number))
+    return Found(_nested(found.probes), found.problems)
+
+
+def _label(folder: Path, index: str) -> str:
+    named = read_text(folder / f"power{index}_label") or read_text(folder / f"energy{index}_label")
+    return named or (f"power{index}" if index != "1" else "")
+
+
+def _nested(probes: list[Probe]) -> list[Probe]:
+    """Put the ``pkg`` channel of an Xe board inside its ``card`` (``drivers/gpu/drm/xe/xe_hwmon.c``)."""
+    cards = {probe.domain.id for probe in probes if probe.domain.id.endswith("/card")}
+    nested = []
+    for probe in probes:
+        device, _, channel = probe.domain.id.rpartition("/")
+        inside = channel == "pkg" and f"{device}/card" in cards
+        domain = msgspec.structs.replace(probe.domain, parent=f"{device}/card") if inside else probe.domain
+        nested.append(replace(probe, domain=domain))
+    return nested
 
 
 def _readings(folder: Path) -> dict[str, tuple[Unit, Path]]:
@@ -76,10 +96,11 @@ def _readings(folder: Path) -> dict[str, tuple[Unit, Path]]:
 
 
 def _probe(name: str, identity: str, label: str, unit: Unit, number: HeldNumber) -> Probe:
+    kind = _KINDS.get(name, "board")
     suffix = "/" + re.sub(r"[^A-Za-z0-9_.:-]", "_", label) if label else ""
     domain = Domain(
         id=f"{identity}{suffix}",
-        kind=_KINDS.get(name, "board"),
+        kind=kind,
         source="hwmon",
         quality=Quality.MEASURED if unit is Unit.ENERGY_UJ else Quality.INTEGRATED,
     )
@@ -90,5 +111,5 @@ def _probe(name: str, identity: str, label: str, unit: Unit, number: HeldNumber)
         reopen=number.reopen,
         close=number.close,
         slow=True,  # many of these drivers talk to the device over a bus
-        max_power_w=_MAX_POWER_W,
+        max_power_w=_MAX_POWER_W[kind],
     )
