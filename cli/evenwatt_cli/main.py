@@ -95,6 +95,22 @@ def run(
 
 
 @app.command()
+def doctor(
+    *,
+    config: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--config", "-c", help="Agent settings (TOML), e.g. /etc/evenwatt/agent.toml."),
+    ] = None,
+    write_caps: Annotated[bool, typer.Option("--write-caps", help="Write a limit, read it back, put it back.")] = False,
+    json: Json = False,
+) -> None:
+    """Examine this node: sources, total, caps, agent, broker, clock; exit code 3 if something needs a person."""
+    from evenwatt_cli.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(config, write_caps=write_caps, as_json=json))
+
+
+@app.command()
 def decode(
     topic: Annotated[Optional[str], typer.Option(help="Topic of the payloads, if the input does not say.")] = None,  # noqa: UP045
 ) -> None:

@@ -1,0 +1,223 @@
+"""Looks at a node as its agent would, and says what is well, what is not, why, and the exact fix.
+
+Nothing here decides for itself what can be read: the same discovery runs as in the agent, as the same user. A limit is
+written only when asked, a twentieth below the present one, read back, and put back at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from evenwatt_agent import clocks
+from evenwatt_agent.inventory import Inventory, take_inventory
+from evenwatt_agent.local import read_status
+from evenwatt_agent.sources.held import entries, read_text
+from evenwatt_agent.transport import LinkLostError, connect
+from evenwatt_daemon import Failure, lock_folder
+from evenwatt_wire import Kind, Quality, State, Topic, encode
+from evenwatt_wire.messages import NodeState
+
+if TYPE_CHECKING:
+    from evenwatt_agent.settings import AgentSettings
+    from evenwatt_agent.sources import Problem
+
+_ROUND_TRIP_S: Final = 5.0
+_TRIAL_SHARE: Final = 0.95
+"""Of the ceiling: far enough below it to be told from the device's rounding."""
+_FIRMWARE_S: Final = 0.2
+"""Firmware that does not obey may take a limit and restore its own a moment later."""
+
+
+class Verdict(StrEnum):
+    """What was found."""
+
+    FOUND = "found"
+    """It works."""
+    ABSENT = "absent"
+    """This machine has none; that is no fault."""
+    DENIED = "denied"
+    MASKED = "masked"
+    """A container runtime hides it."""
+    BROKEN = "broken"
+    """It is there and does not answer, or answers nonsense."""
+    LOCKED = "locked"
+    """The device does not take what is written."""
+    SKIPPED = "skipped"
+    """Not asked for, or not possible now."""
+
+
+UNHEALTHY: Final = frozenset({Verdict.DENIED, Verdict.MASKED, Verdict.BROKEN, Verdict.LOCKED})
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report."""
+
+    check: str
+    verdict: Verdict
+    detail: str
+    fix: str = ""
+
+
+_WHERE: Final = {
+    "powercap": "class/powercap",
+    "hwmon": "class/hwmon",
+    "ina": "class/hwmon",
+    "power_supply": "class/power_supply",
+}
+_ABSENT: Final = {
+    "powercap": "no RAPL zones: a virtual machine, an ARM board, or a kernel without them (modprobe intel_rapl_msr)",
+    "nvml": "no libnvidia-ml.so.1: no NVIDIA driver here",
+    "hwmon": "no hwmon device shows power or energy",
+    "ina": "no current monitor shows rails",
+    "power_supply": "no system battery",
+}
+
+
+def examine(settings: AgentSettings, *, write_caps: bool = False) -> list[Finding]:
+    """Examine this node.
+
+    Raises:
+        Failure: the settings name something that is not there.
+    """
+    inventory = take_inventory(settings)
+    try:
+        findings = [_source(name, inventory, Path(settings.sources.sysfs)) for name in _ABSENT]
+        findings.append(_total(inventory))
+        findings.append(_caps(settings, inventory, write_caps=write_caps))
+    finally:
+        inventory.close()
+    agent, online = asyncio.run(_agent(settings))
+    findings.append(agent)
+    findings.append(Finding("broker", Verdict.FOUND, "the agent is connected") if online else _broker(settings))
+    findings.append(_clock())
+    return findings
+
+
+def _source(name: str, inventory: Inventory, sysfs: Path) -> Finding:
+    readable = [domain.id for domain in inventory.domains if domain.source == name]
+    problems = [problem for problem in inventory.problems if problem.source == name]
+    if problems:
+        return _trouble(name, readable, problems)
+    if readable:
+        return Finding(name, Verdict.FOUND, f"{len(readable)}: {', '.join(readable)}")
+    where = sysfs / _WHERE[name] if name in _WHERE else None
+    if where is not None and _masked(where):
+        fix = f"mount the host's {where} read-only into the container, or run the agent on the host"
+        return Finding(name, Verdict.MASKED, f"{where} is covered by an empty mount", fix)
+    return Finding(name, Verdict.ABSENT, _ABSENT[name])
+
+
+def _trouble(name: str, readable: list[str], problems: list[Problem]) -> Finding:
+    denied = all("denied" in problem.found.lower() or "permi" in problem.found.lower() for problem in problems)
+    first = problems[0]
+    more = f" and {len(problems) - 1} more" if problems[1:] else ""
+    besides = f"; readable: {', '.join(readable)}" if readable else ""
+    verdict = Verdict.DENIED if denied else Verdict.BROKEN
+    return Finding(name, verdict, f"{first.path}{more}: {first.found}{besides}", first.fix)
+
+
+def _masked(where: Path) -> bool:
+    """Whether a mount lies on the folder and hides everything (proc_pid_mountinfo(5)): how containers mask powercap."""
+    real = {str(where), str(where.resolve()), "/sys/devices/virtual/powercap" if where.name == "powercap" else ""}
+    mounted = {line.split()[4] for line in (read_text(Path("/proc/self/mountinfo")) or "").splitlines() if line}
+    return bool(real & mounted) and not any(list(entries(entry)) for entry in entries(where) if entry.is_dir())
+
+
+def _total(inventory: Inventory) -> Finding:
+    if inventory.quality is Quality.ESTIMATED:
+        fix = "set sources.idle_w and sources.max_w to this machine's own figures, or give the agent a counter"
+        return Finding("node power", Verdict.FOUND, "estimated from utilisation; nothing here can be read", fix)
+    return Finding("node power", Verdict.FOUND, f"{inventory.formula} ({inventory.quality.value})")
+
+
+def _caps(settings: AgentSettings, inventory: Inventory, *, write_caps: bool) -> Finding:
+    if not settings.control.enabled:
+        return Finding("caps", Verdict.SKIPPED, "control is off in the settings: this node only measures")
+    names = ", ".join(actuator.id for actuator in inventory.actuators)
+    if not names:
+        return Finding("caps", Verdict.ABSENT, "nothing here limits power; commands that cap will be refused")
+    if not write_caps:
+        return Finding("caps", Verdict.SKIPPED, f"{names}: not tried; --write-caps writes a limit and puts it back")
+    return _try_caps(settings, inventory, names)
+
+
+def _try_caps(settings: AgentSettings, inventory: Inventory, names: str) -> Finding:
+    try:
+        lock = lock_folder(Path(settings.sources.sysfs), "an agent controls this machine")
+    except Failure as failure:
+        return Finding("caps", Verdict.SKIPPED, str(failure), "stop the agent for this test, or try `evenwatt cap`")
+    governor = inventory.governor
+    try:
+        settings.state_path.mkdir(parents=True, exist_ok=True)  # the originals are kept there first
+        outcome = governor.apply(_TRIAL_SHARE * governor.ceiling_w)
+        time.sleep(_FIRMWARE_S)
+        if not outcome.locked:
+            outcome = governor.verify()
+        left = governor.restore()
+    except OSError as error:
+        return Finding("caps", Verdict.DENIED, str(error), "run as root, or as the agent's unit does")
+    finally:
+        os.close(lock)
+    if outcome.locked or left:
+        fix = "the firmware or another program holds the limit; see docs/install-debian.md"
+        return Finding("caps", Verdict.LOCKED, outcome.locked or "; ".join(left), fix)
+    return Finding("caps", Verdict.FOUND, f"{names}: written, read back, and put back")
+
+
+async def _agent(settings: AgentSettings) -> tuple[Finding, bool]:
+    """Ask this node's agent; return also whether it is connected to its broker."""
+    try:
+        said = json.loads(await read_status(settings.socket_path))
+    except PermissionError:
+        fix = "join the group of the agent's service (evenwatt), or use sudo"
+        return Finding("agent", Verdict.DENIED, f"{settings.socket_path}: not open to this user", fix), False
+    except (OSError, TimeoutError, ValueError):
+        return Finding("agent", Verdict.ABSENT, f"none answers on {settings.socket_path}"), False
+    summary, link = said["summary"], said["link"]
+    words = f"running as {summary['node']}, {summary['rss_mb']:.0f} MB, {summary['cost_cpu_pct']:.1f} % of a processor"
+    return Finding("agent", Verdict.FOUND, words), link["state"] == "online"
+
+
+def _broker(settings: AgentSettings) -> Finding:
+    where = settings.mqtt.where
+    fix = "check that the broker runs and that [mqtt] names it, with this node's login and certificate"
+    try:
+        asyncio.run(_round_trip(settings))
+    except TimeoutError:
+        acl = f"let this login publish and read evenwatt/v1/{settings.zone}/{settings.node}/# in the broker's ACL"
+        return Finding("broker", Verdict.BROKEN, f"{where} takes our messages and delivers none", acl)
+    except LinkLostError as error:
+        return Finding("broker", Verdict.BROKEN, str(error), fix)
+    return Finding("broker", Verdict.FOUND, f"{where}: a message went there and back")
+
+
+async def _round_trip(settings: AgentSettings) -> None:
+    """Send ourselves a message that means nothing to anybody, as some brokers grant subscriptions they then ignore."""
+    boot = clocks.new_boot_id()
+    topic = str(Topic(settings.zone, settings.node, Kind.STATE))
+    word = State(node=settings.node, state=NodeState.DISCONNECTED, boot=boot, wall_ms=clocks.wall_ms())
+    payload = encode(word)
+    async with connect(settings.mqtt, f"evenwatt-doctor-{boot}") as connection:
+        await connection.subscribe(topic)
+        await connection.publish(topic, payload, qos=1, retain=False)
+        async with asyncio.timeout(_ROUND_TRIP_S):
+            async for message in connection.messages():
+                if message.payload == payload:
+                    return
+
+
+def _clock() -> Finding:
+    with suppress(OSError, AttributeError):
+        if not clocks.clock_synchronised():
+            fix = "enable time synchronisation (timedatectl set-ntp true): commands are refused when they look old"
+            return Finding("clock", Verdict.BROKEN, "not synchronised", fix)
+    return Finding("clock", Verdict.FOUND, time.strftime("synchronised, %Y-%m-%d %H:%M:%S UTC", time.gmtime()))
