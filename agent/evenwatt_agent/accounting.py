@@ -209,6 +209,8 @@ class Accounting:
         self._latest = (parts, seconds)
         self.tasks.account(parts, seconds, seen.t_ns)
         for task in self.tasks.notice(seen.alive, seen.t_ns):
+            if task.spec.cgroup:  # its runner was killed and cannot tidy up
+                cgroups.remove(Path(f"{self._root}{task.spec.cgroup}"))
             self._gone(task)
 
     def _pool(self, name: str, energy_uj: int, seconds: float, seen: Look) -> Pool:

@@ -7,10 +7,11 @@ controller is enabled for it.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evenwatt_agent.groups import is_final, owner_of
+from evenwatt_agent.groups import TASK_PREFIX, is_final, owner_of
 from evenwatt_agent.sources.held import read_text
 
 if TYPE_CHECKING:
@@ -89,9 +90,17 @@ def path_of(proc: Path, pid: int, *, of_v2_only: bool = False) -> tuple[str, boo
     return paths.get("name=systemd", ""), False
 
 
+def remove(folder: Path) -> None:
+    """Remove a cgroup that nobody lives in; one in use stays."""
+    with suppress(OSError):
+        folder.rmdir()
+
+
 def _children(root: Path, path: str) -> list[str]:
+    """Return the cgroups inside one, but those of tasks, which are read by name."""
     try:
         with os.scandir(f"{root}{path}") as entries:
-            return [f"{path}/{entry.name}" for entry in entries if entry.is_dir(follow_symlinks=False)]
+            inside = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+            return [f"{path}/{name}" for name in inside if not name.startswith(TASK_PREFIX)]
     except OSError:
         return []

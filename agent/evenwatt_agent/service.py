@@ -76,7 +76,9 @@ class Agent:
         self._alive_due_ns = 0
         self._writes: set[asyncio.Task[None]] = set()
         self._stored = asyncio.Event()
-        self._closing = False
+        self._closing = self._flushing = False
+        self._read_ns = 0
+        """When the latest readings were taken: what a record's energy goes up to."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Measure, report and obey until ``stop``; then flush, say good-bye and give the machine its limits back."""
@@ -176,6 +178,7 @@ class Agent:
             self._on_bin(batch.end_ns)
 
     def _fold(self, batch: Batch) -> None:
+        self._read_ns = max(self._read_ns, batch.end_ns)
         for identity, reason in self._meter.fold(batch):
             self._event("source-lost" if reason else "source-found", identity, why=reason)
 
@@ -203,9 +206,8 @@ class Agent:
         try:
             if self._accounting is not None:
                 await self._accounting.step()
-            now_ns = time.monotonic_ns()
-            self._ledger_due_ns = now_ns + int(self._settings.report.ledger_s * 1e9)
-            await self._close_ledger(now_ns)
+            self._ledger_due_ns = self._read_ns + int(self._settings.report.ledger_s * 1e9)
+            await self._close_ledger(self._read_ns)
         finally:
             self._closing = False
 
@@ -227,11 +229,11 @@ class Agent:
     async def _flush(self) -> None:
         """Close the last window and record, and wait a little for the collector to have them."""
         await asyncio.gather(*self._writes, return_exceptions=True)
+        self._flushing = True  # the samplers' last readings are the end: who ran is seen once more, power is not
         if self._accounting is not None:
             await self._accounting.step()
-        now_ns = time.monotonic_ns()
-        self._on_window(self._meter.close_window(now_ns))
-        await self._close_ledger(now_ns)
+        self._on_window(self._meter.close_window(self._read_ns))
+        await self._close_ledger(self._read_ns)
         self._link.wake()
         self._link.hurry()
         deadline = time.monotonic() + _FLUSH_S
@@ -294,7 +296,11 @@ class Agent:
             return None
         fast = [probe for probe in self._inventory.probes if not probe.slow]
         settings = self._settings.attribution
-        return Accounting(settings, lambda: read_now(fast), self._fold, self._meter.pools_uj, memory)
+
+        def read() -> Batch:
+            return Batch(self._read_ns, {}, 0, 0) if self._flushing else read_now(fast)
+
+        return Accounting(settings, read, self._fold, self._meter.pools_uj, memory)
 
     @asynccontextmanager
     async def _sockets(self) -> AsyncIterator[None]:
