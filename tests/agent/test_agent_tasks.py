@@ -13,6 +13,7 @@ import sys
 
 import pytest
 
+from evenwatt_agent.cgroups import find_root
 from evenwatt_agent.task_client import SOCKET_VARIABLE, TaskRefusedError, ask, new_id, task
 from evenwatt_wire import Kind, Topic, decode
 from tests.site import NODE, ZONE, Site
@@ -131,6 +132,25 @@ def test_the_exit_code_is_the_commands_and_the_units_are_counted(site):
         assert "'nonsense' is not '<amount> <unit>'" in done.stderr
         assert run("--", "sh", "-c", "kill -9 $$").returncode == 137
         assert run("--", "/no/such/command").returncode == 127
+
+
+def test_the_cgroup_of_a_task_whose_runner_was_killed_is_removed(site):
+    root = find_root()
+    if os.geteuid() != 0 or root is None or not os.access(root, os.W_OK):
+        pytest.skip("needs root and a cgroup v2 that may be written")
+    with site.agent():
+        ready(site)
+        command = [sys.executable, "-m", "evenwatt_cli", "run", "--name", "doomed", "--", "sleep", "60"]
+        with subprocess.Popen(command) as runner:
+            row = wait_for(lambda: next((t for r in records(site) for t in r.tasks), None), "the ledger has it")
+            folder = next(root.rglob(f"evenwatt-task-{row.id}"), None)
+            runner.kill()
+        if folder is None:
+            pytest.skip("no cgroup may be made here: tasks are process trees")
+        for pid in (folder / "cgroup.procs").read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
+        wait_for(lambda: not folder.exists(), "the agent has tidied up")
+        wait_for(lambda: any(t.state == "gone" for r in records(site) for t in r.tasks), "its end is kept")
 
 
 def test_without_an_agent_the_work_is_done_all_the_same(tmp_path, monkeypatch):
