@@ -104,7 +104,9 @@ def test_it_reads_a_real_mosquitto_sub(broker, tmp_path):
     first = PLAIN[4]
     subprocess.run([*publish, first[0], "-r"], input=first[1], check=True)
     out = tmp_path / "decoded.jsonl"
-    command = f"mosquitto_sub -p {broker.port} -t 'evenwatt/v1/#' -v | {sys.executable} -m evenwatt_cli decode > {out}"
+    ends = f"-C {1 + len(EVERYTHING)} -W 60"  # by itself: killing the shell would leave the pipe running
+    listen = f"mosquitto_sub -p {broker.port} -t 'evenwatt/v1/#' -v {ends}"
+    command = f"{listen} | {sys.executable} -m evenwatt_cli decode > {out}"
     with process(["bash", "-c", command], tmp_path / "log"):
         wait_for(lambda: out.exists() and out.read_text(), "mosquitto_sub listens, and shows what is retained")
         for topic, payload, _ in EVERYTHING:
