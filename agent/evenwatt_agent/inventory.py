@@ -14,7 +14,19 @@ from evenwatt_agent.actuators import powercap as powercap_knobs
 from evenwatt_agent.actuators.pause import FrozenCgroup, Pausable, StoppedProcess
 from evenwatt_agent.governor import Governor
 from evenwatt_agent.hierarchy import choose_total, worst
-from evenwatt_agent.sources import Found, Probe, Problem, ReadError, estimate, hwmon, ina, nvml, power_supply, powercap
+from evenwatt_agent.sources import (
+    Found,
+    Probe,
+    Problem,
+    ReadError,
+    estimate,
+    hwmon,
+    ina,
+    nvml,
+    perf,
+    power_supply,
+    powercap,
+)
 from evenwatt_daemon import Failure
 from evenwatt_wire import Actuator, Domain, Quality
 
@@ -84,6 +96,7 @@ def take_inventory(settings: AgentSettings) -> Inventory:
 
 def _sources(sysfs: Path) -> tuple[Found, nvml.Nvml | None]:
     found = powercap.discover(sysfs)
+    found.add(perf.discover(sysfs, served={probe.silicon for probe in found.probes}))
     found.add(hwmon.discover(sysfs))
     found.add(ina.discover(sysfs))
     found.add(power_supply.discover(sysfs))

@@ -108,10 +108,9 @@ class Meter:
         baselines: Mapping[str, Baseline] | None = None,
     ) -> None:
         earlier = baselines or {}
-        self._tracks = {
-            d.id: _Track(d, counter_for(p.unit, p.range_uj, p.max_power_w, d.quality, earlier.get(d.id)))
-            for p, d in zip(probes, domains, strict=True)
-        }
+        self._tracks: dict[str, _Track] = {}
+        self._lasting: set[str] = set()
+        self._add(probes, domains, earlier)
         self._bridging = {identity: b.t_ns for identity, b in earlier.items() if identity in self._tracks}
         self._window_bins = window_bins
         self._window_start_ns = now_ns
@@ -122,6 +121,8 @@ class Meter:
         self._reported_w = 0.0
         self._gaps: list[Gap] = []
         self._silenced = 0
+        if self._ledger_start_ns < now_ns:
+            self._say_unseen(self._ledger_start_ns, now_ns)
 
     @property
     def power_w(self) -> float:
@@ -151,7 +152,9 @@ class Meter:
         return {
             identity: track.counter.baseline
             for identity, track in self._tracks.items()
-            if track.counter.baseline is not None and track.domain.quality is Quality.MEASURED
+            if track.counter.baseline is not None
+            and identity in self._lasting
+            and track.domain.quality is Quality.MEASURED
         }
 
     def fold(self, batch: Batch) -> list[tuple[str, str]]:
@@ -250,6 +253,26 @@ class Meter:
             if baseline is not None:
                 self._gap(track, Step(0, baseline.t_ns, t_ns, reason, Quality.UNKNOWN))
             track.counter.rebase()
+
+    def add(self, probes: Sequence[Probe], domains: Sequence[Domain]) -> None:
+        """Count also what has appeared; it has drawn nothing before, as far as this node's account goes."""
+        self._add(probes, domains, {})
+        for domain in domains:
+            self._tracks[domain.id].bins_w = [0.0] * self._bins
+
+    def _add(self, probes: Sequence[Probe], domains: Sequence[Domain], earlier: Mapping[str, Baseline]) -> None:
+        for p, d in zip(probes, domains, strict=True):
+            counter = counter_for(p.unit, p.range_uj, p.max_power_w, d.quality, earlier.get(d.id))
+            self._tracks[d.id] = _Track(d, counter)
+            if p.lasting:
+                self._lasting.add(d.id)
+
+    def _say_unseen(self, start_ns: int, end_ns: int) -> None:
+        """A record goes on from before a restart: what no counter has bridged meanwhile is not known."""
+        for identity, track in self._tracks.items():
+            if identity not in self._bridging:
+                reason = "the agent was not running, and nothing counted for it"
+                self._gap(track, Step(0, start_ns, end_ns, reason, Quality.UNKNOWN))
 
     def _account(self, track: _Track, step: Step) -> None:
         track.total_uj += step.energy_uj

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -192,3 +193,40 @@ def test_graphics_inside_a_counted_package_is_left_out():
     amd = probe("amdgpu", "gpu", unit=Unit.POWER_UW, silicon="", source="hwmon")
     assert names(probe("package-0"), amd, integrated=frozenset({"amdgpu"})) == "package-0"
     assert names(amd, integrated=frozenset({"amdgpu"})) == "amdgpu"
+
+
+def test_what_no_counter_bridged_over_a_restart_is_a_gap_and_not_silence():
+    """An event's count and a power reading do not go on while no agent runs; a powercap counter does."""
+    probes = (probe("package-0"), probe("gpu-0", "gpu", unit=Unit.POWER_UW, source="nvml"))
+    domains, _ = choose_total(probes)
+    meter = Meter(probes, domains, 10 * S, 4 * S, baselines={"package-0": Baseline(0, 4 * S)})
+    meter.fold(batch(11 * S, {"package-0": [(11 * S, 7_000_000)], "gpu-0": [(11 * S, 50_000_000)]}))
+    entry = meter.close_ledger(11 * S)
+    assert [(gap.domain, gap.start_mono_ns, gap.end_mono_ns, gap.quality) for gap in entry.gaps] == [
+        ("gpu-0", 4 * S, 10 * S, Quality.UNKNOWN),
+        ("package-0", 4 * S, 11 * S, Quality.MEASURED),
+    ]
+    assert entry.total.energy_j == 7.0
+    assert entry.total.quality is Quality.UNKNOWN
+    assert meter.close_ledger(12 * S).gaps == []
+
+
+def test_only_what_goes_on_without_the_agent_is_remembered():
+    lasting = probe("package-0")
+    event = replace(probe("package-1"), lasting=False)
+    meter = make(lasting, event)
+    meter.fold(batch(S, {"package-0": [(S, 5)], "package-1": [(S, 6)]}))
+    assert meter.baselines() == {"package-0": Baseline(5, S)}
+
+
+def test_what_appears_later_adds_to_the_total_from_then_on():
+    meter = make(probe("package-0"))
+    meter.fold(batch(BIN, {"package-0": [(1, 0), (BIN, 10_000_000)]}))
+    meter.close_bin()
+    board = probe("gpu-0", "gpu", source="nvml")
+    meter.add([board], choose_total([probe("package-0"), board])[0][1:])
+    meter.fold(batch(2 * BIN, {"package-0": [(2 * BIN, 20_000_000)], "gpu-0": [(BIN, 10**9), (2 * BIN, 10**9 + 5)]}))
+    meter.close_bin()
+    window = meter.close_window(2 * BIN)
+    assert window.total.energy_j == pytest.approx(20.000005)
+    assert {row.id: row.energy_j for row in window.domains} == {"package-0": 20.0, "gpu-0": pytest.approx(5e-6)}

@@ -45,6 +45,8 @@ class Probe:
     max_power_w: float = 2_000.0
     """Our own bound of what this domain can draw; a faster counter lies. The kernel's ``constraint_*_max_power_uw``
     is not it: it has been seen as 0 and below the limit in force (scaphandre#351)."""
+    lasting: bool = True
+    """Whether the number goes on while no agent runs; an event's count begins when it is opened."""
     silicon: str = ""
     """Two probes with the same non-empty value count the same silicon (``intel-rapl-mmio`` mirrors ``intel-rapl``)."""
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _ZONE = re.compile(r"(?P<control>[a-z-]+(?:-mmio)?):(?P<index>\d+(?::\d+)*)")
 
 # Bounds of what one zone can draw, in watts, twice the largest part sold in 2026: only a lie exceeds them.
-_MAX_POWER_W: Final = {"package": 2_000.0, "core": 2_000.0, "uncore": 500.0, "dram": 1_000.0, "psys": 10_000.0}
+MAX_POWER_W: Final = {"package": 2_000.0, "core": 2_000.0, "uncore": 500.0, "dram": 1_000.0, "psys": 10_000.0}
 
 DENIED_FIX: Final = (
     "energy counters are root's since CVE-2020-8694: run the agent as its systemd unit, or give its group read access "
@@ -113,7 +113,7 @@ def _probe(zone: Zone, number: HeldNumber) -> Probe:
         reopen=number.reopen,
         close=number.close,
         range_uj=read_int(zone.path / "max_energy_range_uj") or 0,
-        max_power_w=_MAX_POWER_W.get(zone.kind, 10_000.0),
+        max_power_w=MAX_POWER_W.get(zone.kind, 10_000.0),
         silicon=zone.id.removeprefix("mmio:"),
     )
 
