@@ -88,6 +88,11 @@ class Authority:
         """What is paused now."""
         return self._pauses.paused
 
+    @property
+    def cap_w(self) -> float | None:
+        """Node cap asked of the devices now; None when the machine's own limits apply."""
+        return self._target.cap_w
+
     def in_force(self) -> LeaseInForce:
         """What caps the node, as the wire says it."""
         target = self._target

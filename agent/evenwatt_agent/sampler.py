@@ -46,9 +46,8 @@ class Sampler:
     """
 
     def __init__(self, probes: Sequence[Probe], period_s: float, deliver: Callable[[Batch], None], name: str) -> None:
-        self._probes = list(probes)
-        self._ticks = max(1, round(BIN_S / period_s))
-        self._period_ns = round(BIN_S * 1e9 / self._ticks)
+        self._probes = tuple(probes)
+        self._ticks = _ticks(1 / period_s)
         self._deliver = deliver
         self._stop = threading.Event()
         self._retry_ns: dict[str, int] = {}
@@ -64,6 +63,14 @@ class Sampler:
         self._stop.set()
         self._thread.join(timeout=5)
 
+    def set_rate(self, rate_hz: float) -> None:
+        """Sample at this rate from the next bin on; may be called from any thread."""
+        self._ticks = _ticks(rate_hz)
+
+    def add(self, probes: Sequence[Probe]) -> None:
+        """Read these too from the next bin on; may be called from any thread."""
+        self._probes = (*self._probes, *probes)
+
     def sample_once(self) -> Batch:
         """Read every probe once, now, in the caller's thread."""
         readings: dict[str, list[tuple[int, int]]] = {probe.domain.id: [] for probe in self._probes}
@@ -74,15 +81,17 @@ class Sampler:
     def _run(self) -> None:
         deadline = time.monotonic_ns()
         while not self._stop.is_set():
-            batch, deadline = self._bin(deadline)
+            batch, deadline = self.take_bin(deadline)
             self._deliver(batch)
 
-    def _bin(self, deadline: int) -> tuple[Batch, int]:
-        readings: dict[str, list[tuple[int, int]]] = {probe.domain.id: [] for probe in self._probes}
+    def take_bin(self, deadline: int) -> tuple[Batch, int]:
+        """Sample for one bin, the first time at ``deadline`` (monotonic nanoseconds); return also the next deadline."""
+        probes, ticks = self._probes, self._ticks
+        readings: dict[str, list[tuple[int, int]]] = {probe.domain.id: [] for probe in probes}
         lost: dict[str, str] = {}
-        slots = [(probe, probe.read, readings[probe.domain.id]) for probe in self._probes]
-        clock, period, late = time.monotonic_ns, self._period_ns, 0
-        for _ in range(self._ticks):
+        slots = [(probe, probe.read, readings[probe.domain.id]) for probe in probes]
+        clock, period, late = time.monotonic_ns, round(BIN_S * 1e9 / ticks), 0
+        for _ in range(ticks):
             now = clock()
             if now < deadline:
                 time.sleep((deadline - now) * 1e-9)
@@ -92,7 +101,7 @@ class Sampler:
                 deadline += missed * period
             self._tick(slots, lost)
             deadline += period
-        return Batch(clock(), readings, self._ticks * bool(self._probes), late, lost), deadline
+        return Batch(clock(), readings, ticks * bool(probes), late, lost), deadline
 
     def _tick(self, slots: list[_Slot], lost: dict[str, str]) -> None:
         clock = time.monotonic_ns
@@ -118,3 +127,8 @@ class Sampler:
         now = time.monotonic_ns()
         if self._retry_ns.get(identity, 0) <= now:
             self._retry_ns[identity] = now + int(_RETRY_S * 1e9)
+
+
+def _ticks(rate_hz: float) -> int:
+    """Samples in a bin."""
+    return max(1, round(BIN_S * rate_hz))

@@ -21,6 +21,7 @@ from evenwatt_agent.inventory import Inventory, take_inventory
 from evenwatt_agent.link import Link
 from evenwatt_agent.local import serve_status
 from evenwatt_agent.meter import Batch, Meter, Window
+from evenwatt_agent.pacing import Pacer
 from evenwatt_agent.sampler import BIN_S, Sampler, read_now
 from evenwatt_agent.spool import Checkpoint, Spool
 from evenwatt_agent.task_server import TaskDesk, serve_tasks
@@ -33,7 +34,7 @@ from evenwatt_wire.messages import NodeState
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
-    from evenwatt_agent.settings import AgentSettings
+    from evenwatt_agent.settings import AgentSettings, SourceSettings
     from evenwatt_agent.tasks import Task
 
 T = TypeVar("T")
@@ -71,6 +72,8 @@ class Agent:
         self._spooled = self._spool.waiting()
         self._suspended_ns = clocks.suspended_ns()
         self._latest: Window | None = None
+        self._pacer = _pacer(settings.sources)
+        self._sampling: list[Sampler] = []
         self._ledger_due_ns = time.monotonic_ns() + int(settings.report.ledger_s * 1e9)
         self._summary_due_ns = 0
         self._alive_due_ns = 0
@@ -85,7 +88,7 @@ class Agent:
         loop = asyncio.get_running_loop()
         self._say_inventory()
         leave = asyncio.Event()
-        samplers = self._samplers(loop)
+        samplers = self._sampling = self._samplers(loop)
         try:
             await self._authority.start(time.monotonic())
             loop.call_later(_SETTLE_S, settle)
@@ -185,6 +188,7 @@ class Agent:
     def _on_bin(self, now_ns: int) -> None:
         total_w = self._meter.close_bin()
         self._authority.observe(now_ns * 1e-9, total_w, self._meter.domain_power_w())
+        self._sampling[0].set_rate(self._pacer.observe(now_ns * 1e-9, total_w, self._authority.cap_w))
         if self._meter.window_due():
             self._on_window(self._meter.close_window(now_ns))
         if now_ns >= self._ledger_due_ns and not self._closing:
@@ -267,8 +271,13 @@ class Agent:
         account = self._accounting.now() if self._accounting is not None else None
         return self._speaker.snapshot(self._summary(), self._latest, link, account)
 
+    def _expect(self) -> None:
+        """Power is about to move."""
+        self._sampling[0].set_rate(self._pacer.expect(time.monotonic()))
+
     def _task_changed(self, task: Task) -> None:
         """A task has begun, ended or vanished: say so, and let the ledger have it within the second."""
+        self._expect()
         self._event(f"task-{task.state.value}", task.spec.id, called=task.spec.name, workload=task.spec.workload)
         self._ledger_due_ns = min(self._ledger_due_ns, time.monotonic_ns() + _TASK_LEDGER_NS)
 
@@ -351,6 +360,11 @@ class Agent:
         task = asyncio.get_running_loop().create_task(work, name="ledger")
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
+
+
+def _pacer(sources: SourceSettings) -> Pacer:
+    quiet_hz = min(sources.rate_hz, sources.quiet_rate_hz or 1 / BIN_S)
+    return Pacer(sources.rate_hz, quiet_hz, sources.burst_rate_hz or sources.rate_hz)
 
 
 def _only_one(settings: AgentSettings) -> list[int]:

@@ -26,6 +26,10 @@ class SourceSettings(Struct, forbid_unknown_fields=True):
     sysfs: str = "/sys"
     """Where sysfs is mounted; a container may see the host's elsewhere."""
     rate_hz: Annotated[float, Meta(ge=10, le=1000)] = 100.0
+    quiet_rate_hz: Annotated[float, Meta(ge=10, le=1000)] | None = None
+    """While power does not move for ten seconds; default 10. Never above ``rate_hz``, which switches it off."""
+    burst_rate_hz: Annotated[float, Meta(ge=10, le=1000)] | None = None
+    """For two seconds after a cap has changed or a task has begun or ended; default ``rate_hz``."""
     slow_rate_hz: Annotated[float, Meta(ge=0.1, le=20)] = 10.0
     """For drivers and buses that take milliseconds."""
     idle_w: Annotated[float, Meta(ge=0)] | None = None
