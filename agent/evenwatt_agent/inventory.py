@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,9 +38,9 @@ if TYPE_CHECKING:
     from evenwatt_agent.settings import AgentSettings
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Inventory:
-    """Everything found on a node."""
+    """Everything found on a node. It grows when devices appear and never shrinks: what is gone is lost, not gone."""
 
     probes: list[Probe]
     domains: list[Domain]
@@ -54,6 +55,30 @@ class Inventory:
     def quality(self) -> Quality:
         """Least certain quality among the terms of the total."""
         return worst([domain.quality for domain in self.domains if domain.in_total])
+
+    def take_in(self, found: Found, integrated_gpus: frozenset[str] = frozenset()) -> list[Probe]:
+        """Add what has appeared.
+
+        Where it would take the place of what is counted already (a package after an estimate), it is shown and not
+        counted, since a total must not change its meaning while it runs; a problem says that a restart would.
+
+        Returns:
+            The new probes, whose domains are the last ones of ``domains``.
+        """
+        if not found.probes:
+            return []
+        self.probes = [*self.probes, *found.probes]
+        domains, formula = choose_total(self.probes, integrated_gpus)
+        before = {domain.id: domain.in_total for domain in self.domains}
+        if all(before.get(domain.id, domain.in_total) == domain.in_total for domain in domains):
+            self.domains, self.formula = domains, formula
+            return found.probes
+        self.domains = [*self.domains, *(probe.domain for probe in found.probes)]
+        names = ", ".join(probe.domain.id for probe in found.probes)
+        self.problems.append(
+            Problem("hot-plug", names, f"would be counted in place of {self.formula}", "restart the agent to count it")
+        )
+        return found.probes
 
     def close(self) -> None:
         """Let go of every file and library."""
@@ -94,12 +119,33 @@ def take_inventory(settings: AgentSettings) -> Inventory:
     return Inventory(found.probes, domains, formula, found.problems, governor, actuators, pausables, library)
 
 
-def _sources(sysfs: Path) -> tuple[Found, nvml.Nvml | None]:
+def look_again(sysfs: Path, known: Inventory) -> Found:
+    """Return what can be read now and could not when ``known`` was taken; it blocks for milliseconds."""
+    found = _in_sysfs(sysfs)
+    if known.library is not None:
+        with suppress(ReadError):  # the boards that are known say so themselves
+            found.add(nvml.discover(known.library))
+    ids = {domain.id for domain in known.domains}
+    fresh = Found()
+    for probe in found.probes:
+        if probe.domain.id in ids or (probe.silicon and probe.silicon in ids):
+            probe.close()
+        else:
+            fresh.probes.append(probe)
+    return fresh
+
+
+def _in_sysfs(sysfs: Path) -> Found:
     found = powercap.discover(sysfs)
     found.add(perf.discover(sysfs, served={probe.silicon for probe in found.probes}))
     found.add(hwmon.discover(sysfs))
     found.add(ina.discover(sysfs))
     found.add(power_supply.discover(sysfs))
+    return found
+
+
+def _sources(sysfs: Path) -> tuple[Found, nvml.Nvml | None]:
+    found = _in_sysfs(sysfs)
     library = None
     try:
         library = nvml.open_library()

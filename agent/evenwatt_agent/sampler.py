@@ -86,7 +86,8 @@ class Sampler:
 
     def take_bin(self, deadline: int) -> tuple[Batch, int]:
         """Sample for one bin, the first time at ``deadline`` (monotonic nanoseconds); return also the next deadline."""
-        probes, ticks = self._probes, self._ticks
+        probes = self._probes
+        ticks = self._ticks if probes else 1
         readings: dict[str, list[tuple[int, int]]] = {probe.domain.id: [] for probe in probes}
         lost: dict[str, str] = {}
         slots = [(probe, probe.read, readings[probe.domain.id]) for probe in probes]

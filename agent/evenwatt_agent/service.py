@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from evenwatt_agent import clocks
 from evenwatt_agent.accounting import Accounting
 from evenwatt_agent.authority import Authority
-from evenwatt_agent.inventory import Inventory, take_inventory
+from evenwatt_agent.inventory import Inventory, look_again, take_inventory
 from evenwatt_agent.link import Link
 from evenwatt_agent.local import serve_status
 from evenwatt_agent.meter import Batch, Meter, Window
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
     from evenwatt_agent.settings import AgentSettings, SourceSettings
+    from evenwatt_agent.sources import Probe
     from evenwatt_agent.tasks import Task
 
 T = TypeVar("T")
@@ -98,7 +99,10 @@ class Agent:
                 group.create_task(
                     self._link.run(leave, encode(self._speaker.state(NodeState.DISCONNECTED))), name="link"
                 )
-                helpers = [group.create_task(self._authority.run(), name="authority")]
+                helpers = [
+                    group.create_task(self._authority.run(), name="authority"),
+                    group.create_task(self._rescan(loop), name="rescan"),
+                ]
                 if self._accounting is not None:
                     helpers.append(group.create_task(self._accounting.run(self._task_changed), name="accounting"))
                 self._notify.ready(f"measuring {self._inventory.formula}")
@@ -289,27 +293,53 @@ class Agent:
         def primary(batch: Batch) -> None:
             loop.call_soon_threadsafe(self._on_batch, batch, True)
 
+        samplers = [Sampler(self._fast(), 1 / self._settings.sources.rate_hz, primary, "sampler")]
+        slow = [probe for probe in self._inventory.probes if probe.slow]
+        if slow:
+            samplers.append(self._slow_sampler(slow, loop))
+        return samplers
+
+    def _fast(self) -> list[Probe]:
+        return [probe for probe in self._inventory.probes if not probe.slow]
+
+    def _slow_sampler(self, probes: list[Probe], loop: asyncio.AbstractEventLoop) -> Sampler:
         def secondary(batch: Batch) -> None:
             loop.call_soon_threadsafe(self._on_batch, batch, False)
 
-        sources = self._settings.sources
-        fast = [probe for probe in self._inventory.probes if not probe.slow]
-        slow = [probe for probe in self._inventory.probes if probe.slow]
-        samplers = [Sampler(fast, 1 / sources.rate_hz if fast else BIN_S, primary, "sampler")]
-        if slow:
-            samplers.append(Sampler(slow, 1 / sources.slow_rate_hz, secondary, "slow-sampler"))
-        return samplers
+        return Sampler(probes, 1 / self._settings.sources.slow_rate_hz, secondary, "slow-sampler")
+
+    async def _rescan(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Look for devices that have appeared, for as long as the agent runs."""
+        sources, inventory = self._settings.sources, self._inventory
+        while True:
+            await asyncio.sleep(sources.rescan_s)
+            found = await self._in_worker(lambda: look_again(Path(sources.sysfs), inventory))
+            fresh = inventory.take_in(found, frozenset(sources.integrated_gpus))
+            if fresh:
+                self._begin_to_read(fresh, loop)
+
+    def _begin_to_read(self, fresh: list[Probe], loop: asyncio.AbstractEventLoop) -> None:
+        """Count what has appeared from now on, and say what this node is made of since."""
+        self._meter.add(fresh, self._inventory.domains[-len(fresh) :])
+        fast, slow = ([probe for probe in fresh if probe.slow is wanted] for wanted in (False, True))
+        self._sampling[0].add(fast)
+        if len(self._sampling) > 1:
+            self._sampling[1].add(slow)
+        elif slow:
+            self._sampling.append(self._slow_sampler(slow, loop))
+            self._sampling[1].start()
+        for probe in fresh:
+            self._event("source-found", probe.domain.id, total=self._inventory.formula)
+        self._link.send(Kind.BIRTH, encode(self._speaker.birth()))
 
     def _make_accounting(self, memory: str) -> Accounting | None:
         if not self._settings.attribution.enabled:
             return None
-        fast = [probe for probe in self._inventory.probes if not probe.slow]
-        settings = self._settings.attribution
 
         def read() -> Batch:
-            return Batch(self._read_ns, {}, 0, 0) if self._flushing else read_now(fast)
+            return Batch(self._read_ns, {}, 0, 0) if self._flushing else read_now(self._fast())
 
-        return Accounting(settings, read, self._fold, self._meter.pools_uj, memory)
+        return Accounting(self._settings.attribution, read, self._fold, self._meter.pools_uj, memory)
 
     @asynccontextmanager
     async def _sockets(self) -> AsyncIterator[None]:

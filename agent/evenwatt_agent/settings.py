@@ -32,6 +32,8 @@ class SourceSettings(Struct, forbid_unknown_fields=True):
     """For two seconds after a cap has changed or a task has begun or ended; default ``rate_hz``."""
     slow_rate_hz: Annotated[float, Meta(ge=0.1, le=20)] = 10.0
     """For drivers and buses that take milliseconds."""
+    rescan_s: Annotated[float, Meta(ge=1, le=86_400)] = 60.0
+    """Time between looks for devices that have appeared."""
     idle_w: Annotated[float, Meta(ge=0)] | None = None
     """Ends of the estimate, used only where nothing can be read."""
     max_w: Positive | None = None
