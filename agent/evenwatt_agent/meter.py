@@ -79,10 +79,21 @@ class _Track:
     power_w: float = 0.0
     bins_w: list[float] = field(default_factory=list)
     window_from_uj: int = 0
+    window_uj: int = 0
+    window_ns: int = 0
+    """Energy counted since the window began, and the time it was counted over."""
     ledger_from_uj: int = 0
     unknown_in_window: bool = False
     unknown_in_ledger: bool = False
     lost: str = ""
+
+    def mean_w(self) -> float:
+        """Mean power over what was counted in this window.
+
+        Not energy by the window's length: readings of a slow source do not fall on its edges, so at ten a second one
+        window has nine of them and the next eleven.
+        """
+        return self.window_uj * 1e3 / self.window_ns if self.window_ns else self.power_w
 
 
 class Meter:
@@ -205,18 +216,19 @@ class Meter:
     def close_window(self, end_ns: int) -> Window:
         """End the live window at ``end_ns``."""
         start_ns, self._window_start_ns = self._window_start_ns, end_ns
-        duration_s = max(end_ns - start_ns, 1) * 1e-9
         tracks = list(self._tracks.values())
         terms = [track for track in tracks if track.domain.in_total]
         energy_uj = sum(t.total_uj - t.window_from_uj for t in terms)
         total_uj = sum(t.total_uj for t in terms)
         quality = worst([_quality(t.domain, unknown=t.unknown_in_window or bool(t.lost)) for t in terms])
-        total = _window(TOTAL_ID, energy_uj, total_uj, duration_s, self._bins_w, quality)
+        mean_w = sum(track.mean_w() for track in terms)
+        total = _window(TOTAL_ID, energy_uj, total_uj, mean_w, self._bins_w, quality)
         domains = []
         for track in tracks:
             quality = _quality(track.domain, unknown=track.unknown_in_window or bool(track.lost))
             energy_uj = track.total_uj - track.window_from_uj
-            domains.append(_window(track.domain.id, energy_uj, track.total_uj, duration_s, track.bins_w, quality))
+            domains.append(_window(track.domain.id, energy_uj, track.total_uj, track.mean_w(), track.bins_w, quality))
+            track.window_uj = track.window_ns = 0
             track.window_from_uj = track.total_uj
             track.unknown_in_window = False
             track.bins_w = []
@@ -285,8 +297,11 @@ class Meter:
         if step.reason:
             self._gap(track, step)
             return
+        elapsed_ns = step.end_ns - step.start_ns
         track.bin_uj += step.energy_uj
-        track.bin_ns += step.end_ns - step.start_ns
+        track.bin_ns += elapsed_ns
+        track.window_uj += step.energy_uj
+        track.window_ns += elapsed_ns
 
     def _gap(self, track: _Track, step: Step) -> None:
         track.unknown_in_window = track.unknown_in_ledger = True
@@ -303,7 +318,7 @@ def _quality(domain: Domain, *, unknown: bool) -> Quality:
 
 
 def _window(
-    identity: str, energy_uj: int, total_uj: int, duration_s: float, bins_w: Sequence[float], quality: Quality
+    identity: str, energy_uj: int, total_uj: int, mean_w: float, bins_w: Sequence[float], quality: Quality
 ) -> DomainWindow:
     ordered = sorted(bins_w) or [0.0]
     p95 = ordered[max(0, math.ceil(0.95 * len(ordered)) - 1)]  # nearest rank
@@ -311,7 +326,7 @@ def _window(
         identity,
         energy_uj * 1e-6,
         total_uj * 1e-6,
-        energy_uj * 1e-6 / duration_s,
+        mean_w,
         ordered[0],
         ordered[-1],
         p95,
