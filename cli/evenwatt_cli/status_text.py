@@ -112,9 +112,11 @@ def _short(text: str, width: int) -> str:
 
 def _local(out: Console, local: dict[str, Any]) -> None:
     out.print(f"\nnode power = {local['birth']['total_formula']}")
+    counted = {domain["id"] for domain in local["birth"]["domains"] if domain["in_total"]}
     for window in local["window"] or []:
         if window["id"] != "node":
-            out.print(f"  {window['id']:<28} {power(window['mean_w']):>9}  {window['quality']}")
+            note = "" if window["id"] in counted else "  (shown, not added)"
+            out.print(f"  {window['id']:<28} {power(window['mean_w']):>9}  {window['quality']}{note}")
     if local["account"] is not None:
         _account(out, local["account"])
     link = local["link"]

@@ -107,6 +107,8 @@ class HwmonTree:
         self._readings.append(_Power(folder / f"{stem}{sensor.attribute}", states, 1e6))
         if sensor.energy:
             self._readings.append(_Energy(folder / f"energy{index}_input", states))
+            if sensor.label is not None:
+                write_text(folder / f"energy{index}_label", sensor.label)
         if sensor.label is not None:
             write_text(folder / f"{stem}label", sensor.label)
         if sensor.caps is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from evenwatt_twin import rapl
 from evenwatt_twin.hwmon import Hwmon, PowerSensor, Rail
 from evenwatt_twin.machine_spec import MachineSpec
@@ -44,6 +46,37 @@ def xeon_2s(machine_id: str) -> MachineSpec:
     # The rise leaves 50 ms for the lag, so that the whole node is up within 250 ms.
     profile = Burst(period_s=4.0, width_s=1.0, rise_s=0.2)
     return MachineSpec(id=machine_id, components=components, profile=profile, powercap=Powercap(zones=zones))
+
+
+def xeon_psys(machine_id: str) -> MachineSpec:
+    """The same server with a platform zone around everything, fans and supplies' losses included."""
+    spec = xeon_2s(machine_id)
+    rest = Component(kind="platform", idle_w=40.0, max_w=90.0, follows="package-0")
+    components = {**spec.components, "rest": rest}
+    psys = Zone(name="psys", measures=tuple(components))
+    zones = {**(spec.powercap.zones if spec.powercap else {}), "2": psys}
+    return msgspec.structs.replace(spec, components=components, powercap=Powercap(zones=zones))
+
+
+def arc_box(machine_id: str) -> MachineSpec:
+    """A desktop package and an Arc card, whose ``pkg`` channel is inside its ``card`` channel."""
+    components = {
+        "package-0": Component(kind="cpu-package", idle_w=12.0, max_w=125.0, min_cap_w=30.0),
+        "chip": Component(kind="gpu", idle_w=15.0, max_w=160.0, min_cap_w=50.0, max_cap_w=190.0),
+        "board": Component(kind="platform", idle_w=8.0, max_w=30.0, follows="chip"),
+    }
+    sensors = (
+        PowerSensor(measures=("chip", "board"), attribute="input", label="card", energy=True, caps="chip"),
+        PowerSensor(measures=("chip",), attribute="input", label="pkg", energy=True),
+    )
+    device = Hwmon(name="xe", device="pci0000:00/0000:00:01.0/0000:03:00.0", power=sensors)
+    return MachineSpec(
+        id=machine_id,
+        components=components,
+        profile=Burst(period_s=5.0, width_s=2.0),
+        powercap=Powercap(zones=_intel_package("0", "package-0", tdp_w=125.0)),
+        hwmon={"hwmon2": device},
+    )
 
 
 def gpu_server(machine_id: str) -> MachineSpec:
@@ -135,7 +168,7 @@ def epyc(machine_id: str) -> MachineSpec:
 
 
 PRESETS: Final[dict[str, Callable[[str], MachineSpec]]] = {
-    make.__name__: make for make in (xeon_2s, gpu_server, laptop, apu_box, edge_ina, epyc)
+    make.__name__: make for make in (xeon_2s, gpu_server, laptop, apu_box, edge_ina, epyc, xeon_psys, arc_box)
 }
 
 

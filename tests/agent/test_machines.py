@@ -1,0 +1,133 @@
+"""Every kind of machine with a real agent on it: its total counts nothing twice, and status and doctor say what it is.
+
+The load is steady, so the node's mean power over a window has one true value: what the machine's parts draw together.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from evenwatt_twin.truth import Truth
+from tests.support import free_port, need, process, wait_for
+
+STEADY = {"kind": "steady", "load": 0.6}
+MACHINES = {
+    "xeon_psys": "psys",
+    "epyc": "package-0",
+    "laptop": "psys",
+    "edge_ina": "ina3221/VDD_IN",
+    "apu_box": "amdgpu/PPT",
+    "arc_box": "package-0 + xe/card",
+}
+SETTINGS = """
+zone = "z"
+node = "m1"
+state_dir = "{folder}/state"
+runtime_dir = "{folder}/run"
+[mqtt]
+port = {port}
+[sources]
+sysfs = "{sysfs}"
+"""
+
+
+def status(folder, *arguments):
+    (folder / "operator.toml").write_text(f'socket = "{folder}/run/agent.sock"\n')
+    command = [sys.executable, "-m", "evenwatt_cli", "status", "--via", "local", "-c", str(folder / "operator.toml")]
+    environment = {**os.environ, "COLUMNS": "80"}
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, env=environment)
+
+
+def measured(folder):
+    """Return the local status once the agent has a whole window."""
+
+    def look():
+        done = status(folder, "--json")
+        local = json.loads(done.stdout)["local"] if done.returncode == 0 else {"window": None}
+        total = [row for row in local["window"] or [] if row["id"] == "node" and row["mean_w"] > 0]
+        return local if total else None
+
+    return wait_for(look, "the agent has measured a window")
+
+
+def run_agent(folder, sysfs, **environment):
+    (folder / "agent.toml").write_text(SETTINGS.format(folder=folder, sysfs=sysfs, port=free_port()))
+    command = [sys.executable, "-m", "evenwatt_agent", "--config", str(folder / "agent.toml")]
+    return process(command, folder / "agent.log", **environment)
+
+
+def run_twin(folder, name, **more):
+    (folder / "twin.json").write_text(
+        json.dumps({"machines": [{"id": "m1", "preset": name, "profile": STEADY, **more}]})
+    )
+    command = [sys.executable, "-m", "evenwatt_twin", str(folder / "twin.json"), "--dir", str(folder / "twin")]
+    return process(command, folder / "twin.log")
+
+
+def await_twin(folder):
+    log = folder / "twin.log"
+    wait_for(lambda: log.exists() and '"ready": true' in log.read_text(), "the twin is ready")
+
+
+def doctor(folder):
+    command = [sys.executable, "-m", "evenwatt_cli", "doctor", "-c", str(folder / "agent.toml"), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return {row["check"]: row for row in json.loads(done.stdout)["findings"]}
+
+
+@pytest.mark.parametrize(("name", "formula"), MACHINES.items())
+def test_its_total_is_what_its_parts_draw_together(tmp_path, name, formula):
+    with run_twin(tmp_path, name):
+        await_twin(tmp_path)
+        with run_agent(tmp_path, tmp_path / "twin" / "m1" / "sys"):
+            local = measured(tmp_path)
+            text = status(tmp_path).stdout
+            report = doctor(tmp_path)
+    assert local["birth"]["total_formula"] == formula
+    assert report["node power"]["detail"].startswith(formula)
+    assert report["agent"]["verdict"] == "found"
+    assert f"node power = {formula}" in text
+    assert max(len(line) for line in text.splitlines()) <= 80
+    truth = Truth.load(tmp_path / "twin" / "m1" / "truth.bin")
+    true_w = (truth.energy_j(truth.mono_ns[-2], truth.mono_ns[-1])) / ((truth.mono_ns[-1] - truth.mono_ns[-2]) * 1e-9)
+    window = {row["id"]: row for row in local["window"]}
+    assert window["node"]["mean_w"] == pytest.approx(true_w, rel=0.03)
+    for domain in local["birth"]["domains"]:
+        assert (
+            "(shown, not added)" in next(row for row in text.splitlines() if row.startswith(f"  {domain['id']} "))
+        ) is (not domain["in_total"])
+
+
+def test_a_machine_with_nothing_estimates_and_says_so(tmp_path):
+    (tmp_path / "sys").mkdir()
+    with run_agent(tmp_path, tmp_path / "sys"):
+        local = measured(tmp_path)
+        text = status(tmp_path).stdout
+        report = doctor(tmp_path)
+    assert local["birth"]["total_formula"] == "estimate"
+    assert local["summary"]["quality"] == "estimated"
+    assert "estimated" in text
+    assert report["node power"]["fix"]
+
+
+def test_a_server_with_a_broken_board_counts_the_others_once(tmp_path):
+    need(shutil.which("cc") or shutil.which("gcc"), "a C compiler", "gcc libc6-dev")
+    from evenwatt_twin.nvml_state import NvmlState
+
+    with run_twin(tmp_path, "gpu_server"):
+        await_twin(tmp_path)
+        ready = json.loads(next(x for x in (tmp_path / "twin.log").read_text().splitlines() if '"ready": true' in x))
+        places = ready["machines"]["m1"]
+        environment = {"LD_LIBRARY_PATH": places["nvml_dir"], "EVENWATT_TWIN_NVML": places["nvml_state"]}
+        NvmlState(Path(places["nvml_state"])).inject_error(1, 15)  # NVML_ERROR_GPU_IS_LOST
+        with run_agent(tmp_path, tmp_path / "twin" / "m1" / "sys", **environment):
+            local = measured(tmp_path)
+    assert local["birth"]["total_formula"] == "package-0 + package-0/dram + gpu-0"
+    assert "GPU is lost" in local["problems"][0]["found"]
