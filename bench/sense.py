@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sensing import costs, namespace, node, peers, table
+from sensing import costs, namespace, node, peers, shares, table
 from sensing.machine import BenchError, say, twin
 from sensing.plan import FULL, QUICK, Plan
 
@@ -50,12 +50,14 @@ def _measure(folder: Path, plan: Plan, *, as_json: bool) -> None:
         agent = node.agent_cost(folder / "cost", plan, costs.SYSFS)
     runs = {"undisturbed": node.undisturbed(folder / "calm", plan)}
     runs["disturbed"] = node.disturbed(folder / "rough", plan)
+    share = shares.share_error(folder / "shares", plan)
     result: dict[str, Any] = {
         "cpu_ratio_to_c": {str(rate): round(ratio, 3) for rate, ratio in ratios.items()},
         "agent": agent,
         "per_sample_cost_ratio": costs.ratios_of(rows, ours),
         "energy_error_pct": {name: run.error_pct for name, run in runs.items()},
-        "share_error_pct": None,
+        "share_error_pct": share["error_pct"],
+        "shares": share,
         "peers": there.versions,
         "rows": [asdict(row) for row in rows],
         "ledger": {name: asdict(run) for name, run in runs.items()},

@@ -49,11 +49,11 @@ class Accuracy:
 def agent_cost(folder: Path, plan: Plan, sysfs: Path) -> dict[str, Any]:
     """Run the agent at 100 Hz among 200 processes; return its share of a core and its memory."""
     with ExitStack() as stack:
-        port, log = _broker(stack, folder), folder / "agent.log"
+        port, log = broker(stack, folder), folder / "agent.log"
         for _ in range(max(0, _PROCESSES - len(psutil.pids()))):
             stack.enter_context(child(["sleep", "86400"], folder / "sleep.log"))
-        agent = stack.enter_context(child(_agent(_settings(folder, sysfs, port, ledger_s=60.0)), log))
-        _await_measuring(agent, folder)
+        agent = stack.enter_context(child(agent_command(settings(folder, sysfs, port, ledger_s=60.0)), log))
+        await_measuring(agent, folder)
         time.sleep(_SETTLE_S)  # what a start costs is not what running costs
         say(f"whole agent at 100 Hz among {len(psutil.pids())} processes, {plan.agent_s:.0f} s")
         used_s, begun, rss = cpu_s([agent.pid]), time.monotonic(), 0
@@ -71,11 +71,13 @@ def undisturbed(folder: Path, plan: Plan) -> Accuracy:
     say(f"energy against the truth, undisturbed, {plan.calm_s:.0f} s")
     with ExitStack() as stack:
         sysfs = stack.enter_context(twin(folder, {"preset": "xeon_2s"}))
-        port = _broker(stack, folder)
-        agent = stack.enter_context(child(_agent(_settings(folder, sysfs, port, ledger_s=1.0)), folder / "agent.log"))
-        _await_measuring(agent, folder)
+        port = broker(stack, folder)
+        agent = stack.enter_context(
+            child(agent_command(settings(folder, sysfs, port, ledger_s=1.0)), folder / "agent.log")
+        )
+        await_measuring(agent, folder)
         time.sleep(plan.calm_s)
-        _stop(agent)
+        stop(agent)
     return _judge(folder)
 
 
@@ -87,23 +89,23 @@ def disturbed(folder: Path, plan: Plan) -> Accuracy:
         sysfs = stack.enter_context(twin(folder, {"preset": "xeon_2s", "powercap": {"zones": zones}}))
         first = counts(sysfs)
         port = free_port()
-        command = _agent(_settings(folder, sysfs, port, ledger_s=1.0))
+        command = agent_command(settings(folder, sysfs, port, ledger_s=1.0))
         begun = time.monotonic()
-        with _broker_at(folder, port), child(command, folder / "agent.log") as agent:
-            _await_measuring(agent, folder)
+        with broker_at(folder, port), child(command, folder / "agent.log") as agent:
+            await_measuring(agent, folder)
             for _ in range(_BUSY):
                 stack.enter_context(child([sys.executable, "-c", "while True: pass"], folder / "busy.log"))
             time.sleep(plan.disturbed_s / 8)
             agent.kill()  # both at once: the next agent starts without a broker
         second = stack.enter_context(child(command, folder / "agent.log"))
-        _await_measuring(second, folder)
+        await_measuring(second, folder)
         time.sleep(plan.broker_away_s)
-        stack.enter_context(_broker_at(folder, port))
+        stack.enter_context(broker_at(folder, port))
         time.sleep(max(1.0, begun + plan.disturbed_s - time.monotonic()))
         wrapped = [name for name, value in counts(sysfs).items() if value < first[name]]
         if len(wrapped) < len(zones):
             raise BenchError(f"only {wrapped} wrapped: the run was too short to say anything about wraps")
-        _stop(second)
+        stop(second)
     return _judge(folder)
 
 
@@ -114,14 +116,19 @@ def counts(sysfs: Path) -> dict[str, int]:
     return {path.name: int((path / "energy_uj").read_text()) for path in wanted}
 
 
-def _judge(folder: Path) -> Accuracy:
-    # Nobody acknowledges records here, so the spool still has every one of them.
+def records_of(folder: Path) -> list[Ledger]:
+    """Every record: nobody acknowledges them here, so the spool still has them all."""
     with sqlite3.connect(folder / "state" / "agent.db") as database:
         payloads = [row[0] for row in database.execute("SELECT payload FROM ledger ORDER BY row")]
     topic = Topic("bench", "n1", Kind.LEDGER)
     records = [record for payload in payloads if isinstance(record := decode(topic, bytes(payload)), Ledger)]
     if not records:
         raise BenchError(f"the agent wrote no record: {_last_line(folder / 'agent.log')}")
+    return records
+
+
+def _judge(folder: Path) -> Accuracy:
+    records = records_of(folder)
     truth = Truth.load(folder / "n1" / "truth.bin")
     true_j = sum(truth.energy_j(record.start_mono_ns, record.end_mono_ns) for record in records)
     counted_j = sum(record.total.energy_j for record in records)
@@ -139,7 +146,7 @@ def _judge(folder: Path) -> Accuracy:
     )
 
 
-def _settings(folder: Path, sysfs: Path, port: int, ledger_s: float) -> Path:
+def settings(folder: Path, sysfs: Path, port: int, ledger_s: float) -> Path:
     lines = {"fleet": "bench", "zone": "bench", "node": "n1"}
     lines |= {"state_dir": str(folder / "state"), "runtime_dir": str(folder / "run")}
     text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
@@ -148,25 +155,25 @@ def _settings(folder: Path, sysfs: Path, port: int, ledger_s: float) -> Path:
     return folder / "agent.toml"
 
 
-def _agent(settings: Path) -> list[str]:
+def agent_command(settings: Path) -> list[str]:
     return [sys.executable, "-m", "evenwatt_agent", "--config", str(settings)]
 
 
-def _broker(stack: ExitStack, folder: Path) -> int:
+def broker(stack: ExitStack, folder: Path) -> int:
     port = free_port()
-    stack.enter_context(_broker_at(folder, port))
+    stack.enter_context(broker_at(folder, port))
     return port
 
 
 @contextmanager
-def _broker_at(folder: Path, port: int) -> Iterator[None]:
+def broker_at(folder: Path, port: int) -> Iterator[None]:
     command = [sys.executable, str(Path(__file__).with_name("broker.py")), str(port)]
     with child(command, folder / "broker.log"):
         await_true(lambda: listens(port), f"the broker listens: {folder / 'broker.log'}")
         yield
 
 
-def _await_measuring(agent: subprocess.Popen[bytes], folder: Path) -> None:
+def await_measuring(agent: subprocess.Popen[bytes], folder: Path) -> None:
     """Wait until the agent's local socket answers; say its last words if it ends instead."""
 
     def answers() -> bool:
@@ -177,7 +184,7 @@ def _await_measuring(agent: subprocess.Popen[bytes], folder: Path) -> None:
     await_true(answers, "the agent measures", 60.0)
 
 
-def _stop(agent: subprocess.Popen[bytes]) -> None:
+def stop(agent: subprocess.Popen[bytes]) -> None:
     agent.send_signal(signal.SIGTERM)
     try:
         agent.wait(60)

@@ -36,5 +36,10 @@ def show(
             f"energy {name}: {run.error_pct:.4f} % off over {run.records} records of {run.boots} boot(s), "
             f"{run.covered_pct:.2f} % of the time covered, {run.lost_records} records lost"
         )
+    share = result["shares"]
+    console.print(
+        f"two tasks: energy {share['energy_ratio']:.3f} to 1, processor time {share['cpu_ratio']:.3f} to 1, "
+        f"{share['error_pct']:.2f} % off; parts of a record sum to its total within {share['sum_error_uj']} uJ"
+    )
     for name, version in result["peers"].items():
         console.print(f"{name}: {version}", highlight=False)
