@@ -13,7 +13,7 @@ import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,6 +28,7 @@ from evenwatt_wire import PartEnergy, TaskEnergy
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from evenwatt_agent.gpu_use import GpuWatch
     from evenwatt_agent.meter import Batch
     from evenwatt_agent.settings import AttributionSettings
 
@@ -35,6 +36,18 @@ CPU_POOL: Final = "cpu"
 """The pool of everything that is not a GPU board."""
 _COST_SHARE: Final = 0.01
 _MEMORY_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class GpuShare:
+    """Who used a board since the last look."""
+
+    use: dict[Owner, int] = field(default_factory=dict)
+    whole: int = 0
+    """Use by everybody, also by processes whose owner is not known."""
+    alone: dict[Owner, float] = field(default_factory=dict)
+    """The one owner who has the board, if there is just one."""
+    utilisation: float | None = None
 
 
 class Accounting:
@@ -45,7 +58,7 @@ class Accounting:
         read: Reads the fast counters now; called in the accounting thread.
         fold: Takes those readings; called in the event loop.
         pools: Returns each pool's cumulative energy in microjoules, as of the last fold.
-        gpu_use: Returns for each board's pool who used it since the last call; None without boards.
+        gpus: Watches the boards, called in the accounting thread; None without boards.
         memory: What :meth:`memory` of an earlier run on the same kernel boot returned.
     """
 
@@ -56,7 +69,9 @@ class Accounting:
         fold: Callable[[Batch], None],
         pools: Callable[[], Mapping[str, int]],
         memory: str = "",
+        gpus: GpuWatch | None = None,
     ) -> None:
+        self._gpus = gpus
         self._settings, self._read, self._fold, self._pools = settings, read, fold, pools
         self._log: Any = get_logger("accounting")
         self._processors = os.cpu_count() or 1
@@ -176,23 +191,38 @@ class Accounting:
     async def _step(self) -> None:
         roots = self.tasks.roots()
 
-        def look() -> tuple[Batch, Look | str]:
+        def look() -> tuple[Batch, Look | str, dict[str, GpuShare]]:
             batch = self._read()
             try:
-                return batch, self._watch.look(roots)
+                seen = self._watch.look(roots)
+                return batch, seen, self._look_at_gpus(rest=not roots)
             except (OSError, ValueError) as error:
-                return batch, str(error)
+                return batch, str(error), {}
 
-        batch, seen = await asyncio.get_running_loop().run_in_executor(self._thread, look)
+        batch, seen, gpus = await asyncio.get_running_loop().run_in_executor(self._thread, look)
         self._fold(batch)
         if isinstance(seen, str):
             self._say(seen)  # the energy stays with its pools until a look succeeds
             return
-        self._say("")
+        self._say(self._gpus.trouble if self._gpus is not None else "")
         self._pause_s = max(self._settings.period_s, seen.cost_ns * 1e-9 / _COST_SHARE)
-        self._divide(seen)
+        self._divide(seen, gpus)
 
-    def _divide(self, seen: Look) -> None:
+    def _look_at_gpus(self, *, rest: bool) -> dict[str, GpuShare]:
+        """Who used each board, by owner instead of by process."""
+        shares = {}
+        for name, board in (self._gpus.look(rest=rest) if self._gpus is not None else {}).items():
+            owners = {pid: self._watch.owner_of(pid) for pid in board.holders | board.use.keys()}
+            use: dict[Owner, int] = {}
+            for pid, weight in board.use.items():
+                if (owner := owners[pid]) is not None:
+                    use[owner] = use.get(owner, 0) + weight
+            known = {owner for owner in owners.values() if owner is not None}
+            alone = {known.pop(): 1.0} if len(known) == 1 and None not in owners.values() else {}
+            shares[name] = GpuShare(use, sum(board.use.values()), alone, board.utilisation)
+        return shares
+
+    def _divide(self, seen: Look, gpus: Mapping[str, GpuShare]) -> None:
         totals = dict(self._pools())
         seconds = (seen.t_ns - self._last_ns) * 1e-9 if self._last_ns else 0.0
         self._last_ns = seen.t_ns
@@ -201,7 +231,10 @@ class Accounting:
         if seen.busy_ns == 0 and not seen.use:  # the first look: nobody was watched before it
             self._parts.setdefault(UNATTRIBUTED, Part()).add(Part(cpu_uj=sum(deltas.values())))
             return
-        pools = [self._pool(name, uj, seconds, seen) for name, uj in deltas.items()]
+        pools = [
+            self._cpu_pool(uj, seconds, seen) if name == CPU_POOL else self._gpu_pool(name, uj, seconds, gpus.get(name))
+            for name, uj in deltas.items()
+        ]
         parts = attribute(pools)
         self._own(pools[0], seconds, seen)
         for owner, part in parts.items():
@@ -213,18 +246,26 @@ class Accounting:
                 cgroups.remove(Path(f"{self._root}{task.spec.cgroup}"))
             self._gone(task)
 
-    def _pool(self, name: str, energy_uj: int, seconds: float, seen: Look) -> Pool:
-        model = self._idle.setdefault(name, IdleModel(self._settings.gpu_idle_w))
-        gpu = name != CPU_POOL
-        if seconds > 0 and not gpu:
-            utilisation = seen.busy_ns * 1e-9 / seconds / self._processors
-            model.observe(utilisation, energy_uj * 1e-6 / seconds, min(seconds, 10.0), time.time_ns() // 1_000_000)
-        idle_uj = round(model.idle().power_w * seconds * 1e6)
-        if gpu:
-            return Pool(energy_uj, idle_uj, {}, gpu=True)
+    def _cpu_pool(self, energy_uj: int, seconds: float, seen: Look) -> Pool:
+        used = seen.busy_ns * 1e-9 / seconds / self._processors if seconds > 0 else None
         reserved = seen.reserved | self.tasks.reserved()
         reserved |= {Owner(*name.partition("/")[::2]): share for name, share in self._settings.reserved.items()}
+        idle_uj = self._idle_uj(CPU_POOL, energy_uj, seconds, used, self._settings.cpu_idle_w)
         return Pool(energy_uj, idle_uj, seen.use, seen.busy_ns, reserved)
+
+    def _gpu_pool(self, name: str, energy_uj: int, seconds: float, share: GpuShare | None) -> Pool:
+        """A board's energy goes by its processes' use of it; who has it alone carries its idle energy too."""
+        share = share or GpuShare()
+        idle_uj = self._idle_uj(name, energy_uj, seconds, share.utilisation, self._settings.gpu_idle_w)
+        return Pool(energy_uj, idle_uj, share.use, share.whole, share.alone, gpu=True)
+
+    def _idle_uj(
+        self, name: str, energy_uj: int, seconds: float, utilisation: float | None, given_w: float | None
+    ) -> int:
+        model = self._idle.setdefault(name, IdleModel(given_w))
+        if seconds > 0 and utilisation is not None:
+            model.observe(utilisation, energy_uj * 1e-6 / seconds, min(seconds, 10.0), time.time_ns() // 1_000_000)
+        return round(model.idle().power_w * seconds * 1e6)
 
     def _own(self, pool: Pool, seconds: float, seen: Look) -> None:
         cpu_ns = time.process_time_ns()

@@ -14,6 +14,7 @@ from evenwatt_agent.actuators import nvml as nvml_knobs
 from evenwatt_agent.actuators import powercap as powercap_knobs
 from evenwatt_agent.actuators.pause import FrozenCgroup, Pausable, StoppedProcess
 from evenwatt_agent.governor import Governor
+from evenwatt_agent.gpu_use import GpuWatch
 from evenwatt_agent.hierarchy import choose_total, worst
 from evenwatt_agent.sources import (
     Found,
@@ -55,6 +56,11 @@ class Inventory:
     def quality(self) -> Quality:
         """Least certain quality among the terms of the total."""
         return worst([domain.quality for domain in self.domains if domain.in_total])
+
+    def gpu_watch(self) -> GpuWatch | None:
+        """Return what tells who uses the NVIDIA boards; None without any."""
+        boards = {d.id: int(d.id.removeprefix("gpu-")) for d in self.domains if d.source == "nvml" and d.kind == "gpu"}
+        return GpuWatch(self.library, boards) if self.library is not None and boards else None
 
     def take_in(self, found: Found, integrated_gpus: frozenset[str] = frozenset()) -> list[Probe]:
         """Add what has appeared.

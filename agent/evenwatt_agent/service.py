@@ -339,7 +339,8 @@ class Agent:
         def read() -> Batch:
             return Batch(self._read_ns, {}, 0, 0) if self._flushing else read_now(self._fast())
 
-        return Accounting(self._settings.attribution, read, self._fold, self._meter.pools_uj, memory)
+        gpus = self._inventory.gpu_watch()
+        return Accounting(self._settings.attribution, read, self._fold, self._meter.pools_uj, memory, gpus)
 
     @asynccontextmanager
     async def _sockets(self) -> AsyncIterator[None]:

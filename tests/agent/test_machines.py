@@ -117,17 +117,49 @@ def test_a_machine_with_nothing_estimates_and_says_so(tmp_path):
     assert report["node power"]["fix"]
 
 
-def test_a_server_with_a_broken_board_counts_the_others_once(tmp_path):
-    need(shutil.which("cc") or shutil.which("gcc"), "a C compiler", "gcc libc6-dev")
+def boards(folder):
+    """Return what an agent needs to see the twin's boards, and their state."""
     from evenwatt_twin.nvml_state import NvmlState
 
-    with run_twin(tmp_path, "gpu_server"):
+    lines = (folder / "twin.log").read_text().splitlines()
+    places = json.loads(next(line for line in lines if '"ready": true' in line))["machines"]["m1"]
+    environment = {"LD_LIBRARY_PATH": places["nvml_dir"], "EVENWATT_TWIN_NVML": places["nvml_state"]}
+    return environment, NvmlState(Path(places["nvml_state"]))
+
+
+def test_a_server_with_a_broken_board_counts_the_others_once(tmp_path):
+    need(shutil.which("cc") or shutil.which("gcc"), "a C compiler", "gcc libc6-dev")
+    with run_twin(tmp_path, "gpu_8"):
         await_twin(tmp_path)
-        ready = json.loads(next(x for x in (tmp_path / "twin.log").read_text().splitlines() if '"ready": true' in x))
-        places = ready["machines"]["m1"]
-        environment = {"LD_LIBRARY_PATH": places["nvml_dir"], "EVENWATT_TWIN_NVML": places["nvml_state"]}
-        NvmlState(Path(places["nvml_state"])).inject_error(1, 15)  # NVML_ERROR_GPU_IS_LOST
+        environment, state = boards(tmp_path)
+        state.inject_error(5, 15)  # NVML_ERROR_GPU_IS_LOST
         with run_agent(tmp_path, tmp_path / "twin" / "m1" / "sys", **environment):
             local = measured(tmp_path)
-    assert local["birth"]["total_formula"] == "package-0 + package-0/dram + gpu-0"
+    assert local["birth"]["total_formula"] == "package-0 + gpu-0 + gpu-1 + gpu-2 + gpu-3 + gpu-4 + gpu-6 + gpu-7"
     assert "GPU is lost" in local["problems"][0]["found"]
+
+
+def test_a_task_has_the_energy_of_the_board_it_works_on(tmp_path):
+    need(shutil.which("cc") or shutil.which("gcc"), "a C compiler", "gcc libc6-dev")
+    pid_file, stop = tmp_path / "pid", tmp_path / "stop"
+    script = f"echo $$ > {pid_file}.new; mv {pid_file}.new {pid_file}; while [ ! -e {stop} ]; do sleep 0.05; done"
+    with run_twin(tmp_path, "gpu_server"):
+        await_twin(tmp_path)
+        environment, state = boards(tmp_path)
+        with run_agent(tmp_path, tmp_path / "twin" / "m1" / "sys", **environment):
+            measured(tmp_path)
+            command = [sys.executable, "-m", "evenwatt_cli", "run", "--json", "--name", "train"]
+            command += ["-c", str(tmp_path / "operator.toml"), "--", "sh", "-c", script]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
+                wait_for(pid_file.exists, "the task runs")
+                state.set_process(0, 0, int(pid_file.read_text()), 80)
+
+                def worked():
+                    tasks = json.loads(status(tmp_path, "--json").stdout)["local"]["account"]["tasks"]
+                    return tasks and tasks[0]["gpu_energy_j"] > 100
+
+                wait_for(worked, "the task has the board's energy")
+                stop.touch()
+                out, _ = run.communicate(timeout=20)
+    task = json.loads(out.splitlines()[-1])["task"]
+    assert task["energy_j"] >= task["gpu_energy_j"] > 100

@@ -110,3 +110,169 @@ def test_the_restorer_gives_boards_their_limit_back_after_a_sigkill(gpus, tmp_pa
     )
     gpus.step_to(gpus.mono_ns + 100 * MS)
     assert ask(gpus, tmp_path)["limits"][0][2] == 400.0, "its ceiling is the limit it had before"
+
+
+LOOK = """
+import json, sys
+from pathlib import Path
+from evenwatt_agent.gpu_use import GpuWatch
+from evenwatt_agent.hierarchy import choose_total
+from evenwatt_agent.sources import nvml
+from evenwatt_twin.nvml_state import Field, NvmlState
+state = NvmlState(Path(sys.argv[1]))
+library = nvml.open_library()
+exec(sys.argv[2])
+"""
+
+
+def run(machine, code):
+    """Run code in a process of its own that has the boards' state and the library."""
+    command = [sys.executable, "-c", LOOK, str(machine.places.nvml_state), code]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(machine), check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_who_uses_a_board_is_told_by_process(gpus):
+    said = run(
+        gpus,
+        """
+state.set_process(0, 0, 4711, 60); state.set_process(0, 1, 4712, 20); state.set_process(0, 2, 4713, 0)
+watch = GpuWatch(library, {"gpu-0": 0, "gpu-1": 1})
+first = watch.look()
+state.set_process(0, 0, 0, 0)
+later = watch.look()
+print(json.dumps([first["gpu-0"].use, sorted(first["gpu-0"].holders), first["gpu-1"].use, later["gpu-0"].use]))
+""",
+    )
+    assert said == [{"4711": 60, "4712": 20}, [4711, 4712, 4713], {}, {"4712": 20}]
+
+
+def test_a_board_that_nobody_has_is_asked_seldom_unless_somebody_may_come(gpus):
+    said = run(
+        gpus,
+        """
+watch = GpuWatch(library, {"gpu-0": 0})
+watch.look()
+state.set_process(0, 0, 4711, 60)
+looks = [len(watch.look()["gpu-0"].use) for _ in range(5)]
+state.set_process(0, 0, 0, 0)
+watch.look()
+state.set_process(0, 0, 4711, 60)
+print(json.dumps([looks, len(watch.look(rest=False)["gpu-0"].use)]))
+""",
+    )
+    assert said == [[0, 0, 0, 0, 1], 1]
+
+
+def test_a_board_that_is_lost_does_not_hide_the_others(gpus):
+    said = run(
+        gpus,
+        """
+state.set_process(1, 0, 4711, 60)
+state.inject_error(0, 15)
+watch = GpuWatch(library, {"gpu-0": 0, "gpu-1": 1})
+print(json.dumps([sorted(watch.look()), watch.trouble]))
+""",
+    )
+    assert said[0] == ["gpu-1"]
+    assert said[1].startswith("gpu-0: ")
+    assert "GPU is lost" in said[1]
+
+
+@pytest.mark.parametrize("code", [1, 3, 4, 10, 15, 16, 999])
+def test_no_class_of_error_stops_the_other_board_or_the_program(gpus, code):
+    said = run(
+        gpus,
+        f"""
+found = nvml.discover(library)
+probe = found.probes[0]
+state.inject_error(0, {code})
+try:
+    probe.read(); answer = "read"
+except OSError as error:
+    answer = str(error)
+try:
+    probe.reopen()
+except OSError:
+    pass
+again = nvml.discover(library)
+state.inject_error(0, 0)
+probe.reopen()
+print(json.dumps([answer, [p.domain.id for p in again.probes], len(again.problems), probe.read() > 0]))
+""",
+    )
+    assert said[0] != "read"
+    assert said[1:] == [["gpu-1"], 1, True]
+
+
+def test_after_the_driver_went_away_the_board_is_found_again_by_its_uuid(gpus):
+    said = run(
+        gpus,
+        """
+probe = nvml.discover(library).probes[1]
+library.close()
+try:
+    probe.read(); answer = "read"
+except OSError as error:
+    answer = str(error)
+probe.reopen()
+print(json.dumps([answer, probe.read() > 0]))
+""",
+    )
+    assert "Uninitialized" in said[0]
+    assert said[1]
+
+
+def test_a_module_is_shown_and_never_added(gpus):
+    said = run(
+        gpus,
+        """
+state.set(0, Field.MODULE_MW, 650_000)
+found = nvml.discover(library)
+domains, formula = choose_total(found.probes)
+print(json.dumps([formula, {p.domain.id: p.domain.kind for p in found.probes}, found.probes[1].read()]))
+""",
+    )
+    assert said == ["gpu-0 + gpu-1", {"gpu-0": "gpu", "gpu-0/module": "module", "gpu-1": "gpu"}, 650_000_000]
+
+
+def test_an_old_board_gives_its_average_power(tmp_path, library):
+    import msgspec
+
+    from evenwatt_twin.nvml import Board, Nvml
+
+    spec = preset("gpu_server", "g1")
+    spec = msgspec.structs.replace(spec, nvml=Nvml(boards=(Board(component="gpu-0", has_energy=False),)))
+    machine = Machine(spec, tmp_path / "g1", start_ns=0, step_ns=5 * MS, library=library)
+    machine.step_to(1_000 * MS)
+    said = run(
+        machine,
+        """
+(probe,) = nvml.discover(library).probes
+print(json.dumps([probe.unit, probe.domain.quality, probe.read() == 1000 * state.get(0, Field.AVERAGE_MW)]))
+""",
+    )
+    machine.close()
+    assert said == ["power_uw", "integrated", True]
+
+
+def test_eight_boards_are_eight_terms_also_when_one_is_cut_and_one_is_broken(tmp_path, library):
+    machine = Machine(preset("gpu_8", "g8"), tmp_path / "g8", start_ns=0, step_ns=5 * MS, library=library)
+    said = run(
+        machine,
+        """
+state.inject_error(5, 15)
+state.set_process(3, 0, 4711, 50)
+found = nvml.discover(library)
+watch = GpuWatch(library, {"gpu-3": 3})
+one = watch.look()["gpu-3"].use
+state.set_process(3, 1, 4712, 50)
+two = watch.look()["gpu-3"].use
+print(json.dumps([choose_total(found.probes)[1], [p.path for p in found.problems], one, two]))
+""",
+    )
+    machine.close()
+    assert said[0] == "gpu-0 + gpu-1 + gpu-2 + gpu-3 + gpu-4 + gpu-6 + gpu-7"
+    assert said[1] == ["gpu-5"]
+    assert said[2:] == [{"4711": 1}, {}], "a board cut by MIG does not tell: it is the one's who has it, or nobody's"

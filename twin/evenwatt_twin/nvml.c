@@ -16,8 +16,9 @@
 #include <unistd.h>
 
 #define MAGIC 0x4c4d564e54574557ull /* "WEWTNVML", little endian */
-#define VERSION 1u
+#define VERSION 2u
 #define MAX_DEVICES 16u
+#define PROCESSES 8u
 
 #define NEEDS_ROOT 1u
 #define NO_ENERGY 2u
@@ -63,7 +64,10 @@ typedef struct {
     uint32_t spare;
     char name[96];
     char uuid[96];
-    uint8_t reserved[216];
+    uint32_t process_pid[PROCESSES];
+    uint32_t process_sm[PROCESSES]; /* percent */
+    uint32_t module_mw;             /* 0: not a module of several chips */
+    uint8_t reserved[148];
 } device_t;
 
 typedef struct {
@@ -369,23 +373,58 @@ int nvmlDeviceGetCudaComputeCapability(device_t *device, int *major, int *minor)
     return SUCCESS;
 }
 
-/* No process is ever on a twin's board: an empty list, which callers meet on every idle one. */
-int nvmlDeviceGetComputeRunningProcesses_v3(device_t *device, unsigned *count, void *out) {
-    (void)out;
-    int failed = check(device, count);
-    if (!failed)
-        *count = 0;
-    return failed;
-}
+typedef struct {
+    unsigned pid;
+    unsigned long long used_memory;
+    unsigned gpu_instance, compute_instance;
+} process_t;
 
-int nvmlDeviceGetProcessUtilization(device_t *device, void *out, unsigned *count, unsigned long long since) {
-    (void)out;
-    (void)since;
+int nvmlDeviceGetComputeRunningProcesses_v3(device_t *device, unsigned *count, process_t *out) {
     int failed = check(device, count);
     if (failed)
         return failed;
-    *count = 0;
-    return NOT_FOUND;
+    unsigned room = out ? *count : 0, found = 0;
+    for (unsigned i = 0; i < PROCESSES; i++) {
+        unsigned pid = GET(device->process_pid[i]);
+        if (!pid)
+            continue;
+        if (found < room)
+            out[found] = (process_t){pid, 1ull << 30, 0xffffffffu, 0xffffffffu};
+        found++;
+    }
+    *count = found;
+    return found > room ? INSUFFICIENT_SIZE : SUCCESS;
+}
+
+typedef struct {
+    unsigned pid;
+    unsigned long long timestamp_us;
+    unsigned sm, memory, encoder, decoder;
+} sample_t;
+
+/* One sample for each process that has worked since; NOT_FOUND for none (nvml.h). Boards cut by MIG do not know. */
+int nvmlDeviceGetProcessUtilization(device_t *device, sample_t *out, unsigned *count, unsigned long long since) {
+    int failed = check(device, count);
+    if (failed)
+        return failed;
+    if (device->flags & MIG_ENABLED)
+        return NOT_SUPPORTED;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    unsigned long long now_us = (unsigned long long)now.tv_sec * 1000000ull + (unsigned)now.tv_nsec / 1000;
+    unsigned room = out ? *count : 0, found = 0;
+    for (unsigned i = 0; i < PROCESSES && now_us > since; i++) {
+        unsigned pid = GET(device->process_pid[i]), sm = GET(device->process_sm[i]);
+        if (!pid || !sm)
+            continue;
+        if (found < room)
+            out[found] = (sample_t){pid, now_us, sm, sm / 2, 0, 0};
+        found++;
+    }
+    *count = found;
+    if (!found)
+        return NOT_FOUND;
+    return found > room ? INSUFFICIENT_SIZE : SUCCESS;
 }
 
 typedef struct {
@@ -423,7 +462,12 @@ static void fill_field(const device_t *device, field_t *out) {
         out->type = TYPE_UINT;
         out->value.ull = 0;
         /* Scope 1 is a module of several chips; a board of one does not know it. */
-        out->result = out->scope == 0 ? power_field(device, out->field, &out->value.ui) : NOT_SUPPORTED;
+        if (out->scope == 1 && GET(device->module_mw) && (out->field == 185 || out->field == 186)) {
+            out->value.ui = GET(device->module_mw);
+            out->result = SUCCESS;
+        } else {
+            out->result = out->scope == 0 ? power_field(device, out->field, &out->value.ui) : NOT_SUPPORTED;
+        }
     }
 }
 

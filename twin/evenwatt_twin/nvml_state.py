@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAGIC: Final = 0x4C4D_564E_5457_4557
-VERSION: Final = 1
+VERSION: Final = 2
 MAX_BOARDS: Final = 16
+PROCESSES: Final = 8
+"""Processes that one board shows at most."""
 _BLOCK: Final = 512
 """Bytes of the header, and of each board after it."""
 
@@ -59,6 +61,12 @@ class Field(IntEnum):
     PCI_DEVICE_ID = 22
     RELOADS = 23
     SET_CALLS = 24
+    PROCESS_PID = 74
+    """First of ``PROCESSES``."""
+    PROCESS_SM = 82
+    """First of ``PROCESSES``: percent of the time that its kernels ran."""
+    MODULE_MW = 90
+    """Power of the module around the board; 0 where there is none."""
 
 
 class NvmlState:
@@ -118,6 +126,12 @@ class NvmlState:
         base = _BLOCK * (1 + index) // 8
         self._longs[base + 1] = total
         self._longs[base + 2] = used
+
+    def set_process(self, index: int, slot: int, pid: int, sm_pct: int) -> None:
+        """Put a process on a board, idle with 0 %; pid 0 takes it away."""
+        base = _BLOCK * (1 + index) // 4 + slot
+        self._words[base + Field.PROCESS_SM] = sm_pct
+        self._words[base + Field.PROCESS_PID] = pid
 
     def inject_error(self, index: int, code: int) -> None:
         """Let every call on a board fail with an NVML code (15 is GPU_IS_LOST); 0 mends it."""

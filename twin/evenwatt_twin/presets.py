@@ -101,6 +101,20 @@ def gpu_server(machine_id: str) -> MachineSpec:
     )
 
 
+def gpu_8(machine_id: str) -> MachineSpec:
+    """An AMD package and eight boards of 700 W, one of them cut by MIG."""
+    spec = epyc(machine_id)
+    board = Component(kind="gpu", idle_w=70.0, max_w=700.0, cap_delay_s=0.05, min_cap_w=200.0, max_cap_w=700.0)
+    names = [f"gpu-{index}" for index in range(8)]
+    boards = tuple(Board(component=name, name="NVIDIA H100", mig=index == 3) for index, name in enumerate(names))
+    return msgspec.structs.replace(
+        spec,
+        components={**spec.components, **dict.fromkeys(names, board)},
+        profile=TrainingSteps(),
+        nvml=Nvml(boards=boards),
+    )
+
+
 def laptop(machine_id: str) -> MachineSpec:
     """A battery, psys around one package, and the package a second time as ``intel-rapl-mmio``."""
     components = {
@@ -168,7 +182,7 @@ def epyc(machine_id: str) -> MachineSpec:
 
 
 PRESETS: Final[dict[str, Callable[[str], MachineSpec]]] = {
-    make.__name__: make for make in (xeon_2s, gpu_server, laptop, apu_box, edge_ina, epyc, xeon_psys, arc_box)
+    make.__name__: make for make in (xeon_2s, gpu_server, laptop, apu_box, edge_ina, epyc, xeon_psys, arc_box, gpu_8)
 }
 
 
