@@ -75,10 +75,13 @@ _WHERE: Final = {
 }
 _ABSENT: Final = {
     "powercap": "no RAPL zones: a virtual machine, an ARM board, or a kernel without them (modprobe intel_rapl_msr)",
+    "perf": "no energy events, or not needed: powercap serves what they would",
     "nvml": "no libnvidia-ml.so.1: no NVIDIA driver here",
     "hwmon": "no hwmon device shows power or energy",
     "ina": "no current monitor shows rails",
     "power_supply": "no system battery",
+    "redfish": "no controller configured (sources.meter.redfish_url)",
+    "ipmi": "no ipmitool, or no IPMI device",
 }
 
 
@@ -103,10 +106,13 @@ def examine(settings: AgentSettings, *, write_caps: bool = False) -> list[Findin
 
 
 def _source(name: str, inventory: Inventory, sysfs: Path) -> Finding:
-    readable = [domain.id for domain in inventory.domains if domain.source == name]
+    readable = _sources_of(inventory, name)
     problems = [problem for problem in inventory.problems if problem.source == name]
     if problems:
-        return _trouble(name, readable, problems)
+        finding = _trouble(name, readable, problems)
+        if name == "powercap" and finding.verdict is Verdict.DENIED and _sources_of(inventory, "perf"):
+            return Finding(name, Verdict.SKIPPED, f"{finding.detail}; perf reads the same counters", finding.fix)
+        return finding
     if readable:
         return Finding(name, Verdict.FOUND, f"{len(readable)}: {', '.join(readable)}")
     where = sysfs / _WHERE[name] if name in _WHERE else None
@@ -114,6 +120,10 @@ def _source(name: str, inventory: Inventory, sysfs: Path) -> Finding:
         fix = f"mount the host's {where} read-only into the container, or run the agent on the host"
         return Finding(name, Verdict.MASKED, f"{where} is covered by an empty mount", fix)
     return Finding(name, Verdict.ABSENT, _ABSENT[name])
+
+
+def _sources_of(inventory: Inventory, name: str) -> list[str]:
+    return [domain.id for domain in inventory.domains if domain.source == name]
 
 
 def _trouble(name: str, readable: list[str], problems: list[Problem]) -> Finding:

@@ -10,7 +10,7 @@ Adding overlapping counters is the most common error in this field (codecarbon#9
 3. ``core`` and ``uncore`` are inside a package and count only where no package can be read.
 4. Every GPU board counts besides, since none of the above contains a plug-in board. ``amdgpu`` on a machine whose
    package is counted is left out when it is that processor's own graphics (it has no board of its own).
-5. A meter of the whole machine, other board meters or, at last, the battery stand in where nothing else counts.
+5. A meter of the whole machine (of one source, since two of them meter the same), other board meters or, at last, the battery stand in where nothing else counts.
 6. The estimate counts only where there is nothing at all.
 """
 
@@ -65,4 +65,15 @@ def _terms(domains: Sequence[Domain], copies: set[str], integrated_gpus: frozens
 
     processors = of("psys") or (of("package") | of("dram") if of("package") else of("core", "uncore", "dram"))
     boards = of("gpu") - (integrated_gpus if processors else frozenset())
-    return (processors | boards) or of("machine") or of("board") or of("battery") or of("estimate")
+    return (
+        (processors | boards)
+        or _of_one_source(of("machine"), domains)
+        or of("board")
+        or of("battery")
+        or of("estimate")
+    )
+
+
+def _of_one_source(machines: set[str], domains: Sequence[Domain]) -> set[str]:
+    first = next((domain.source for domain in domains if domain.id in machines), "")
+    return {domain.id for domain in domains if domain.id in machines and domain.source == first}

@@ -24,10 +24,12 @@ from evenwatt_agent.sources import (
     estimate,
     hwmon,
     ina,
+    ipmi,
     nvml,
     perf,
     power_supply,
     powercap,
+    redfish,
 )
 from evenwatt_daemon import Failure
 from evenwatt_wire import Actuator, Domain, Quality
@@ -102,6 +104,8 @@ def take_inventory(settings: AgentSettings) -> Inventory:
     """
     sysfs = Path(settings.sources.sysfs)
     found, library = _sources(sysfs)
+    found.add(redfish.discover(settings.sources.meter))
+    found.add(ipmi.discover(settings.sources.meter))
     domains, formula = choose_total(found.probes, frozenset(settings.sources.integrated_gpus))
     if not any(domain.in_total for domain in domains):
         found.add(_estimate(settings))

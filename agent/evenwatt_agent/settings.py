@@ -20,6 +20,22 @@ Share = Annotated[float, Meta(gt=0, le=1)]
 Positive = Annotated[float, Meta(gt=0)]
 
 
+class MeterSettings(Struct, forbid_unknown_fields=True):
+    """The meter of the whole machine, in its management controller."""
+
+    redfish_url: str | None = None
+    """e.g. ``https://10.0.0.7``; needs the extra ``evenwatt[bmc]``."""
+    redfish_user: str = ""
+    redfish_password_file: str | None = None
+    """Readable by the agent's user alone."""
+    redfish_ca: str | None = None
+    """Certificates to trust instead of the system's, as a file."""
+    redfish_verify: bool = True
+    ipmi: bool = True
+    """Ask this machine's own controller where ``ipmitool`` and an IPMI device are there."""
+    period_s: Annotated[float, Meta(ge=2, le=300)] = 10.0
+
+
 class SourceSettings(Struct, forbid_unknown_fields=True):
     """What is read, and how often."""
 
@@ -39,6 +55,7 @@ class SourceSettings(Struct, forbid_unknown_fields=True):
     max_w: Positive | None = None
     integrated_gpus: list[str] = []
     """Domains of graphics inside a counted package, e.g. ``["amdgpu"]`` on an APU."""
+    meter: MeterSettings = field(default_factory=MeterSettings)
 
 
 class AttributionSettings(Struct, forbid_unknown_fields=True):

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from evenwatt_agent import clocks
-from evenwatt_wire import Birth, Ledger, Live, NodeSummary, PartEnergy, State, TaskEnergy
+from evenwatt_agent.overhead import unmetered_w
+from evenwatt_wire import Birth, Ledger, Live, NodeSummary, PartEnergy, Quality, State, TaskEnergy
 from evenwatt_wire.version import __version__
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ class Speaker:
         self, summary: NodeSummary, latest: Window | None, link: dict[str, Any], account: dict[str, Any] | None
     ) -> bytes:
         """What the local socket says: the same figures as on the wire, how the link is, and who draws what."""
+        watts = {} if latest is None else {d.id: d.mean_w for d in latest.domains if d.quality is not Quality.UNKNOWN}
         local = {
             "zone": self._settings.zone,
             "summary": summary,
@@ -143,6 +145,7 @@ class Speaker:
             "lease": msgspec.structs.asdict(self._authority.in_force()),
             "window": None if latest is None else [msgspec.structs.asdict(d) for d in [latest.total, *latest.domains]],
             "link": link,
+            "unmetered_w": unmetered_w(self._inventory.domains, watts),
             "account": account,
             "problems": [
                 {"source": p.source, "path": p.path, "found": p.found, "fix": p.fix} for p in self._inventory.problems

@@ -117,6 +117,8 @@ def _local(out: Console, local: dict[str, Any]) -> None:
         if window["id"] != "node":
             note = "" if window["id"] in counted else "  (shown, not added)"
             out.print(f"  {window['id']:<28} {power(window['mean_w']):>9}  {window['quality']}{note}")
+    if local["unmetered_w"] is not None:
+        out.print(f"  {'unmetered (fans, losses)':<28} {power(local['unmetered_w']):>9}  machine meter less the total")
     if local["account"] is not None:
         _account(out, local["account"])
     link = local["link"]
