@@ -10,7 +10,8 @@ Adding overlapping counters is the most common error in this field (codecarbon#9
 3. ``core`` and ``uncore`` are inside a package and count only where no package can be read.
 4. Every GPU board counts besides, since none of the above contains a plug-in board. ``amdgpu`` on a machine whose
    package is counted is left out when it is that processor's own graphics (it has no board of its own).
-5. A meter of the whole machine (of one source, since two of them meter the same), other board meters or, at last, the battery stand in where nothing else counts.
+5. A meter of the whole machine (of one source, since two of them meter the same), other board meters or, at last, the
+   battery stand in where nothing else counts.
 6. The estimate counts only where there is nothing at all.
 """
 

@@ -104,7 +104,7 @@ def test_what_a_controller_may_say_instead_is_one_error_with_its_address(control
 
 
 def test_nobody_listening_is_an_error_and_not_a_crash():
-    with pytest.raises(ReadError, match="127.0.0.1:9"):
+    with pytest.raises(ReadError, match=r"127\.0\.0\.1:9"):
         redfish.Controller(meter("http://127.0.0.1:9")).power_w()
 
 
