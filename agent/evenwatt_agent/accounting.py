@@ -13,13 +13,14 @@ import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from evenwatt_agent import cgroups
 from evenwatt_agent.attribution import UNATTRIBUTED, Owner, Part, Pool, attribute, top
 from evenwatt_agent.cpu_use import CpuWatch, Look, Memory
+from evenwatt_agent.gpu_use import BoardShare, by_owner
 from evenwatt_agent.idle import IdleModel
 from evenwatt_agent.tasks import Task, TaskBook, TaskSpec, TaskState
 from evenwatt_daemon import get_logger
@@ -36,18 +37,6 @@ CPU_POOL: Final = "cpu"
 """The pool of everything that is not a GPU board."""
 _COST_SHARE: Final = 0.01
 _MEMORY_VERSION: Final = 1
-
-
-@dataclass(frozen=True, slots=True)
-class GpuShare:
-    """Who used a board since the last look."""
-
-    use: dict[Owner, int] = field(default_factory=dict)
-    whole: int = 0
-    """Use by everybody, also by processes whose owner is not known."""
-    alone: dict[Owner, float] = field(default_factory=dict)
-    """The one owner who has the board, if there is just one."""
-    utilisation: float | None = None
 
 
 class Accounting:
@@ -191,38 +180,25 @@ class Accounting:
     async def _step(self) -> None:
         roots = self.tasks.roots()
 
-        def look() -> tuple[Batch, Look | str, dict[str, GpuShare]]:
+        def look() -> tuple[Batch, Look | str, dict[str, BoardShare]]:
             batch = self._read()
             try:
                 seen = self._watch.look(roots)
-                return batch, seen, self._look_at_gpus(rest=not roots)
             except (OSError, ValueError) as error:
                 return batch, str(error), {}
+            boards = self._gpus.look(rest=not roots) if self._gpus is not None else {}
+            return batch, seen, {name: by_owner(board, self._watch.owner_of) for name, board in boards.items()}
 
         batch, seen, gpus = await asyncio.get_running_loop().run_in_executor(self._thread, look)
         self._fold(batch)
         if isinstance(seen, str):
-            self._say(seen)  # the energy stays with its pools until a look succeeds
+            self._say(seen, "energy counts as unattributed")  # and stays with its pools until a look succeeds
             return
-        self._say(self._gpus.trouble if self._gpus is not None else "")
+        self._say(self._gpus.trouble if self._gpus is not None else "", "the board's energy counts as system and idle")
         self._pause_s = max(self._settings.period_s, seen.cost_ns * 1e-9 / _COST_SHARE)
         self._divide(seen, gpus)
 
-    def _look_at_gpus(self, *, rest: bool) -> dict[str, GpuShare]:
-        """Who used each board, by owner instead of by process."""
-        shares = {}
-        for name, board in (self._gpus.look(rest=rest) if self._gpus is not None else {}).items():
-            owners = {pid: self._watch.owner_of(pid) for pid in board.holders | board.use.keys()}
-            use: dict[Owner, int] = {}
-            for pid, weight in board.use.items():
-                if (owner := owners[pid]) is not None:
-                    use[owner] = use.get(owner, 0) + weight
-            known = {owner for owner in owners.values() if owner is not None}
-            alone = {known.pop(): 1.0} if len(known) == 1 and None not in owners.values() else {}
-            shares[name] = GpuShare(use, sum(board.use.values()), alone, board.utilisation)
-        return shares
-
-    def _divide(self, seen: Look, gpus: Mapping[str, GpuShare]) -> None:
+    def _divide(self, seen: Look, gpus: Mapping[str, BoardShare]) -> None:
         totals = dict(self._pools())
         seconds = (seen.t_ns - self._last_ns) * 1e-9 if self._last_ns else 0.0
         self._last_ns = seen.t_ns
@@ -253,9 +229,9 @@ class Accounting:
         idle_uj = self._idle_uj(CPU_POOL, energy_uj, seconds, used, self._settings.cpu_idle_w)
         return Pool(energy_uj, idle_uj, seen.use, seen.busy_ns, reserved)
 
-    def _gpu_pool(self, name: str, energy_uj: int, seconds: float, share: GpuShare | None) -> Pool:
+    def _gpu_pool(self, name: str, energy_uj: int, seconds: float, share: BoardShare | None) -> Pool:
         """A board's energy goes by its processes' use of it; who has it alone carries its idle energy too."""
-        share = share or GpuShare()
+        share = share or BoardShare()
         idle_uj = self._idle_uj(name, energy_uj, seconds, share.utilisation, self._settings.gpu_idle_w)
         return Pool(energy_uj, idle_uj, share.use, share.whole, share.alone, gpu=True)
 
@@ -281,9 +257,9 @@ class Accounting:
         self._accounted = totals
         return rest_uj
 
-    def _say(self, trouble: str) -> None:
+    def _say(self, trouble: str, so: str) -> None:
         if trouble and trouble != self._trouble:
-            self._log.warning("cannot see who runs; energy counts as unattributed", why=trouble)
+            self._log.warning(f"cannot see who runs; {so}", why=trouble)
         self._trouble = trouble
 
     def _remember(self, memory: str) -> CpuWatch:

@@ -10,17 +10,22 @@ asked again only every fifth time.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from evenwatt_agent.sources.nvml import NOT_FOUND, NOT_SUPPORTED, NvmlError
+from evenwatt_agent.sources.nvml import FUNCTION_NOT_FOUND, NOT_FOUND, NOT_SUPPORTED, SUCCESS, NvmlError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
+    from evenwatt_agent.attribution import Owner
     from evenwatt_agent.sources.nvml import Nvml
 
 _REST_LOOKS: Final = 5
+_NOBODY: Final = (SUCCESS, NOT_FOUND)
+"""Answers for no sample since; the binding raises SUCCESS when the driver says that there are 0 of them."""
+_UNTOLD: Final = (NOT_SUPPORTED, FUNCTION_NOT_FOUND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +34,27 @@ class BoardUse:
 
     use: dict[int, int] = field(default_factory=dict)
     """Weight of each process that is known to have worked."""
-    holders: frozenset[int] = frozenset()
-    """Every process that has the board open."""
+    holders: frozenset[int] | None = frozenset()
+    """Every process that has the board open; None where it is not told."""
     utilisation: float | None = None
     """Share of the time that any kernel ran, 0 to 1; None where it is not told."""
 
 
+@dataclass(frozen=True, slots=True)
+class BoardShare:
+    """The same by owner."""
+
+    use: dict[Owner, int] = field(default_factory=dict)
+    whole: int = 0
+    """Use by everybody, also by processes whose owner is not known."""
+    alone: dict[Owner, float] = field(default_factory=dict)
+    """The one owner who has the board, if there is just one; it carries all the board's idle energy."""
+    utilisation: float | None = None
+
+
 @dataclass(slots=True)
 class _Seen:
+    handle: Any = None
     since_us: int = 0
     resting: int = 0
 
@@ -45,13 +63,12 @@ class GpuWatch:
     """Asks the boards.
 
     Args:
-        library: NVML.
-        boards: Index of each board by the id of its domain.
+        library: NVML; boards that it finds later are watched too.
+        boards: Names of the boards to begin with.
     """
 
-    def __init__(self, library: Nvml, boards: Mapping[str, int]) -> None:
+    def __init__(self, library: Nvml, boards: Iterable[str]) -> None:
         self._library = library
-        self._boards = dict(boards)
         self._seen = {name: _Seen() for name in boards}
         self.trouble = ""
         """Why the latest look is not whole; empty when it is."""
@@ -64,36 +81,46 @@ class GpuWatch:
         """
         found: dict[str, BoardUse] = {}
         self.trouble = ""
+        for name in self._library.names():
+            self._seen.setdefault(name, _Seen())
         for name, seen in self._seen.items():
             if rest and seen.resting > 0:
                 seen.resting -= 1
                 found[name] = BoardUse()
                 continue
             try:
-                found[name] = self._board(self._library.handle(self._boards[name]), seen)
-            except OSError as error:
+                found[name] = self._board(name, seen)
+            except (OSError, ValueError) as error:
+                seen.handle = None  # the next look asks for a fresh one
                 self.trouble = self.trouble or f"{name}: {error}"
                 continue
-            if not found[name].holders and not found[name].use:
-                seen.resting = _REST_LOOKS - 1
+            seen.resting = 0 if found[name].holders or found[name].use else _REST_LOOKS - 1
         return found
 
-    def _board(self, handle: Any, seen: _Seen) -> BoardUse:
-        holders = frozenset(
-            int(process.pid) for process in self._library.call("nvmlDeviceGetComputeRunningProcesses", handle)
-        )
-        utilisation = self._utilisation(handle)
+    def _board(self, name: str, seen: _Seen) -> BoardUse:
+        if seen.handle is None:
+            seen.handle = self._library.handle_named(name)
+        utilisation = self._utilisation(seen.handle)
+        holders: frozenset[int] | None
         try:
-            samples = self._library.call("nvmlDeviceGetProcessUtilization", handle, seen.since_us)
+            processes = self._library.call("nvmlDeviceGetComputeRunningProcesses", seen.handle)
+            holders = frozenset(int(process.pid) for process in processes)
+        except NvmlError:
+            holders = None  # a board that is lost says so to the next question
+        # The stamps are of the wall clock: after it was set back, nothing would ever be later than the last one.
+        since_us = min(seen.since_us, time.time_ns() // 1_000)
+        try:
+            samples = self._library.call("nvmlDeviceGetProcessUtilization", seen.handle, since_us)
         except NvmlError as error:
-            if error.code == NOT_FOUND:
+            if error.code in _NOBODY:
                 return BoardUse({}, holders, utilisation)
-            if error.code == NOT_SUPPORTED:
+            if error.code in _UNTOLD and holders is not None:
                 return BoardUse(dict.fromkeys(holders, 1) if len(holders) == 1 else {}, holders, utilisation)
             raise
-        rows = [(int(s.pid), int(s.timeStamp), int(s.smUtil)) for s in samples]
-        seen.since_us = max([seen.since_us, *(stamp_us for _, stamp_us, _ in rows)])
-        return BoardUse(weigh(rows), holders, utilisation)
+        use, seen.since_us = weigh(((int(s.pid), int(s.timeStamp), int(s.smUtil)) for s in samples), since_us)
+        if utilisation is not None:  # it is of the last moment only: what was busy in between was not idle
+            utilisation = max(utilisation, min(1.0, sum(use.values()) / 100))
+        return BoardUse(use, holders, utilisation)
 
     def _utilisation(self, handle: Any) -> float | None:
         try:
@@ -102,13 +129,31 @@ class GpuWatch:
             return None
 
 
-def weigh(samples: Iterable[tuple[int, int, int]]) -> dict[int, int]:
-    """Return each process's weight from rows of pid, time stamp and percent: its latest sample, when it is possible.
+def weigh(samples: Iterable[tuple[int, int, int]], since_us: int) -> tuple[dict[int, int], int]:
+    """Make weights of rows of pid, time stamp and percent: of each process the latest row, when it is possible.
 
-    Drivers have been seen to fill rows that nobody owns (pid 0) and percentages beyond 100.
+    All rows are of the same stretch, so that the percentage of it is the weight. Drivers have been seen to answer with
+    a hundred rows for two processes (nvtop#110): rows that nobody owns, percentages beyond 100, old time stamps.
+
+    Returns:
+        Weights by pid, and the stamp after which the next look asks.
     """
     latest: dict[int, tuple[int, int]] = {}
     for pid, stamp_us, percent in samples:
-        if pid > 0 and 0 < percent <= 100 and stamp_us >= latest.get(pid, (0, 0))[0]:
+        if pid > 0 and 0 < percent <= 100 and stamp_us > since_us and stamp_us >= latest.get(pid, (0, 0))[0]:
             latest[pid] = (stamp_us, percent)
-    return {pid: percent for pid, (_, percent) in latest.items()}
+    until_us = max((stamp_us for stamp_us, _ in latest.values()), default=since_us)
+    return {pid: percent for pid, (_, percent) in latest.items()}, until_us
+
+
+def by_owner(board: BoardUse, owner_of: Callable[[int], Owner | None]) -> BoardShare:
+    """Join processes with their owners; ``owner_of`` answers None for a process that has ended."""
+    owners = {pid: owner_of(pid) for pid in (board.holders or frozenset()) | board.use.keys()}
+    use: dict[Owner, int] = {}
+    for pid, weight in board.use.items():
+        if (owner := owners[pid]) is not None:
+            use[owner] = use.get(owner, 0) + weight
+    known = set(owners.values())
+    only = known.pop() if len(known) == 1 and board.holders is not None else None
+    alone = {only: 1.0} if only is not None else {}
+    return BoardShare(use, sum(board.use.values()), alone, board.utilisation)

@@ -148,6 +148,114 @@ print(json.dumps([first["gpu-0"].use, sorted(first["gpu-0"].holders), first["gpu
     assert said == [{"4711": 60, "4712": 20}, [4711, 4712, 4713], {}, {"4712": 20}]
 
 
+def test_a_clock_that_is_set_back_hides_nobody(gpus):
+    said = run(
+        gpus,
+        """
+state.set_process(0, 0, 4711, 60)
+watch = GpuWatch(library, ["gpu-0"])
+state.set(0, Field.AHEAD_S, 3600)
+ahead = watch.look()["gpu-0"].use
+state.set(0, Field.AHEAD_S, 0)
+print(json.dumps([ahead, watch.look()["gpu-0"].use]))
+""",
+    )
+    assert said == [{"4711": 60}, {"4711": 60}]
+
+
+def test_a_board_works_also_between_two_moments_of_being_looked_at(gpus):
+    said = run(
+        gpus,
+        """
+state.set(0, Field.UTIL_GPU, 0); state.set_process(0, 0, 4711, 60); state.set_process(0, 1, 4712, 60)
+print(json.dumps(GpuWatch(library, ["gpu-0"]).look()["gpu-0"].utilisation))
+""",
+    )
+    assert said == 1.0
+
+
+@pytest.mark.parametrize(
+    ("code", "trouble"), [(0, ""), (3, "Not Supported"), (4, "Insufficient"), (13, "Function"), (999, "Unknown")]
+)
+def test_a_driver_that_does_not_tell_processes_still_tells_energy(gpus, code, trouble):
+    said = run(
+        gpus,
+        f"""
+state.set_process(0, 0, 4711, 60); state.set_process(1, 0, 4712, 60)
+state.set(0, Field.PROCESS_ERROR, {code})
+watch = GpuWatch(library, ["gpu-0", "gpu-1"])
+looked = watch.look()
+print(json.dumps([sorted(looked), watch.trouble, [p.read() > 0 for p in nvml.discover(library).probes]]))
+""",
+    )
+    assert said[0] == (["gpu-0", "gpu-1"] if code == 0 else ["gpu-1"])
+    assert trouble in said[1]
+    assert bool(trouble) == bool(said[1])
+    assert said[2] == [True, True]
+
+
+def test_boards_that_move_up_after_another_fell_off_keep_their_names_and_limits(gpus):
+    said = run(
+        gpus,
+        """
+from evenwatt_agent.actuators import nvml as knobs
+probes = nvml.discover(library).probes
+boards = knobs.discover(library, {})
+watch = GpuWatch(library, ["gpu-0", "gpu-1"])
+watch.look()
+state.set_process(1, 0, 4711, 60)
+state.take_away(0)
+probes[1].reopen()
+try:
+    boards[0].write(150.0); lost = "written"
+except OSError as error:
+    lost = str(error)
+state.set(1, Field.ENFORCED_MW, 200_000)
+again = nvml.discover(library)
+uses = {name: board.use for name, board in watch.look(rest=False).items()}
+print(json.dumps([
+    [p.domain.id for p in again.probes], probes[1].read() == again.probes[0].read(), lost,
+    boards[1].write(200.0), [state.get(i, Field.LIMIT_MW) for i in (0, 1)], uses,
+]))
+""",
+    )
+    assert said[0] == ["gpu-1"], "a board of a known UUID is no new board, whatever its index"
+    assert said[1]
+    assert "GPU is lost" in said[2]
+    assert said[3:5] == [200.0, [400_000, 200_000]], "the limit reached the board it was meant for"
+    assert said[5] == {"gpu-1": {"4711": 60}}
+
+
+def test_a_board_that_comes_later_is_watched_too(gpus):
+    said = run(
+        gpus,
+        """
+state.inject_error(1, 15)
+nvml.discover(library)
+watch = GpuWatch(library, ["gpu-0"])
+before = sorted(watch.look())
+state.inject_error(1, 0)
+nvml.discover(library)
+print(json.dumps([before, sorted(watch.look())]))
+""",
+    )
+    assert said == [["gpu-0"], ["gpu-0", "gpu-1"]]
+
+
+def test_a_library_that_has_ended_gives_no_knobs_and_does_not_stop_the_program(gpus):
+    said = run(
+        gpus,
+        """
+from evenwatt_agent.actuators import nvml as knobs
+(first, _) = knobs.discover(library, {})
+library.close()
+none = knobs.discover(library, {})
+print(json.dumps([len(none), first.read()]))
+""",
+    )
+    assert said == [0, 400.0], "a knob starts the library again, as a probe does"
+
+
 def test_a_board_that_nobody_has_is_asked_seldom_unless_somebody_may_come(gpus):
     said = run(
         gpus,
@@ -169,6 +277,7 @@ def test_a_board_that_is_lost_does_not_hide_the_others(gpus):
     said = run(
         gpus,
         """
+nvml.discover(library)
 state.set_process(1, 0, 4711, 60)
 state.inject_error(0, 15)
 watch = GpuWatch(library, {"gpu-0": 0, "gpu-1": 1})
@@ -231,29 +340,30 @@ def test_a_module_is_shown_and_never_added(gpus):
 state.set(0, Field.MODULE_MW, 650_000)
 found = nvml.discover(library)
 domains, formula = choose_total(found.probes)
-print(json.dumps([formula, {p.domain.id: p.domain.kind for p in found.probes}, found.probes[1].read()]))
+kinds = {p.domain.id: [p.domain.kind, p.domain.parent] for p in found.probes}
+print(json.dumps([formula, kinds, found.probes[1].read()]))
 """,
     )
-    assert said == ["gpu-0 + gpu-1", {"gpu-0": "gpu", "gpu-0/module": "module", "gpu-1": "gpu"}, 650_000_000]
+    kinds = {"gpu-0": ["gpu", "gpu-0/module"], "gpu-0/module": ["module", None], "gpu-1": ["gpu", None]}
+    assert said == ["gpu-0 + gpu-1", kinds, 650_000_000]
 
 
-def test_an_old_board_gives_its_average_power(tmp_path, library):
-    import msgspec
-
-    from evenwatt_twin.nvml import Board, Nvml
-
-    spec = preset("gpu_server", "g1")
-    spec = msgspec.structs.replace(spec, nvml=Nvml(boards=(Board(component="gpu-0", has_energy=False),)))
-    machine = Machine(spec, tmp_path / "g1", start_ns=0, step_ns=5 * MS, library=library)
-    machine.step_to(1_000 * MS)
+@pytest.mark.parametrize(
+    ("flags", "field"), [("NO_ENERGY", 7), ("NO_ENERGY | Flag.NO_AVERAGE", 6), ("NO_ENERGY | Flag.OLD_FIELDS", 7)]
+)
+def test_a_board_without_a_counter_gives_its_best_power(gpus, flags, field):
+    """Average field, else instant field, else what drivers without these fields have: an average again."""
     said = run(
-        machine,
-        """
-(probe,) = nvml.discover(library).probes
-print(json.dumps([probe.unit, probe.domain.quality, probe.read() == 1000 * state.get(0, Field.AVERAGE_MW)]))
+        gpus,
+        f"""
+from evenwatt_twin.nvml_state import Flag
+state.set(0, Field.FLAGS, Flag.{flags})
+state.set(0, Field.POWER_MW, 111_000)
+state.set(0, Field.AVERAGE_MW, 222_000)
+probe = nvml.discover(library).probes[0]
+print(json.dumps([probe.unit, probe.domain.quality, probe.read() == 1000 * state.get(0, Field({field}))]))
 """,
     )
-    machine.close()
     assert said == ["power_uw", "integrated", True]
 
 

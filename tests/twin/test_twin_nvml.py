@@ -138,6 +138,62 @@ print(nvmlDeviceGetPowerUsage(g) > 0)
     assert pynvml(server, script) == "lost True lost True True"
 
 
+WITH_STATE = f"""
+import json, os, sys
+from pathlib import Path
+sys.path.insert(0, {str(Path(evenwatt_twin.__file__).parents[1])!r})
+from evenwatt_twin.nvml_state import Field, NvmlState
+state = NvmlState(Path(os.environ["EVENWATT_TWIN_NVML"]))
+"""
+
+
+def test_processes_on_a_board(server, pynvml):
+    script = """
+def rows(since):
+    return [[s.pid, s.smUtil, s.timeStamp > since] for s in nvmlDeviceGetProcessUtilization(h, since)]
+seen = []
+try:
+    rows(0)
+except NVMLError_NotFound:
+    seen.append("nobody")
+state.set_process(0, 0, 11, 60); state.set_process(0, 7, 12, 0)
+seen.append(rows(0))
+seen.append([[p.pid, p.gpuInstanceId] for p in nvmlDeviceGetComputeRunningProcesses(h)])
+state.set_process(0, 0, 0, 0)
+seen.append([p.pid for p in nvmlDeviceGetComputeRunningProcesses(h)])
+print(json.dumps(seen))
+"""
+    seen = json.loads(pynvml(server, WITH_STATE + script))
+    assert seen == ["nobody", [[11, 60, True]], [[11, 0xFFFFFFFF], [12, 0xFFFFFFFF]], [12]]
+
+
+def test_a_board_cut_by_mig_does_not_tell_by_process(run, nvml_library, pynvml):
+    assert pynvml(build(run, nvml_library, mig=True), REFUSED.format("nvmlDeviceGetProcessUtilization(h, 0)")) == (
+        "3 Not Supported"
+    )
+
+
+def test_module_power_is_a_scope_of_its_own(server, pynvml):
+    server.nvml.state.set(0, Field.MODULE_MW, 650_000)
+    script = "print([f.value.uiVal for f in nvmlDeviceGetFieldValues(h, [(185, 1), (186, 1)])])"
+    assert pynvml(server, script) == "[650000, 650000]"
+
+
+def test_boards_move_up_when_one_falls_off(server, pynvml):
+    script = """
+g = nvmlDeviceGetHandleByIndex(1)
+uuid = nvmlDeviceGetUUID(g)
+state.take_away(0)
+try:
+    nvmlDeviceGetPowerUsage(h)
+except NVMLError_GpuIsLost:
+    print("lost", nvmlDeviceGetCount(), nvmlDeviceGetIndex(g), end=" ")
+for again in nvmlDeviceGetHandleByIndex(0), nvmlDeviceGetHandleByUUID(uuid):
+    print(nvmlDeviceGetUUID(again) == uuid, end=" ")
+"""
+    assert pynvml(server, WITH_STATE + script) == "lost 1 0 True True"
+
+
 def test_driver_reload_resets_counter_and_limit(server, pynvml):
     pynvml(server, "nvmlDeviceSetPowerManagementLimit(h, 200_000)")
     server.step_to(2 * SECOND)

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #define MAGIC 0x4c4d564e54574557ull /* "WEWTNVML", little endian */
-#define VERSION 2u
+#define VERSION 3u
 #define MAX_DEVICES 16u
 #define PROCESSES 8u
 
@@ -25,6 +25,9 @@
 #define MIG_CAPABLE 4u
 #define MIG_ENABLED 8u
 #define PERSISTENT 16u
+#define GONE 32u
+#define NO_AVERAGE 64u
+#define OLD_FIELDS 128u
 
 enum {
     SUCCESS = 0,
@@ -35,6 +38,7 @@ enum {
     NOT_FOUND = 6,
     INSUFFICIENT_SIZE = 7,
     DRIVER_NOT_LOADED = 9,
+    GPU_IS_LOST = 15,
     VERSION_MISMATCH = 18
 };
 
@@ -67,7 +71,9 @@ typedef struct {
     uint32_t process_pid[PROCESSES];
     uint32_t process_sm[PROCESSES]; /* percent */
     uint32_t module_mw;             /* 0: not a module of several chips */
-    uint8_t reserved[148];
+    uint32_t process_error;         /* what queries by process answer, and no other call */
+    uint32_t ahead_s;               /* its samples' stamps are of a clock that is ahead by this */
+    uint8_t reserved[140];
 } device_t;
 
 typedef struct {
@@ -161,10 +167,18 @@ static int check(const device_t *device, const void *out) {
     state_t *state = GET(shared);
     if (device < state->devices || device >= state->devices + state->count)
         return INVALID_ARGUMENT;
+    if (GET(device->flags) & GONE)
+        return GPU_IS_LOST;
     int injected = (int)GET(device->error);
     if (injected)
         return injected;
     return out ? SUCCESS : INVALID_ARGUMENT;
+}
+
+/* The same for queries by process, which can fail alone. */
+static int check_processes(const device_t *device, const void *out) {
+    int failed = check(device, out);
+    return failed ? failed : (int)GET(device->process_error);
 }
 
 static int copy_text(char *out, unsigned size, const char *text) {
@@ -184,22 +198,38 @@ int nvmlSystemGetNVMLVersion(char *out, unsigned size) {
     return GET(users) > 0 ? copy_text(out, size, shared->nvml) : UNINITIALIZED;
 }
 
+/* The board that has an index now: those after one that fell off the bus have moved up. NULL beyond the last. */
+static device_t *nth(unsigned index, unsigned *count) {
+    device_t *found = NULL;
+    unsigned seen = 0;
+    for (unsigned i = 0; i < shared->count; i++) {
+        if (GET(shared->devices[i].flags) & GONE)
+            continue;
+        if (seen++ == index)
+            found = &shared->devices[i];
+    }
+    if (count)
+        *count = seen;
+    return found;
+}
+
 int nvmlDeviceGetCount_v2(unsigned *out) {
     if (GET(users) <= 0)
         return UNINITIALIZED;
     if (!out)
         return INVALID_ARGUMENT;
-    *out = shared->count;
+    nth(0, out);
     return SUCCESS;
 }
 
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, device_t **out) {
     if (GET(users) <= 0)
         return UNINITIALIZED;
-    if (!out || index >= shared->count)
+    device_t *device = nth(index, NULL);
+    if (!out || !device)
         return INVALID_ARGUMENT;
-    *out = &shared->devices[index];
-    return check(*out, out);
+    *out = device;
+    return check(device, out);
 }
 
 int nvmlDeviceGetHandleByUUID(const char *uuid, device_t **out) {
@@ -217,9 +247,11 @@ int nvmlDeviceGetHandleByUUID(const char *uuid, device_t **out) {
 
 int nvmlDeviceGetIndex(device_t *device, unsigned *out) {
     int failed = check(device, out);
-    if (!failed)
-        *out = (unsigned)(device - shared->devices);
-    return failed;
+    if (failed)
+        return failed;
+    for (*out = 0; nth(*out, NULL) != device;)
+        ++*out;
+    return SUCCESS;
 }
 
 int nvmlDeviceGetName(device_t *device, char *out, unsigned size) {
@@ -380,7 +412,7 @@ typedef struct {
 } process_t;
 
 int nvmlDeviceGetComputeRunningProcesses_v3(device_t *device, unsigned *count, process_t *out) {
-    int failed = check(device, count);
+    int failed = check_processes(device, count);
     if (failed)
         return failed;
     unsigned room = out ? *count : 0, found = 0;
@@ -404,7 +436,7 @@ typedef struct {
 
 /* One sample for each process that has worked since; NOT_FOUND for none (nvml.h). Boards cut by MIG do not know. */
 int nvmlDeviceGetProcessUtilization(device_t *device, sample_t *out, unsigned *count, unsigned long long since) {
-    int failed = check(device, count);
+    int failed = check_processes(device, count);
     if (failed)
         return failed;
     if (device->flags & MIG_ENABLED)
@@ -412,6 +444,7 @@ int nvmlDeviceGetProcessUtilization(device_t *device, sample_t *out, unsigned *c
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     unsigned long long now_us = (unsigned long long)now.tv_sec * 1000000ull + (unsigned)now.tv_nsec / 1000;
+    now_us += GET(device->ahead_s) * 1000000ull;
     unsigned room = out ? *count : 0, found = 0;
     for (unsigned i = 0; i < PROCESSES && now_us > since; i++) {
         unsigned pid = GET(device->process_pid[i]), sm = GET(device->process_sm[i]);
@@ -441,6 +474,11 @@ typedef struct {
 #define TYPE_ULL 3
 
 static int power_field(const device_t *device, unsigned field, unsigned *out) {
+    unsigned flags = GET(device->flags);
+    if (flags & OLD_FIELDS)
+        return INVALID_ARGUMENT;
+    if (field == 185 && flags & NO_AVERAGE)
+        return NOT_SUPPORTED;
     switch (field) {
     case 185: *out = GET(device->average_mw); return SUCCESS;
     case 186: *out = GET(device->power_mw); return SUCCESS;
@@ -462,7 +500,7 @@ static void fill_field(const device_t *device, field_t *out) {
         out->type = TYPE_UINT;
         out->value.ull = 0;
         /* Scope 1 is a module of several chips; a board of one does not know it. */
-        if (out->scope == 1 && GET(device->module_mw) && (out->field == 185 || out->field == 186)) {
+        if (out->scope == 1 && GET(device->module_mw) && (out->field == 186 || (out->field == 185 && !(GET(device->flags) & NO_AVERAGE)))) {
             out->value.ui = GET(device->module_mw);
             out->result = SUCCESS;
         } else {

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAGIC: Final = 0x4C4D_564E_5457_4557
-VERSION: Final = 2
+VERSION: Final = 3
 MAX_BOARDS: Final = 16
 PROCESSES: Final = 8
 """Processes that one board shows at most."""
@@ -37,6 +37,12 @@ class Flag(IntFlag):
     MIG_CAPABLE = 4
     MIG_ENABLED = 8
     PERSISTENT = 16
+    GONE = 32
+    """Fallen off the bus: not counted, and the boards after it have moved up by one."""
+    NO_AVERAGE = 64
+    """The average power field is not supported; the instant one is."""
+    OLD_FIELDS = 128
+    """The driver is older than the power fields, and calls them invalid."""
 
 
 class Field(IntEnum):
@@ -67,6 +73,10 @@ class Field(IntEnum):
     """First of ``PROCESSES``: percent of the time that its kernels ran."""
     MODULE_MW = 90
     """Power of the module around the board; 0 where there is none."""
+    PROCESS_ERROR = 91
+    """NVML code that queries by process answer, while every other call works; 0 for none."""
+    AHEAD_S = 92
+    """Seconds that the stamps of process samples are ahead, as before the clock was set back."""
 
 
 class NvmlState:
@@ -136,6 +146,10 @@ class NvmlState:
     def inject_error(self, index: int, code: int) -> None:
         """Let every call on a board fail with an NVML code (15 is GPU_IS_LOST); 0 mends it."""
         self.set(index, Field.ERROR, code)
+
+    def take_away(self, index: int) -> None:
+        """Let a board fall off the bus, which renumbers those after it."""
+        self.set(index, Field.FLAGS, self.get(index, Field.FLAGS) | Flag.GONE)
 
     def reload_driver(self, index: int) -> None:
         """Start a board's counter at 0 and its limit at the default, at the twin's next step."""

@@ -2,7 +2,8 @@
 
 ``nvmlDeviceSetPowerManagementLimit`` takes milliwatts inside the board's constraints and needs root. The limit that
 is *enforced* can differ from the one that was set (another limiter may be stricter), so the enforced one is read back.
-Limits are lost when the driver is unloaded.
+Limits are lost when the driver is unloaded. Every call asks for the board by UUID: its index moves when another board
+falls off the bus, and a limit must never reach the wrong board.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class BoardKnob:
     """The power limit of one board."""
 
     nvml: Nvml
-    index: int
+    domain: str
     uuid: str
     original_mw: int
     floor_w: float
@@ -41,23 +42,18 @@ class BoardKnob:
         """Unique on the node."""
         return f"nvml:{self.domain}"
 
-    @property
-    def domain(self) -> str:
-        """The board this limits."""
-        return f"gpu-{self.index}"
-
     def originals(self) -> list[Original]:
         """The limit found first, by UUID: indices may change when boards come and go."""
         return [Original("nvml", self.uuid, str(self.original_mw))]
 
     def read(self) -> float:
         """Return the enforced limit."""
-        return float(self.nvml.call("nvmlDeviceGetEnforcedPowerLimit", self.nvml.handle(self.index))) / 1e3
+        return float(self.nvml.call("nvmlDeviceGetEnforcedPowerLimit", self.nvml.handle_of(self.uuid))) / 1e3
 
     def write(self, limit_w: float) -> float:
         """Set the limit and read the enforced one back."""
         limit_w = min(self.ceiling_w, max(self.floor_w, limit_w))
-        handle = self.nvml.handle(self.index)
+        handle = self.nvml.handle_of(self.uuid)
         try:
             self.nvml.call("nvmlDeviceSetPowerManagementLimit", handle, round(limit_w * 1e3))
         except ReadError as error:
@@ -72,14 +68,18 @@ class BoardKnob:
 
 def discover(nvml: Nvml, originals: Mapping[str, str]) -> list[BoardKnob]:
     """Return a knob for every board that tells its limit and constraints."""
-    knobs = []
-    for index, uuid in nvml.boards():
-        handle = nvml.handle(index)
+    knobs: list[BoardKnob] = []
+    try:
+        boards = nvml.boards()
+    except ReadError:
+        return knobs  # sensing has said so
+    for domain, uuid in boards:
         try:
+            handle = nvml.handle_of(uuid)
             now_mw = int(nvml.call("nvmlDeviceGetPowerManagementLimit", handle))
             least_mw, most_mw = nvml.call("nvmlDeviceGetPowerManagementLimitConstraints", handle)
         except ReadError:
             continue  # boards without a settable limit exist; they are only measured
         original_mw = int(originals.get(uuid, now_mw))
-        knobs.append(BoardKnob(nvml, index, uuid, original_mw, least_mw / 1e3, min(original_mw, most_mw) / 1e3))
+        knobs.append(BoardKnob(nvml, domain, uuid, original_mw, least_mw / 1e3, min(original_mw, most_mw) / 1e3))
     return knobs

@@ -6,7 +6,8 @@ driver was loaded (Volta and later): A100 and H100 sample their instant power re
 Calls take up to 11 ms, hence the slow sampler; and power is per board, also when it is cut into MIG slices. A module of
 several chips (Grace Hopper) has a power of its own, which contains its board's: shown as ``gpu-N/module``, never added.
 
-Handles die with the driver and with a board that falls off the bus: a probe that fails gets a new one by UUID.
+Handles die with the driver and with a board that falls off the bus: a probe that fails gets a new one by UUID. Indices
+move when a board has fallen off, so a board keeps the name that it was found by.
 
 The binding costs 13 MB of memory, so it is imported only where the driver's library can be loaded.
 """
@@ -14,8 +15,11 @@ The binding costs 13 MB of memory, so it is imported only where the driver's lib
 from __future__ import annotations
 
 import ctypes
+import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from evenwatt_agent.sources.model import Found, Probe, Problem, ReadError, Unit
@@ -27,9 +31,10 @@ if TYPE_CHECKING:
 _MAX_POWER_W: Final = 3_000.0
 _GPU, _MODULE = 0, 1
 """Scopes of a power field (``NVML_POWER_SCOPE_*`` in nvml.h)."""
-_POWER_AVERAGE: Final = 185
-"""NVML_FI_DEV_POWER_AVERAGE: an average misses nothing between readings, as the instant reading (186) does."""
-_UNINITIALIZED, NOT_SUPPORTED, NOT_FOUND, _DRIVER_NOT_LOADED, _FUNCTION_NOT_FOUND = 1, 3, 6, 9, 13
+_POWER_FIELDS: Final = (185, 186)
+"""NVML_FI_DEV_POWER_AVERAGE, else _INSTANT: an average misses nothing between readings, as the instant one does."""
+SUCCESS, _UNINITIALIZED, _INVALID_ARGUMENT, NOT_SUPPORTED, NOT_FOUND = 0, 1, 2, 3, 6
+_DRIVER_NOT_LOADED, FUNCTION_NOT_FOUND = 9, 13
 """nvmlReturn_t of nvml.h."""
 
 
@@ -48,6 +53,8 @@ class Nvml:
         import pynvml  # noqa: PLC0415  (see the module's docstring)
 
         self._api: Any = pynvml
+        self._names: dict[str, str] = {}
+        self._naming = threading.Lock()
         self.call("nvmlInit")
 
     def call(self, name: str, *arguments: Any) -> Any:
@@ -56,16 +63,48 @@ class Nvml:
             return getattr(self._api, name)(*arguments)
         except self._api.NVMLError as error:
             raise NvmlError(f"{name}: {error}", int(error.value)) from None
+        except self._api.NVMLLibraryMismatchError as error:  # what the binding makes of a function that is not there
+            raise NvmlError(f"{name}: {error}", FUNCTION_NOT_FOUND) from None
 
-    def boards(self) -> list[tuple[int, str]]:
-        """Return (index, UUID) of every board that answers; a broken one is left out of the list, not of the log."""
+    def boards(self) -> list[tuple[str, str]]:
+        """Return name and UUID of every board that answers; a broken one is left out of the list, not of the log.
+
+        Raises:
+            NvmlError: the driver does not say how many there are.
+        """
         result = []
         for index in range(self.call("nvmlDeviceGetCount")):
-            try:
-                result.append((index, str(self.call("nvmlDeviceGetUUID", self.handle(index)))))
-            except ReadError:
-                continue
+            with suppress(ReadError):
+                uuid = str(self.call("nvmlDeviceGetUUID", self.handle(index)))
+                result.append((self.name_of(uuid, index), uuid))
         return result
+
+    def name_of(self, uuid: str, index: int) -> str:
+        """Return what a board is called while the library is open: after its index when it was first seen."""
+        with self._naming:
+            if uuid not in self._names:
+                taken = set(self._names.values())
+                self._names[uuid] = next(name for i in count(index) if (name := f"gpu-{i}") not in taken)
+            return self._names[uuid]
+
+    def names(self) -> list[str]:
+        """Return the names of all boards that have answered so far."""
+        with self._naming:
+            return list(self._names.values())
+
+    def handle_named(self, name: str) -> Any:
+        """Return a fresh handle of a board by its name.
+
+        Raises:
+            NvmlError: no such board answers.
+        """
+        with self._naming:
+            known = {name: uuid for uuid, name in self._names.items()}
+        if name not in known:
+            known = dict(self.boards())
+        if name not in known:
+            raise NvmlError("no board of that name has answered yet", NOT_FOUND)
+        return self.handle_of(known[name])
 
     def handle(self, index: int) -> Any:
         """Return the handle of a board."""
@@ -81,12 +120,14 @@ class Nvml:
         self.call("nvmlInit")
         return self.call("nvmlDeviceGetHandleByUUID", uuid)
 
-    def power_mw(self, handle: Any, scope: int) -> int:
-        """Return a board's average power, or its module's, in milliwatts."""
-        (field,) = self.call("nvmlDeviceGetFieldValues", handle, [(_POWER_AVERAGE, scope)])
-        if field.nvmlReturn:
-            raise NvmlError(f"power field of scope {scope}: NVML error {field.nvmlReturn}", int(field.nvmlReturn))
-        return int(field.value.uiVal)
+    def power_mw(self, handle: Any, scope: int, field: int) -> int:
+        """Return the power of a board, or of its module, in milliwatts: ``field`` says whether average or instant."""
+        (row,) = self.call("nvmlDeviceGetFieldValues", handle, [(field, scope)])
+        code = int(row.nvmlReturn)
+        if code:
+            known = NOT_SUPPORTED if code == _INVALID_ARGUMENT else code  # a field that is newer than the driver
+            raise NvmlError(f"power field {field} of scope {scope}: NVML error {code}", known)
+        return int(row.value.uiVal)
 
     def close(self) -> None:
         """Let go of the library."""
@@ -107,32 +148,40 @@ def open_library() -> Nvml | None:
 
 
 def discover(nvml: Nvml) -> Found:
-    """Return one probe per board: the energy counter, else power; and its module's power where it has one."""
+    """Return one probe per board: the energy counter, else power; and its module's power where it has one.
+
+    Raises:
+        NvmlError: the driver does not say how many boards there are.
+    """
     found = Found()
     for index in range(nvml.call("nvmlDeviceGetCount")):
-        identity = f"gpu-{index}"
         try:
-            board = _Board(nvml, nvml.handle(index))
-            found.probes.append(_probe(identity, board))
+            found.probes += _read_board(nvml, index)
         except (ReadError, ValueError) as error:
             fix = "the board does not answer; see `nvidia-smi -q` and the kernel's Xid messages"
-            found.problems.append(Problem("nvml", identity, str(error), fix))
-            continue
-        module = _Module(nvml, board)
-        with suppress(ReadError):
-            module.read()
-            found.probes.append(_module_probe(f"{identity}/module", module))
+            found.problems.append(Problem("nvml", f"gpu-{index}", str(error), fix))
     return found
+
+
+def _read_board(nvml: Nvml, index: int) -> list[Probe]:
+    handle = nvml.handle(index)
+    uuid = str(nvml.call("nvmlDeviceGetUUID", handle))
+    board = _Board(nvml, handle, uuid)
+    identity = nvml.name_of(uuid, index)
+    module = _module(nvml, board)
+    if module is None:
+        return [_probe(identity, board, None)]
+    around = f"{identity}/module"
+    return [_probe(identity, board, around), _module_probe(around, module)]
 
 
 class _Board:
     """One board's best reading."""
 
-    def __init__(self, nvml: Nvml, handle: Any) -> None:
-        self._nvml, self.handle = nvml, handle
-        self._uuid = str(nvml.call("nvmlDeviceGetUUID", handle))
-        readings = ((Unit.ENERGY_UJ, self._energy), (Unit.POWER_UW, self._field), (Unit.POWER_UW, self._usage))
-        self.unit, self.read = self._first(readings)
+    def __init__(self, nvml: Nvml, handle: Any, uuid: str) -> None:
+        self._nvml, self.handle, self._uuid = nvml, handle, uuid
+        fields = ((Unit.POWER_UW, partial(self._field, field)) for field in _POWER_FIELDS)
+        self.unit, self.read = self._first(((Unit.ENERGY_UJ, self._energy), *fields, (Unit.POWER_UW, self._usage)))
 
     def reopen(self) -> None:
         """Get a handle that is alive; the board may have been reset, or its driver loaded again."""
@@ -143,7 +192,7 @@ class _Board:
             try:
                 read()
             except NvmlError as error:
-                if error.code not in (NOT_SUPPORTED, _FUNCTION_NOT_FOUND):
+                if error.code not in (NOT_SUPPORTED, FUNCTION_NOT_FOUND):
                     raise  # it has this reading and does not give it: the next one would not be its equal
                 continue
             return unit, read
@@ -154,8 +203,8 @@ class _Board:
     def _energy(self) -> int:
         return int(self._nvml.call("nvmlDeviceGetTotalEnergyConsumption", self.handle)) * 1_000
 
-    def _field(self) -> int:
-        return self._nvml.power_mw(self.handle, _GPU) * 1_000
+    def _field(self, field: int) -> int:
+        return self._nvml.power_mw(self.handle, _GPU, field) * 1_000
 
     def _usage(self) -> int:
         return int(self._nvml.call("nvmlDeviceGetPowerUsage", self.handle)) * 1_000
@@ -167,17 +216,29 @@ class _Module:
 
     nvml: Nvml
     board: _Board
+    field: int
 
     def read(self) -> int:
-        return self.nvml.power_mw(self.board.handle, _MODULE) * 1_000
+        return self.nvml.power_mw(self.board.handle, _MODULE, self.field) * 1_000
 
 
-def _probe(identity: str, board: _Board) -> Probe:
+def _module(nvml: Nvml, board: _Board) -> _Module | None:
+    """Return the module around a board; a board that is none's has no answer, or 0 W."""
+    for field in _POWER_FIELDS:
+        module = _Module(nvml, board, field)
+        with suppress(ReadError):
+            if module.read() > 0:
+                return module
+    return None
+
+
+def _probe(identity: str, board: _Board, around: str | None) -> Probe:
     counted = board.unit is Unit.ENERGY_UJ
     domain = Domain(
         id=identity,
         kind="gpu",
         source="nvml",
+        parent=around,
         quality=Quality.MEASURED if counted else Quality.INTEGRATED,
         resolution_j=1e-3 if counted else 0.0,
     )
