@@ -200,11 +200,11 @@ class Accounting:
 
     def _divide(self, seen: Look, gpus: Mapping[str, BoardShare]) -> None:
         totals = dict(self._pools())
-        seconds = (seen.t_ns - self._last_ns) * 1e-9 if self._last_ns else 0.0
+        first, seconds = self._last_ns == 0, (seen.t_ns - self._last_ns) * 1e-9
         self._last_ns = seen.t_ns
         deltas = {name: uj - self._accounted.get(name, 0) for name, uj in totals.items()}
         self._accounted = totals
-        if seen.busy_ns == 0 and not seen.use:  # the first look: nobody was watched before it
+        if first:  # nobody was watched before it
             self._parts.setdefault(UNATTRIBUTED, Part()).add(Part(cpu_uj=sum(deltas.values())))
             return
         pools = [

@@ -7,10 +7,12 @@ has passed is skipped and counted as late, never made up in a burst.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from evenwatt_agent.meter import Batch
 
@@ -19,7 +21,10 @@ if TYPE_CHECKING:
 
     from evenwatt_agent.sources.model import Probe
 
-    _Slot = tuple[Probe, Callable[[], int], list[tuple[int, int]]]
+    _Held = tuple[int, list[tuple[int, bytes]]]
+    _Read = list[tuple[int, int]]
+
+T = TypeVar("T")
 
 BIN_S: Final = 0.1
 _RETRY_S: Final = 5.0
@@ -46,7 +51,11 @@ class Sampler:
     """
 
     def __init__(self, probes: Sequence[Probe], period_s: float, deliver: Callable[[Batch], None], name: str) -> None:
-        self._probes = tuple(probes)
+        self._probes: tuple[Probe, ...] = ()
+        self._held: list[tuple[Probe, int]] = []
+        """What is read through a descriptor, the fast path; numbers are made of it once a bin."""
+        self._others: list[Probe] = []
+        self.add(probes)
         self._ticks = _ticks(1 / period_s)
         self._deliver = deliver
         self._stop = threading.Event()
@@ -70,6 +79,8 @@ class Sampler:
     def add(self, probes: Sequence[Probe]) -> None:
         """Read these too from the next bin on; may be called from any thread."""
         self._probes = (*self._probes, *probes)
+        self._held = [(probe, probe.fd) for probe in self._probes if probe.fd is not None]
+        self._others = [probe for probe in self._probes if probe.fd is None]
 
     def sample_once(self) -> Batch:
         """Read every probe once, now, in the caller's thread."""
@@ -86,25 +97,47 @@ class Sampler:
 
     def take_bin(self, deadline: int) -> tuple[Batch, int]:
         """Sample for one bin, the first time at ``deadline`` (monotonic nanoseconds); return also the next deadline."""
-        probes = self._probes
-        ticks = self._ticks if probes else 1
-        readings: dict[str, list[tuple[int, int]]] = {probe.domain.id: [] for probe in probes}
+        ticks = self._ticks if self._probes else 1
+        held: list[_Held] = [(fd, []) for _, fd in self._held]
+        slots: list[tuple[Probe, Callable[[], int], _Read]] = [(probe, probe.read, []) for probe in self._others]
         lost: dict[str, str] = {}
-        slots = [(probe, probe.read, readings[probe.domain.id]) for probe in probes]
-        clock, period, late = time.monotonic_ns, round(BIN_S * 1e9 / ticks), 0
+        period, late, failing = round(BIN_S * 1e9 / ticks), 0, self._retry_ns
+        clock, sleep, pread = time.monotonic_ns, time.sleep, os.pread
         for _ in range(ticks):
             now = clock()
             if now < deadline:
-                time.sleep((deadline - now) * 1e-9)
+                sleep((deadline - now) * 1e-9)
             elif now - deadline > period // 2:
                 missed = (now - deadline) // period
                 late += 1 + missed
                 deadline += missed * period
-            self._tick(slots, lost)
+            try:
+                if failing:
+                    self._tick_held(held, lost)
+                else:
+                    for fd, raw in held:
+                        raw.append((clock(), pread(fd, 32, 0)))
+            except OSError:
+                self._tick_held(held, lost)
+            if slots:
+                self._tick(slots, lost)
             deadline += period
-        return Batch(clock(), readings, ticks * bool(probes), late, lost), deadline
+        readings = {probe.domain.id: out for probe, _, out in slots}
+        for (probe, _), (_, raw) in zip(self._held, held, strict=False):  # one may have been added meanwhile
+            try:
+                readings[probe.domain.id] = [(t_ns, int(text)) for t_ns, text in raw]
+            except ValueError as error:
+                readings[probe.domain.id] = _numbers(raw)
+                lost[probe.domain.id] = str(error)
+                self._back_off(probe.domain.id)
+        return Batch(clock(), readings, ticks * bool(self._probes), late, lost), deadline
 
-    def _tick(self, slots: list[_Slot], lost: dict[str, str]) -> None:
+    def _tick_held(self, held: list[_Held], lost: dict[str, str]) -> None:
+        pairs = zip(self._held, held, strict=False)
+        self._tick([(probe, partial(os.pread, fd, 32, 0), raw) for (probe, fd), (_, raw) in pairs], lost)
+
+    def _tick(self, slots: Sequence[tuple[Probe, Callable[[], T], list[tuple[int, T]]]], lost: dict[str, str]) -> None:
+        """Read one by one, so that a probe that fails is known and does not take the others with it."""
         clock = time.monotonic_ns
         for probe, read, out in slots:
             try:
@@ -128,6 +161,15 @@ class Sampler:
         now = time.monotonic_ns()
         if self._retry_ns.get(identity, 0) <= now:
             self._retry_ns[identity] = now + int(_RETRY_S * 1e9)
+
+
+def _numbers(raw: list[tuple[int, bytes]]) -> _Read:
+    """Keep what is a number."""
+    kept = []
+    for t_ns, text in raw:
+        with suppress(ValueError):
+            kept.append((t_ns, int(text)))
+    return kept
 
 
 def _ticks(rate_hz: float) -> int:

@@ -133,67 +133,6 @@ def run(machine, code):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_who_uses_a_board_is_told_by_process(gpus):
-    said = run(
-        gpus,
-        """
-state.set_process(0, 0, 4711, 60); state.set_process(0, 1, 4712, 20); state.set_process(0, 2, 4713, 0)
-watch = GpuWatch(library, {"gpu-0": 0, "gpu-1": 1})
-first = watch.look()
-state.set_process(0, 0, 0, 0)
-later = watch.look()
-print(json.dumps([first["gpu-0"].use, sorted(first["gpu-0"].holders), first["gpu-1"].use, later["gpu-0"].use]))
-""",
-    )
-    assert said == [{"4711": 60, "4712": 20}, [4711, 4712, 4713], {}, {"4712": 20}]
-
-
-def test_a_clock_that_is_set_back_hides_nobody(gpus):
-    said = run(
-        gpus,
-        """
-state.set_process(0, 0, 4711, 60)
-watch = GpuWatch(library, ["gpu-0"])
-state.set(0, Field.AHEAD_S, 3600)
-ahead = watch.look()["gpu-0"].use
-state.set(0, Field.AHEAD_S, 0)
-print(json.dumps([ahead, watch.look()["gpu-0"].use]))
-""",
-    )
-    assert said == [{"4711": 60}, {"4711": 60}]
-
-
-def test_a_board_works_also_between_two_moments_of_being_looked_at(gpus):
-    said = run(
-        gpus,
-        """
-state.set(0, Field.UTIL_GPU, 0); state.set_process(0, 0, 4711, 60); state.set_process(0, 1, 4712, 60)
-print(json.dumps(GpuWatch(library, ["gpu-0"]).look()["gpu-0"].utilisation))
-""",
-    )
-    assert said == 1.0
-
-
-@pytest.mark.parametrize(
-    ("code", "trouble"), [(0, ""), (3, "Not Supported"), (4, "Insufficient"), (13, "Function"), (999, "Unknown")]
-)
-def test_a_driver_that_does_not_tell_processes_still_tells_energy(gpus, code, trouble):
-    said = run(
-        gpus,
-        f"""
-state.set_process(0, 0, 4711, 60); state.set_process(1, 0, 4712, 60)
-state.set(0, Field.PROCESS_ERROR, {code})
-watch = GpuWatch(library, ["gpu-0", "gpu-1"])
-looked = watch.look()
-print(json.dumps([sorted(looked), watch.trouble, [p.read() > 0 for p in nvml.discover(library).probes]]))
-""",
-    )
-    assert said[0] == (["gpu-0", "gpu-1"] if code == 0 else ["gpu-1"])
-    assert trouble in said[1]
-    assert bool(trouble) == bool(said[1])
-    assert said[2] == [True, True]
-
-
 def test_boards_that_move_up_after_another_fell_off_keep_their_names_and_limits(gpus):
     said = run(
         gpus,
@@ -226,22 +165,6 @@ print(json.dumps([
     assert said[5] == {"gpu-1": {"4711": 60}}
 
 
-def test_a_board_that_comes_later_is_watched_too(gpus):
-    said = run(
-        gpus,
-        """
-state.inject_error(1, 15)
-nvml.discover(library)
-watch = GpuWatch(library, ["gpu-0"])
-before = sorted(watch.look())
-state.inject_error(1, 0)
-nvml.discover(library)
-print(json.dumps([before, sorted(watch.look())]))
-""",
-    )
-    assert said == [["gpu-0"], ["gpu-0", "gpu-1"]]
-
-
 def test_a_library_that_has_ended_gives_no_knobs_and_does_not_stop_the_program(gpus):
     said = run(
         gpus,
@@ -254,39 +177,6 @@ print(json.dumps([len(none), first.read()]))
 """,
     )
     assert said == [0, 400.0], "a knob starts the library again, as a probe does"
-
-
-def test_a_board_that_nobody_has_is_asked_seldom_unless_somebody_may_come(gpus):
-    said = run(
-        gpus,
-        """
-watch = GpuWatch(library, {"gpu-0": 0})
-watch.look()
-state.set_process(0, 0, 4711, 60)
-looks = [len(watch.look()["gpu-0"].use) for _ in range(5)]
-state.set_process(0, 0, 0, 0)
-watch.look()
-state.set_process(0, 0, 4711, 60)
-print(json.dumps([looks, len(watch.look(rest=False)["gpu-0"].use)]))
-""",
-    )
-    assert said == [[0, 0, 0, 0, 1], 1]
-
-
-def test_a_board_that_is_lost_does_not_hide_the_others(gpus):
-    said = run(
-        gpus,
-        """
-nvml.discover(library)
-state.set_process(1, 0, 4711, 60)
-state.inject_error(0, 15)
-watch = GpuWatch(library, {"gpu-0": 0, "gpu-1": 1})
-print(json.dumps([sorted(watch.look()), watch.trouble]))
-""",
-    )
-    assert said[0] == ["gpu-1"]
-    assert said[1].startswith("gpu-0: ")
-    assert "GPU is lost" in said[1]
 
 
 @pytest.mark.parametrize("code", [1, 3, 4, 10, 15, 16, 999])

@@ -20,6 +20,11 @@ class HeldNumber:
         self._path = path
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
+    @property
+    def fd(self) -> int:
+        """The descriptor; its number stays."""
+        return self._fd
+
     def read(self) -> int:
         """Return the number.
 

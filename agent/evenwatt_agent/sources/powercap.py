@@ -110,6 +110,7 @@ def _probe(zone: Zone, number: HeldNumber) -> Probe:
         domain=domain,
         unit=Unit.ENERGY_UJ,
         read=number.read,
+        fd=number.fd,
         reopen=number.reopen,
         close=number.close,
         range_uj=read_int(zone.path / "max_energy_range_uj") or 0,
