@@ -117,6 +117,9 @@ class Nvml:
         except NvmlError as error:
             if error.code not in (_UNINITIALIZED, _DRIVER_NOT_LOADED):
                 raise
+            if error.code == _DRIVER_NOT_LOADED:  # the library counts its users: only the last one's end starts it anew
+                with suppress(NvmlError):
+                    self.close()
         self.call("nvmlInit")
         return self.call("nvmlDeviceGetHandleByUUID", uuid)
 
