@@ -45,16 +45,23 @@ def status(folder, *arguments):
     return subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, env=environment)
 
 
-def measured(folder):
-    """Return the local status once the agent has a whole window."""
+def measured(folder, expected=lambda mean_w: mean_w > 0, what="the agent has measured a window"):
+    """Return the local status once the latest window's mean power is ``expected``."""
 
     def look():
         done = status(folder, "--json")
         local = json.loads(done.stdout)["local"] if done.returncode == 0 else {"window": None}
-        total = [row for row in local["window"] or [] if row["id"] == "node" and row["mean_w"] > 0]
+        total = [row for row in local["window"] or [] if row["id"] == "node" and expected(row["mean_w"])]
         return local if total else None
 
-    return wait_for(look, "the agent has measured a window")
+    return wait_for(look, what)
+
+
+def true_w(folder):
+    """Return what the machine's parts draw together; the load is steady."""
+    truth = Truth.load(folder / "twin" / "m1" / "truth.bin")
+    start_ns, end_ns = truth.mono_ns[0], truth.mono_ns[-1]
+    return truth.energy_j(start_ns, end_ns) / ((end_ns - start_ns) * 1e-9)
 
 
 def run_agent(folder, sysfs, **environment):
@@ -76,9 +83,10 @@ def await_twin(folder):
     wait_for(lambda: log.exists() and '"ready": true' in log.read_text(), "the twin is ready")
 
 
-def doctor(folder):
+def doctor(folder, **environment):
     command = [sys.executable, "-m", "evenwatt_cli", "doctor", "-c", str(folder / "agent.toml"), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = {**os.environ, **environment}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     return {row["check"]: row for row in json.loads(done.stdout)["findings"]}
 
 
@@ -87,7 +95,10 @@ def test_its_total_is_what_its_parts_draw_together(tmp_path, name, formula):
     with run_twin(tmp_path, name):
         await_twin(tmp_path)
         with run_agent(tmp_path, tmp_path / "twin" / "m1" / "sys"):
-            local = measured(tmp_path)
+            # The twin is a process and stalls on a busy machine, so one window may be off; a sum that has a part
+            # twice, or lacks one, is off in every window.
+            agrees = lambda mean_w: mean_w == pytest.approx(true_w(tmp_path), rel=0.02)  # noqa: E731
+            local = measured(tmp_path, agrees, "the node's power is what its parts draw")
             text = status(tmp_path).stdout
             report = doctor(tmp_path)
     assert local["birth"]["total_formula"] == formula
@@ -95,10 +106,6 @@ def test_its_total_is_what_its_parts_draw_together(tmp_path, name, formula):
     assert report["agent"]["verdict"] == "found"
     assert f"node power = {formula}" in text
     assert max(len(line) for line in text.splitlines()) <= 80
-    truth = Truth.load(tmp_path / "twin" / "m1" / "truth.bin")
-    true_w = (truth.energy_j(truth.mono_ns[-2], truth.mono_ns[-1])) / ((truth.mono_ns[-1] - truth.mono_ns[-2]) * 1e-9)
-    window = {row["id"]: row for row in local["window"]}
-    assert window["node"]["mean_w"] == pytest.approx(true_w, rel=0.1)  # the twin is a process: it stalls under load
     for domain in local["birth"]["domains"]:
         assert (
             "(shown, not added)" in next(row for row in text.splitlines() if row.startswith(f"  {domain['id']} "))
@@ -135,6 +142,10 @@ def test_a_server_with_a_broken_board_counts_the_others_once(tmp_path):
         state.inject_error(5, 15)  # NVML_ERROR_GPU_IS_LOST
         with run_agent(tmp_path, tmp_path / "twin" / "m1" / "sys", **environment):
             local = measured(tmp_path)
+            report = doctor(tmp_path, **environment)
+    assert report["nvml"]["verdict"] == "broken"
+    assert "GPU is lost" in report["nvml"]["detail"]
+    assert "gpu-3" in report["nvml"]["detail"]
     assert local["birth"]["total_formula"] == "package-0 + gpu-0 + gpu-1 + gpu-2 + gpu-3 + gpu-4 + gpu-6 + gpu-7"
     assert "GPU is lost" in local["problems"][0]["found"]
 
