@@ -60,9 +60,9 @@ class Inventory:
         return worst([domain.quality for domain in self.domains if domain.in_total])
 
     def gpu_watch(self) -> GpuWatch | None:
-        """Return what tells who uses the NVIDIA boards; None without any."""
+        """Return what tells who uses the NVIDIA boards, also those that answer later; None without their driver."""
         boards = {d.id: int(d.id.removeprefix("gpu-")) for d in self.domains if d.source == "nvml" and d.kind == "gpu"}
-        return GpuWatch(self.library, boards) if self.library is not None and boards else None
+        return GpuWatch(self.library, boards) if self.library is not None else None
 
     def take_in(self, found: Found, integrated_gpus: frozenset[str] = frozenset()) -> list[Probe]:
         """Add what has appeared.
