@@ -12,11 +12,9 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 import re
 import struct
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 from evenwatt_agent.sources.held import read_int, read_text
@@ -60,7 +58,8 @@ class Event:
     type: int
     config: int
     cpu: int
-    uj_per_count: Fraction
+    uj_per_count: tuple[int, int]
+    """Microjoules of one count, as an exact fraction."""
 
 
 class HeldEvent:
@@ -79,8 +78,8 @@ class HeldEvent:
         raw = os.read(self._fd, 8)
         if len(raw) < 8:  # one u64; nothing at all when the event is in its error state
             raise ReadError(f"event {self._event.name} of cpu {self._event.cpu} no longer counts")
-        scale = self._event.uj_per_count
-        return int.from_bytes(raw, "little") * scale.numerator // scale.denominator
+        numerator, denominator = self._event.uj_per_count
+        return int.from_bytes(raw, "little") * numerator // denominator
 
     def reopen(self) -> None:
         """Begin a new count under the old descriptor's number; the counter layer sees it go back and says so."""
@@ -158,20 +157,22 @@ def _platform(package: str, places: int) -> str:
     return "psys" if places == 1 else package.replace("package", "psys")
 
 
-def _scale(scale: str | None, unit: str | None) -> Fraction | None:
-    if scale is None or unit != "Joules":
-        return None
+def _scale(scale: str | None, unit: str | None) -> tuple[int, int] | None:
+    """Return the scale in microjoules; the kernel's 2^-32 is exact as a float."""
     try:
-        microjoules = Fraction(scale) * 1_000_000
-    except (ValueError, ZeroDivisionError):
+        joules = float(scale or "")
+    except ValueError:
         return None
-    return microjoules if microjoules > 0 else None
+    if unit != "Joules" or not 0 < joules < 1:
+        return None
+    numerator, denominator = joules.as_integer_ratio()
+    return numerator * 1_000_000, denominator
 
 
 def _open(event: Event) -> int:
-    number = _SYSCALL.get(platform.machine())
+    number = _SYSCALL.get(os.uname().machine)
     if number is None:
-        raise OSError(errno.ENOSYS, f"the number of perf_event_open on {platform.machine()} is not known here")
+        raise OSError(errno.ENOSYS, f"the number of perf_event_open on {os.uname().machine} is not known here")
     attributes = _ATTRIBUTES.pack(event.type, _ATTRIBUTES_SIZE, event.config, 0, 0, 0, 0)
     buffer = ctypes.create_string_buffer(attributes, _ATTRIBUTES_SIZE)
     call = ctypes.CDLL(None, use_errno=True).syscall
