@@ -24,12 +24,10 @@ from evenwatt_agent.sources import (
     estimate,
     hwmon,
     ina,
-    ipmi,
     nvml,
     perf,
     power_supply,
     powercap,
-    redfish,
 )
 from evenwatt_daemon import Failure
 from evenwatt_wire import Actuator, Domain, Quality
@@ -104,8 +102,7 @@ def take_inventory(settings: AgentSettings) -> Inventory:
     """
     sysfs = Path(settings.sources.sysfs)
     found, library = _sources(sysfs)
-    found.add(redfish.discover(settings.sources.meter))
-    found.add(ipmi.discover(settings.sources.meter))
+    found.add(_whole_machine(settings))
     domains, formula = choose_total(found.probes, frozenset(settings.sources.integrated_gpus))
     if not any(domain.in_total for domain in domains):
         found.add(_estimate(settings))
@@ -165,6 +162,20 @@ def _sources(sysfs: Path) -> tuple[Found, nvml.Nvml | None]:
         fix = "driver and library must be of one version and /dev/nvidia* open to this user; see `nvidia-smi`"
         found.problems.append(Problem("nvml", "libnvidia-ml.so.1", str(error), fix))
     return found, library
+
+
+def _whole_machine(settings: AgentSettings) -> Found:
+    """Meters of management controllers, whose modules are loaded only where there is one."""
+    meter, found = settings.sources.meter, Found()
+    if meter.redfish_url is not None:
+        from evenwatt_agent.sources import redfish  # noqa: PLC0415
+
+        found.add(redfish.discover(meter))
+    if meter.ipmi and any(Path("/dev").glob("ipmi*")):
+        from evenwatt_agent.sources import ipmi  # noqa: PLC0415
+
+        found.add(ipmi.discover(meter))
+    return found
 
 
 def _estimate(settings: AgentSettings) -> Found:
