@@ -3,25 +3,37 @@
 A management controller answers in 50 ms to several seconds and averages over a second or more, so it is asked every ten
 seconds by a thread of its own. Its power is a cross-check of the sum of the counters, and the difference (fans, drives,
 the supplies' losses) is the unmetered overhead; where nothing else can be read it is the node's power.
+
+Besides: what a controller on the network is told and trusted with, namely its address, a login from a file, and whose
+certificate counts.
 """
 
 from __future__ import annotations
 
+import os
+import ssl
+import stat
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from evenwatt_agent.sources.model import Probe, ReadError, Unit
+from evenwatt_daemon import Failure
 from evenwatt_wire import Domain, Quality
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from evenwatt_agent.settings import MeterSettings
+
 MAX_POWER_W: Final = 20_000.0
 """No single chassis of 2026 draws it."""
 _FRESH_PERIODS: Final = 3
 _MAX_PAUSE_S: Final = 600.0
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 @dataclass(slots=True)
@@ -31,7 +43,7 @@ class Polled:
     period_s: float
     power_w: float = 0.0
     at_s: float | None = None
-    trouble: str = "not asked yet"
+    trouble: str = "no answer yet"
     failures: int = 0
 
     def said(self, power_w: float, now_s: float) -> float:
@@ -66,18 +78,20 @@ class Poller:
         fetch: Asks once and blocks; raises OSError or ValueError.
         period_s: Time between questions while they are answered.
         name: Of the thread.
+        end: Called by the thread when it ends.
     """
 
-    def __init__(self, fetch: Callable[[], float], period_s: float, name: str) -> None:
-        self._fetch, self._polled = fetch, Polled(period_s)
-        self._stop = threading.Event()
-        self._first_pause_s = period_s
+    def __init__(
+        self, fetch: Callable[[], float], period_s: float, name: str, end: Callable[[], None] | None = None
+    ) -> None:
+        self._fetch, self._polled, self._end = fetch, Polled(period_s), end
+        self._stop, self._asked = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
-    def start(self) -> None:
-        """Ask once, here, so that the first reading is there; then go on in the thread."""
-        self._first_pause_s = self._ask()
+    def start(self, wait_s: float) -> None:
+        """Begin, and wait for the first answer, so that the first reading is there; but no longer than ``wait_s``."""
         self._thread.start()
+        self._asked.wait(wait_s)
 
     def read(self) -> int:
         """Return the latest power in microwatts (``Polled.power_uw``)."""
@@ -89,19 +103,24 @@ class Poller:
         return self._polled.trouble
 
     def close(self) -> None:
-        """End the thread; a question under way ends by its own time limit."""
+        """End the thread; it is not waited for, since a question under way ends by its own time limit."""
         self._stop.set()
 
     def _run(self) -> None:
-        pause_s = self._first_pause_s
+        pause_s = 0.0
         while not self._stop.wait(pause_s):
             pause_s = self._ask()
+            self._asked.set()
+        if self._end is not None:
+            self._end()
 
     def _ask(self) -> float:
         try:
             return self._polled.said(self._fetch(), time.monotonic())
         except (OSError, ValueError) as error:
             return self._polled.failed(str(error) or type(error).__name__)
+        except Exception as error:  # noqa: BLE001  (a thread that ends is a meter lost until the agent restarts)
+            return self._polled.failed(f"{type(error).__name__}: {error}")
 
 
 def probe_of(poller: Poller, identity: str, source: str) -> Probe:
@@ -121,3 +140,70 @@ def probe_of(poller: Poller, identity: str, source: str) -> Probe:
 
 def _nothing() -> None:
     """There is nothing to open."""
+
+
+def address(settings: MeterSettings) -> str:
+    """Return ``redfish_url`` without a slash at its end.
+
+    Raises:
+        Failure: it is no web address, holds a login, or would take a password over the network in the clear.
+    """
+    try:
+        parts = urlsplit(settings.redfish_url or "")
+        host = parts.hostname or ""
+    except ValueError:
+        raise Failure("sources.meter.redfish_url is no address; expected e.g. https://10.0.0.7") from None
+    if "@" in parts.netloc:  # not repeated here: the text before it may be a password
+        raise Failure("sources.meter.redfish_url holds a login; use redfish_user and redfish_password_file")
+    if parts.scheme not in {"http", "https"} or not host or parts.query or parts.fragment:
+        raise Failure(f"sources.meter.redfish_url is {settings.redfish_url!r}, expected e.g. https://10.0.0.7")
+    if parts.scheme == "http" and settings.redfish_password_file and host not in _LOOPBACK:
+        raise Failure(f"sources.meter.redfish_url is {settings.redfish_url!r}: a password needs https")
+    return (settings.redfish_url or "").rstrip("/")
+
+
+def login(settings: MeterSettings) -> tuple[str, str] | None:
+    """Return user and password; None where none are configured.
+
+    Raises:
+        Failure: the file is not there, is empty, or can be read by other users.
+    """
+    if settings.redfish_password_file is None:
+        return None
+    path = Path(settings.redfish_password_file)
+    try:
+        with path.open(encoding="utf-8") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            text = file.read().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text in UTF-8"
+        raise Failure(f"{path}: {reason}; sources.meter.redfish_password_file must name a readable file") from None
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise Failure(f"{path}: other users may read this password; run: chmod 600 {path}")
+    if not text:
+        raise Failure(f"{path}: empty, expected the password of {settings.redfish_user!r}")
+    return settings.redfish_user, text
+
+
+def trust(settings: MeterSettings) -> ssl.SSLContext | bool:
+    """Return what the controller's certificate is checked with: the system's authorities, or ``redfish_ca`` alone.
+
+    A controller's own certificate in ``redfish_ca`` is pinned by it.
+
+    Raises:
+        Failure: ``redfish_ca`` holds no certificate.
+    """
+    if not settings.redfish_verify:
+        return False
+    try:
+        context = ssl.create_default_context(cafile=settings.redfish_ca)
+    except OSError as error:  # ssl.SSLError is one
+        raise Failure(
+            f"{settings.redfish_ca}: {error.strerror or error}; sources.meter.redfish_ca must name certificates in PEM"
+        ) from None
+    if settings.redfish_ca is not None:
+        # Python 3.13 begins to allow a pinned leaf and to ask for RFC 5280 to the letter, which controllers' own
+        # certificates rarely keep; the same rules on every Python.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
