@@ -18,6 +18,8 @@ def unmetered_w(domains: Sequence[Domain], power_w: Mapping[str, float]) -> floa
     """
     meter = next((d.id for d in domains if d.kind == "machine" and not d.in_total), None)
     terms = [power_w.get(d.id) for d in domains if d.in_total]
+    if any(d.in_total and d.kind == "machine" for d in domains):
+        return None  # the total is a meter itself: two of them differ by more than what is unmetered
     if meter is None or power_w.get(meter) is None or None in terms or not terms:
         return None
     return power_w[meter] - sum(term for term in terms if term is not None)
