@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Inventory:
-    """Everything found on a node. It grows when devices appear and never shrinks: what is gone is lost, not gone."""
+    """Everything found on a node. It grows when devices appear and never shrinks: what is gone is lost."""
 
     probes: list[Probe]
     domains: list[Domain]
@@ -59,8 +59,7 @@ class Inventory:
 
     def gpu_watch(self) -> GpuWatch | None:
         """Return what tells who uses the NVIDIA boards, also those that answer later; None without their driver."""
-        boards = {d.id: int(d.id.removeprefix("gpu-")) for d in self.domains if d.source == "nvml" and d.kind == "gpu"}
-        return GpuWatch(self.library, boards) if self.library is not None else None
+        return None if self.library is None else GpuWatch(self.library, self.library.names())
 
     def take_in(self, found: Found, integrated_gpus: frozenset[str] = frozenset()) -> list[Probe]:
         """Add what has appeared.

@@ -73,6 +73,8 @@ class _Track:
 
     domain: Domain
     counter: Counter
+    lasting: bool
+    """Whether its number goes on while no agent runs."""
     total_uj: int = 0
     bin_uj: int = 0
     bin_ns: int = 0
@@ -120,7 +122,6 @@ class Meter:
     ) -> None:
         earlier = baselines or {}
         self._tracks: dict[str, _Track] = {}
-        self._lasting: set[str] = set()
         self._add(probes, domains, earlier)
         self._bridging = {identity: b.t_ns for identity, b in earlier.items() if identity in self._tracks}
         self._window_bins = window_bins
@@ -163,9 +164,7 @@ class Meter:
         return {
             identity: track.counter.baseline
             for identity, track in self._tracks.items()
-            if track.counter.baseline is not None
-            and identity in self._lasting
-            and track.domain.quality is Quality.MEASURED
+            if track.counter.baseline is not None and track.lasting and track.domain.quality is Quality.MEASURED
         }
 
     def fold(self, batch: Batch) -> list[tuple[str, str]]:
@@ -275,9 +274,7 @@ class Meter:
     def _add(self, probes: Sequence[Probe], domains: Sequence[Domain], earlier: Mapping[str, Baseline]) -> None:
         for p, d in zip(probes, domains, strict=True):
             counter = counter_for(p.unit, p.range_uj, p.max_power_w, d.quality, earlier.get(d.id))
-            self._tracks[d.id] = _Track(d, counter)
-            if p.lasting:
-                self._lasting.add(d.id)
+            self._tracks[d.id] = _Track(d, counter, p.lasting)
 
     def _say_unseen(self, start_ns: int, end_ns: int) -> None:
         """A record goes on from before a restart: what no counter has bridged meanwhile is not known."""
