@@ -80,6 +80,16 @@ def test_truth_log_equals_the_plant(run):
     assert parts == pytest.approx(snapshot["energy_j"])
 
 
+def test_truth_log_knows_what_a_late_twin_had_not_shown(run):
+    machine = run(steady("xeon_2s", 0.5))
+    machine.step_to(SECOND)
+    machine.step_to(2 * SECOND)  # one second late: at 1.4 s the counters still showed the first second
+    machine.flush()
+    truth = Truth.load(machine.places.truth)
+    assert truth.unshown_j(1_400 * MS) == pytest.approx(truth.energy_j(SECOND, 1_400 * MS))
+    assert truth.unshown_j(2 * SECOND) == 0.0
+
+
 def test_torn_tail_of_a_truth_log_is_ignored_and_other_files_refused(run, tmp_path):
     machine = run("epyc")
     machine.step_to(SECOND)

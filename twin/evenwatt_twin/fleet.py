@@ -122,9 +122,8 @@ def _loop(
             time.sleep(wait_ns / 1e9)
         else:
             deadline_ns -= wait_ns  # late: the plants catch up by themselves, deadlines that passed are not repeated
-        now_ns = time.monotonic_ns()
         for machine in machines:
-            machine.step_to(now_ns)
+            machine.step_to(time.monotonic_ns())
         if not announced:
             announced = True
             ready({machine.spec.id: machine for machine in machines})

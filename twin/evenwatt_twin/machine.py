@@ -91,7 +91,7 @@ class Machine:
         self._paused = False
         self._slow_ns = self._second_ns = start_ns
         self._shown_j = self._shown_uncapped_j = 0.0
-        self._record(0.0)
+        self._record(0.0, start_ns)
         self._write_snapshot()
 
     def step_to(self, now_ns: int) -> int:
@@ -104,7 +104,7 @@ class Machine:
         if self._poll():
             self._caps_w = self._lowest_caps()
         for _ in range(steps):
-            self._one_step()
+            self._one_step(now_ns)
         for tree in self._trees:
             tree.write()
         if self.mono_ns - self._second_ns >= _SECOND_NS:
@@ -129,20 +129,21 @@ class Machine:
         """Limits that are set now, by component."""
         return dict(zip(self.plant.components, self._caps_w, strict=True))
 
-    def _one_step(self) -> None:
+    def _one_step(self, now_ns: int) -> None:
         at_s = (self.mono_ns - self._start_ns) / 1e9 + 0.5 * self._dt_s
         self.plant.step(self._dt_s, self._load(at_s), self._caps_w, paused=self._paused)
         self.mono_ns += self._step_ns
-        self._record(self._dt_s)
+        self._record(self._dt_s, now_ns)
 
-    def _record(self, dt_s: float) -> None:
+    def _record(self, dt_s: float, shown_ns: int) -> None:
         plant = self.plant
         energy_j, uncapped_j = plant.energy_j, plant.uncapped_energy_j
         per_s = 1.0 / dt_s if dt_s else 0.0
         power_w = (energy_j - self._shown_j) * per_s
         uncapped_w = (uncapped_j - self._shown_uncapped_j) * per_s
         self._shown_j, self._shown_uncapped_j = energy_j, uncapped_j
-        self._log.append(self.mono_ns, round(energy_j * 1e6), power_w, uncapped_w, plant.work_done, plant.work_demanded)
+        energy_uj, done, due = round(energy_j * 1e6), plant.work_done, plant.work_demanded
+        self._log.append(self.mono_ns, energy_uj, power_w, uncapped_w, done, due, shown_ns)
 
     def _poll(self) -> bool:
         changed = False

@@ -1,11 +1,12 @@
 """What really happened: a log of true energy per machine, and what a fleet of such logs says.
 
-The file is a 16-byte header and records of 48 bytes, one a plant step, little endian:
+The file is a 16-byte header and records of 56 bytes, one a plant step, little endian:
 
-    mono_ns i64 | energy_uj u64 | power_w f64 | uncapped_power_w f64 | work_done f64 | work_demanded f64
+    mono_ns i64 | energy_uj u64 | power_w f64 | uncapped_power_w f64 | work_done f64 | work_demanded f64 | shown_ns i64
 
 Energy and work are sums since the machine's start, over components that some counter sees and without overlap. Powers
-are means of the step that ends at ``mono_ns`` (CLOCK_MONOTONIC). A record cut short by a crash is ignored.
+are means of the step that ends at ``mono_ns`` (CLOCK_MONOTONIC). ``shown_ns`` is when the counters were brought up to
+it: later than ``mono_ns`` by how late the twin itself was. A record cut short by a crash is ignored.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-HEADER: Final = struct.pack("<8sII", b"EWTRUTH1", 48, 0)
-RECORD: Final = struct.Struct("<qQdddd")
+HEADER: Final = struct.pack("<8sII", b"EWTRUTH2", 56, 0)
+RECORD: Final = struct.Struct("<qQddddq")
 
 
 class TruthLog:
@@ -38,9 +39,11 @@ class TruthLog:
         self._buffer = bytearray(RECORD.size * self._CAPACITY)
         self._used = 0
 
-    def append(self, mono_ns: int, energy_uj: int, power_w: float, uncapped_w: float, done: float, due: float) -> None:
+    def append(
+        self, mono_ns: int, energy_uj: int, power_w: float, uncapped_w: float, done: float, due: float, shown_ns: int
+    ) -> None:
         """Add one record."""
-        RECORD.pack_into(self._buffer, self._used, mono_ns, energy_uj, power_w, uncapped_w, done, due)
+        RECORD.pack_into(self._buffer, self._used, mono_ns, energy_uj, power_w, uncapped_w, done, due, shown_ns)
         self._used += RECORD.size
         if self._used == len(self._buffer):
             self.flush()
@@ -66,6 +69,7 @@ class Truth:
     uncapped_power_w: array[float]
     work_done: array[float]
     work_demanded: array[float]
+    shown_ns: array[int]
     _uncapped_j: array[float] = field(repr=False)
 
     @classmethod
@@ -79,16 +83,22 @@ class Truth:
         if data[: len(HEADER)] != HEADER:
             raise ValueError(f"{path} is not a truth log of this version")
         whole = (len(data) - len(HEADER)) // RECORD.size * RECORD.size
-        columns = list(zip(*RECORD.iter_unpack(data[len(HEADER) : len(HEADER) + whole]), strict=True)) or [()] * 6
+        columns = list(zip(*RECORD.iter_unpack(data[len(HEADER) : len(HEADER) + whole]), strict=True)) or [()] * 7
         times, uncapped = columns[0], columns[3]
         steps = [0.0, *((b - a) / 1e9 for a, b in pairwise(times))]
         sums = accumulate(power * step for power, step in zip(uncapped, steps, strict=False))
-        power, shadow, done, due = (array("d", column) for column in columns[2:])
-        return cls(array("q", times), array("Q", columns[1]), power, shadow, done, due, array("d", sums))
+        power, shadow, done, due = (array("d", column) for column in columns[2:6])
+        shown = array("q", columns[6])
+        return cls(array("q", times), array("Q", columns[1]), power, shadow, done, due, shown, array("d", sums))
 
     def energy_j(self, t0_ns: int, t1_ns: int) -> float:
         """Return true joules between two moments, straight between records; outside the log nothing is drawn."""
         return (self._sum_at(self.energy_uj, t1_ns) - self._sum_at(self.energy_uj, t0_ns)) / 1e6
+
+    def unshown_j(self, t_ns: int) -> float:
+        """Return true joules that no counter showed yet at a moment, because the twin was late."""
+        shown = bisect_right(self.shown_ns, t_ns) - 1
+        return (self._sum_at(self.energy_uj, t_ns) - self.energy_uj[max(shown, 0)]) / 1e6 if self.energy_uj else 0.0
 
     def uncapped_energy_j(self, t0_ns: int, t1_ns: int) -> float:
         """Return joules that would have been drawn without caps and pauses."""

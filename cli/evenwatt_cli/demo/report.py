@@ -60,10 +60,13 @@ def make_report(scenario: Scenario, measured: Measured) -> dict[str, Any]:
 
 def _node(node: Node, known: dict[str, Any], log: Truth, measured: Measured) -> dict[str, Any]:
     counted_j = float(known.get("energy_j") or 0.0)
-    true_j = sum(log.energy_j(start_ns, end_ns) for start_ns, end_ns in known.get("covered_mono_ns", []))
+    spans = known.get("covered_mono_ns", [])
+    true_j = sum(log.energy_j(start_ns, end_ns) for start_ns, end_ns in spans)
     row = _real(node.name, known, measured)
     row["energy_true_j"] = true_j
     row["error_pct"] = 100.0 * (counted_j - true_j) / true_j if true_j else None
+    # A twin that had to wait for a processor shows its counters late; what an agent read then was not its mistake.
+    row["unshown_j"] = sum(log.unshown_j(edge_ns) for span_ns in spans for edge_ns in span_ns)
     return row
 
 
