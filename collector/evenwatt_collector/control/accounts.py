@@ -1,36 +1,43 @@
-"""What one node may draw, as far as the collector can know. Pure: time is an argument.
+"""What each node may draw, as far as the collector can know. Pure: time is an argument.
 
 A grant may be received until its message expires, is held for its ttl from then on, and ends in a ramp to its
 fallback. So until the node answers, every grant on its way may be the one in force; the node's acknowledgement of
-one settles all older ones, because a node refuses what is older than what it took. The account's states::
+one settles all older ones, because a node refuses what is older than what it took. An account's life::
 
       RESTING --sent--> OFFERED --newest acknowledged--> HELD --sent--> OFFERED
       OFFERED, HELD --last possible end of a lease--> ENDING --ramp over--> RESTING
       ENDING --sent--> OFFERED
-      any --locked, unsupported, restored--> UNMANAGED --newest acknowledged--> HELD
+      any --locked, unsupported, restored--> UNMANAGED --a newer one acknowledged--> HELD
 
-RESTING: no lease can be alive, the node is at its fallback. UNMANAGED: the node does not obey caps at all.
+RESTING: no lease can be alive, the node is at its fallback. UNMANAGED: the node does not obey caps at all. The
+standing follows from the columns (``standing``); it is not stored beside them, so it cannot disagree with them.
+
+Offers of the same cap are one entry; a node that answers nothing while its cap keeps changing has its two oldest
+entries merged, at the higher of each figure, so that the count is never too low.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
-from math import inf
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-TTL_S: Final = 10.0
-"""Length of a lease (our choice: several renewals may be lost; Dynamo and Thunderbolt act within seconds)."""
+import numpy as np
+
+from evenwatt_collector.control.types import TTL_S
+
+if TYPE_CHECKING:
+    from evenwatt_collector.control.arrays import Bools, Floats, Ints
+
 MESSAGE_EXPIRY_S: Final = 2.0
 """A grant that was queued for longer is refused by the node."""
 RAMP_S: Final = 5.0
 """A node's way from its cap to its fallback after a lease."""
 CLOCK_GUARD_S: Final = 0.5
 """Allowance for two clocks' rates, for clocks set by NTP, and for the time between a step and its sending."""
-
-
 SETTLE_S: Final = 3.0
 """A reading may be older than a cap that fell: network delay, device delay and one window fit in (our choice)."""
+_ENTRIES: Final = 4
+_NEVER: Final = -np.inf
 
 
 class Standing(StrEnum):
@@ -43,158 +50,188 @@ class Standing(StrEnum):
     UNMANAGED = "unmanaged"
 
 
-class Happening(StrEnum):
-    """What moves an account from one standing to another."""
+class Accounts:
+    """All accounts, one position a slot; ``open`` says which exist."""
 
-    SENT = "sent"
-    CONFIRMED = "confirmed"
-    """The newest grant was acknowledged."""
-    ENDED = "ended"
-    RAMPED = "ramped"
-    REFUSED = "refused"
+    def __init__(self, slots: int = 0) -> None:
+        self.open: Bools = np.zeros(slots, dtype=np.bool_)
+        self.unmanaged: Bools = np.zeros(slots, dtype=np.bool_)
+        self.floor_w: Floats = np.zeros(slots)
+        """A node never caps itself below its floor."""
+        self.acked_w: Floats = np.zeros(slots)
+        """Cap of the newest acknowledged grant; before the first, what the node arrived with."""
+        self.rest_w: Floats = np.zeros(slots)
+        """The most the node may rest at when no lease is alive."""
+        self.intent_w: Floats = np.zeros(slots)
+        """Cap last sent."""
+        self.acked_seq: Ints = np.full(slots, -1, dtype=np.int64)
+        self.acked_until_s: Floats = np.full(slots, _NEVER)
+        self.sent_s: Floats = np.full(slots, _NEVER)
+        self.sent_seq: Ints = np.full(slots, -1, dtype=np.int64)
+        self.fell_s: Floats = np.full(slots, _NEVER)
+        self.fell_from_w: Floats = np.zeros(slots)
+        self.last_out_w: Floats = np.zeros(slots)
+        # Unanswered offers, the oldest first; an entry that ``until_s`` calls NEVER is empty, and only older ones are.
+        self.offer_first: Ints = np.zeros((slots, _ENTRIES), dtype=np.int64)
+        self.offer_last: Ints = np.full((slots, _ENTRIES), -1, dtype=np.int64)
+        self.offer_cap_w: Floats = np.zeros((slots, _ENTRIES))
+        self.offer_rest_w: Floats = np.zeros((slots, _ENTRIES))
+        self.offer_until_s: Floats = np.full((slots, _ENTRIES), _NEVER)
+        """When a lease from it has ended at the latest."""
 
+    def __len__(self) -> int:
+        return len(self.open)
 
-_NEXT: Final = {
-    (Standing.RESTING, Happening.SENT): Standing.OFFERED,
-    (Standing.HELD, Happening.SENT): Standing.OFFERED,
-    (Standing.ENDING, Happening.SENT): Standing.OFFERED,
-    (Standing.OFFERED, Happening.CONFIRMED): Standing.HELD,
-    (Standing.UNMANAGED, Happening.CONFIRMED): Standing.HELD,
-    (Standing.OFFERED, Happening.ENDED): Standing.ENDING,
-    (Standing.HELD, Happening.ENDED): Standing.ENDING,
-    (Standing.ENDING, Happening.RAMPED): Standing.RESTING,
-}
+    def grow(self, slots: int) -> None:
+        """Make room for ``slots`` nodes."""
+        bigger = Accounts(slots)
+        for name, column in vars(self).items():
+            getattr(bigger, name)[: len(column)] = column
+            setattr(self, name, getattr(bigger, name))
 
+    def arrive(self, slots: Ints, held_w: Floats, floor_w: Floats) -> None:
+        """Open accounts of nodes that hold ``held_w`` from before.
 
-def next_standing(standing: Standing, happening: Happening) -> Standing:
-    """Return the standing after a happening; one that means nothing in this state changes nothing."""
-    if happening is Happening.REFUSED:
-        return Standing.UNMANAGED
-    return _NEXT.get((standing, happening), standing)
+        It counts until the first acknowledgement. A lease of an earlier collector may end before that, but never in
+        a higher cap than it: the caller gives the higher of the two where a fallback exceeds the cap.
+        """
+        fresh = Accounts(1)
+        for name, column in vars(self).items():
+            column[slots] = getattr(fresh, name)[0]
+        most_w = np.maximum(held_w, floor_w)
+        self.open[slots] = True
+        self.floor_w[slots] = floor_w
+        for column in (self.acked_w, self.rest_w, self.intent_w, self.last_out_w):
+            column[slots] = most_w
 
+    def close(self, slots: Ints | Bools) -> None:
+        """Close accounts: the node is known to be off, or to be at its fallback and counted elsewhere."""
+        self.open[slots] = False
 
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A grant that is on its way or unanswered."""
+    def outstanding(self, now_s: float) -> Floats:
+        """Return the most that each node's cap can be at ``now_s``; 0 without an account.
 
-    seq: int
-    cap_w: float
-    fallback_w: float
-    sent_s: float
-    until_s: float
-    """When a lease from it has ended at the latest."""
+        Also notes where that fell: a reading may still show the time before.
+        """
+        over = (self.offer_until_s > _NEVER) & (now_s >= self.offer_until_s + RAMP_S)
+        if over.any():
+            # One of them may have been the last that was obeyed: it leaves its fallback behind.
+            left_w = np.where(over, self.offer_rest_w, 0.0).max(axis=1)
+            np.maximum(self.rest_w, left_w, out=self.rest_w)
+            self.offer_until_s[over] = _NEVER
+        out_w = np.maximum(self.floor_w, self.rest_w)
+        np.maximum(out_w, self.acked_w, out=out_w, where=now_s < self.acked_until_s + RAMP_S)
+        waiting = self.offer_until_s[:, -1] > _NEVER  # the newest entry is the last to be empty
+        if waiting.any():
+            at = np.flatnonzero(waiting)
+            alive = self.offer_until_s[at] > _NEVER
+            offered_w = np.where(alive, np.maximum(self.offer_cap_w[at], self.offer_rest_w[at]), 0.0).max(axis=1)
+            out_w[at] = np.maximum(out_w[at], offered_w)
+        out_w *= self.open
+        self._note_falls(out_w, now_s)
+        return out_w
 
-
-@dataclass(slots=True, eq=False)
-class Account:
-    """One node's possible caps. ``outstanding`` is the highest of them."""
-
-    node: str
-    floor_w: float
-    """A node never caps itself below its floor."""
-    acked_w: float
-    """Cap of the newest acknowledged grant; before the first, what the node arrived with."""
-    rest_w: float
-    """The most the node may rest at when no lease is alive."""
-    intent_w: float
-    """Cap last sent."""
-    acked_seq: int = -1
-    acked_until_s: float = -inf
-    offers: list[Offer] = field(default_factory=list)
-    sent_s: float = -inf
-    sent_seq: int = -1
-    standing: Standing = Standing.RESTING
-    falls: list[tuple[float, float]] = field(default_factory=list)
-    """When the highest possible cap fell of late, and from what."""
-    seen: int = 0
-    """The collector's step that last saw the node."""
-    _out_w: float = 0.0
-    _valid_until_s: float = -inf
-
-    def outstanding(self, now_s: float) -> float:
-        """Return the most the node's cap can be at ``now_s``, in watts."""
-        if now_s >= self._valid_until_s:
-            self._recount(now_s)
-        return self._out_w
-
-    def lately(self, now_s: float) -> float:
+    def lately_w(self, now_s: float) -> Floats:
         """Return the highest that ``outstanding`` was within the last ``SETTLE_S``: what readings may still show."""
-        recent = (from_w for at_s, from_w in self.falls if now_s - at_s < SETTLE_S)
-        return max(self.outstanding(now_s), *recent, 0.0)
+        return np.where(now_s - self.fell_s < SETTLE_S, np.maximum(self.last_out_w, self.fell_from_w), self.last_out_w)
 
-    def in_force(self, now_s: float) -> float:
-        """Return the cap that the node last confirmed, or its resting cap when that has ended."""
-        return self.acked_w if now_s < self.acked_until_s else max(self.floor_w, self.rest_w)
+    def in_force_w(self, now_s: float) -> Floats:
+        """Return the cap that each node last confirmed, or its resting cap when that has ended."""
+        return np.where(now_s < self.acked_until_s, self.acked_w, np.maximum(self.floor_w, self.rest_w))
 
-    def unanswered_s(self, now_s: float) -> float:
-        """Return how long the newest grant has waited for its acknowledgement; 0 when it has not."""
-        return now_s - self.offers[-1].sent_s if self.offers else 0.0
+    def unanswered(self) -> Bools:
+        """Return which nodes have not answered their newest grant."""
+        return self.offer_until_s[:, -1] > _NEVER
 
-    def set_floor(self, floor_w: float) -> None:
-        """Take a floor that a new birth announced."""
-        if floor_w != self.floor_w:
-            self.floor_w = floor_w
-            self._valid_until_s = -inf
+    def resting(self, now_s: float) -> Bools:
+        """Return where no lease can be alive any more."""
+        return now_s >= np.maximum(self.acked_until_s, self.offer_until_s[:, -1]) + RAMP_S
 
-    def offer(self, offer: Offer) -> None:
-        """Note a grant that is sent now."""
-        self.offers.append(offer)
-        self.intent_w = offer.cap_w
-        self.sent_s, self.sent_seq = offer.sent_s, offer.seq
-        self._move(Happening.SENT)
-        self._valid_until_s = -inf
+    def standing(self, slot: int, now_s: float) -> Standing:
+        """Return one account's place in the drawing above."""
+        if self.unmanaged[slot]:
+            return Standing.UNMANAGED
+        until_s = max(self.acked_until_s[slot], self.offer_until_s[slot, -1])
+        if now_s >= until_s + RAMP_S:
+            return Standing.RESTING
+        if now_s >= until_s:
+            return Standing.ENDING
+        return Standing.OFFERED if self.offer_until_s[slot, -1] > _NEVER else Standing.HELD
 
-    def confirm(self, seq: int, after_w: float | None, now_s: float) -> None:
-        """Note that the grant ``seq`` is in the device, read back as ``after_w``."""
-        offer = next((o for o in self.offers if o.seq == seq), None)
-        if offer is None or seq <= self.acked_seq:
+    def sent(self, slots: Ints, seqs: Ints, cap_w: Floats, rest_w: Floats, now_s: float) -> None:
+        """Note grants on their way: from now on these nodes may hold these caps. Each slot at most once."""
+        until_s = now_s + MESSAGE_EXPIRY_S + TTL_S + CLOCK_GUARD_S
+        newest = -1
+        same = (
+            (self.offer_until_s[slots, newest] > _NEVER)
+            & (self.offer_cap_w[slots, newest] == cap_w)
+            & (self.offer_rest_w[slots, newest] == rest_w)
+        )
+        self._push(slots[~same])
+        fresh = slots[~same]
+        self.offer_first[fresh, newest] = seqs[~same]
+        self.offer_cap_w[fresh, newest] = cap_w[~same]
+        self.offer_rest_w[fresh, newest] = rest_w[~same]
+        self.offer_last[slots, newest] = seqs
+        self.offer_until_s[slots, newest] = until_s
+        self.intent_w[slots] = cap_w
+        self.sent_s[slots] = now_s
+        self.sent_seq[slots] = seqs
+
+    def confirm(self, slots: Ints, seqs: Ints, after_w: Floats, now_s: float) -> None:
+        """Note that grants are in the devices, read back as ``after_w`` (NaN: not said).
+
+        Unknown, older and doubled answers change nothing. Each slot at most once.
+        """
+        column = seqs[:, None]
+        inside = (
+            (self.offer_until_s[slots] > _NEVER)
+            & (self.offer_first[slots] <= column)
+            & (column <= self.offer_last[slots])
+        )
+        good = inside.any(axis=1) & (seqs > self.acked_seq[slots]) & self.open[slots]
+        if not good.any():
             return
-        raised_w = offer.cap_w if after_w is None else max(offer.cap_w, after_w)
-        self.acked_seq = seq
-        self.acked_w = raised_w
+        at, seqs, after_w, entry = slots[good], seqs[good], after_w[good], inside[good].argmax(axis=1)
+        cap_w = self.offer_cap_w[at, entry]
+        raised_w = np.fmax(cap_w, after_w)
+        self.acked_seq[at] = seqs
+        self.acked_w[at] = raised_w
         # A node that stands above what was asked is at a floor of its own, and rests there too.
-        self.rest_w = offer.fallback_w if raised_w <= offer.cap_w else raised_w
-        self.acked_until_s = min(offer.until_s, now_s + TTL_S + CLOCK_GUARD_S)
-        self.offers = [o for o in self.offers if o.seq > seq]
-        self._valid_until_s = -inf
-        if not self.offers and now_s < self.acked_until_s:
-            self._move(Happening.CONFIRMED)
+        self.rest_w[at] = np.where(raised_w <= cap_w, self.offer_rest_w[at, entry], raised_w)
+        self.acked_until_s[at] = np.minimum(self.offer_until_s[at, entry], now_s + TTL_S + CLOCK_GUARD_S)
+        self.unmanaged[at] = False
+        until_s = self.offer_until_s[at]
+        until_s[self.offer_last[at] <= seqs[:, None]] = _NEVER
+        self.offer_until_s[at] = until_s
+        self.offer_first[at] = np.maximum(self.offer_first[at], seqs[:, None] + 1)
 
-    def refuse(self) -> None:
-        """Note that the device does not obey caps."""
-        self._move(Happening.REFUSED)
+    def refuse(self, slot: int, seq: int) -> None:
+        """Note that the device does not obey caps, unless a later grant was acknowledged since."""
+        if self.open[slot] and seq >= self.acked_seq[slot]:
+            self.unmanaged[slot] = True
 
-    def _recount(self, now_s: float) -> None:
-        """Fold in what has ended, and find the highest cap and until when it holds."""
-        before_w = self._out_w
-        self._fold(now_s)
-        out_w = max(self.floor_w, self.rest_w)
-        changes = [inf]
-        if now_s < self.acked_until_s + RAMP_S:
-            out_w = max(out_w, self.acked_w)
-            changes.append(self.acked_until_s + RAMP_S)
-        for offer in self.offers:
-            out_w = max(out_w, offer.cap_w)
-            changes.append(offer.until_s + RAMP_S)
-        last_s = max(self.acked_until_s, self.offers[-1].until_s) if self.offers else self.acked_until_s
-        if now_s < last_s:
-            changes.append(last_s)
-        else:
-            self._move(Happening.ENDED)
-            if now_s >= last_s + RAMP_S:
-                self._move(Happening.RAMPED)
-        if out_w < before_w:
-            self.falls = [fall for fall in self.falls if now_s - fall[0] < SETTLE_S]
-            self.falls.append((now_s, before_w))
-        self._out_w = out_w
-        self._valid_until_s = min(changes)
+    def _note_falls(self, out_w: Floats, now_s: float) -> None:
+        fell = out_w < self.last_out_w
+        if fell.any():
+            at = np.flatnonzero(fell)
+            recent = now_s - self.fell_s[at] < SETTLE_S
+            before_w = np.maximum(self.last_out_w[at], np.where(recent, self.fell_from_w[at], 0.0))
+            self.fell_from_w[at] = before_w
+            self.fell_s[at] = now_s
+        self.last_out_w = out_w.copy()
 
-    def _fold(self, now_s: float) -> None:
-        """Offers that cannot be alive any more leave their fallback behind: one of them may have been the last."""
-        alive = [o for o in self.offers if now_s < o.until_s + RAMP_S]
-        if len(alive) < len(self.offers):
-            self.rest_w = max(self.rest_w, *(o.fallback_w for o in self.offers if now_s >= o.until_s + RAMP_S))
-            self.offers = alive
-
-    def _move(self, happening: Happening) -> None:
-        self.standing = next_standing(self.standing, happening)
+    def _push(self, slots: Ints) -> None:
+        """Make the newest entry free; the two oldest become one, at the higher of each figure."""
+        if not len(slots):
+            return
+        both = self.offer_until_s[slots, 0] > _NEVER
+        for column in (self.offer_cap_w, self.offer_rest_w):
+            oldest = np.where(both, np.maximum(column[slots, 0], column[slots, 1]), column[slots, 1])
+            column[slots, :-1] = column[slots, 1:]
+            column[slots, 0] = oldest
+        first = np.where(both, self.offer_first[slots, 0], self.offer_first[slots, 1])
+        self.offer_first[slots, :-1] = self.offer_first[slots, 1:]
+        self.offer_first[slots, 0] = first
+        self.offer_last[slots, :-1] = self.offer_last[slots, 1:]
+        self.offer_until_s[slots, :-1] = self.offer_until_s[slots, 1:]

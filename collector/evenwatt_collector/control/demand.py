@@ -1,4 +1,4 @@
-"""What a node would draw if it were let. Pure.
+"""What nodes would draw if they were let. Pure.
 
 A node below its cap shows its demand: the highest 100 ms bin of late and some headroom. The last three seconds say
 what it is doing, the last ten what it may do again; the first is served before the second. A node at its cap hides
@@ -9,11 +9,13 @@ tells of the old cap. A peak well above the present cap was measured under an ea
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 if TYPE_CHECKING:
-    from evenwatt_collector.control.types import NodeObservation
+    from evenwatt_collector.control.arrays import Bools, Floats, Ints
+    from evenwatt_collector.control.types import Observations
 
 HEADROOM: Final = 1.1
 """Demand over the recent peak (our choice) ..."""
@@ -29,51 +31,50 @@ HIDDEN_S: Final = 2.0
 """How long a hidden demand is remembered: a raise, its network delay and a one-second window fit in (our choice)."""
 
 
-@dataclass(slots=True)
-class _Memory:
-    peak_w: float
-    peak_s: float
-    hidden_until_s: float = -inf
-
-
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """Watts a node wants, between its floor and its ceiling."""
+    """Watts that nodes want, between their floors and their ceilings."""
 
-    recent_w: float
-    """For what it did within the last three seconds."""
-    full_w: float
-    """For what it did within the last ten."""
-    hidden: bool
+    recent_w: Floats
+    """For what they did within the last three seconds."""
+    full_w: Floats
+    """For what they did within the last ten."""
+    hidden: Bools
     """Whether the cap hides the demand, so that it is taken to be the ceiling."""
 
 
 class Appetite:
-    """Each node's recent peak, and whether it was at its cap a moment ago."""
+    """Each slot's recent peak, and whether it was at its cap a moment ago."""
 
-    def __init__(self) -> None:
-        self._nodes: dict[str, _Memory] = {}
+    def __init__(self, slots: int = 0) -> None:
+        self._peak_w: Floats = np.zeros(slots)
+        self._peak_s: Floats = np.full(slots, -np.inf)
+        self._hidden_until_s: Floats = np.full(slots, -np.inf)
 
-    def __len__(self) -> int:
-        return len(self._nodes)
+    def grow(self, slots: int) -> None:
+        """Make room for ``slots`` nodes."""
+        bigger = Appetite(slots)
+        for name, column in vars(self).items():
+            getattr(bigger, name)[: len(column)] = column
+            setattr(self, name, getattr(bigger, name))
 
-    def demand(self, node: NodeObservation, cap_w: float, now_s: float) -> Demand:
-        """Return what the node wants, given the cap it confirmed."""
-        window_w = node.peak_w if node.window_peak_w is None else node.window_peak_w
-        memory = self._nodes.get(node.node)
-        if memory is None:
-            memory = self._nodes[node.node] = _Memory(window_w, now_s)
-        elif window_w >= memory.peak_w or now_s - memory.peak_s >= RECENT_S:
-            memory.peak_w, memory.peak_s = window_w, now_s
-        if node.power_w >= AT_CAP * cap_w or AT_CAP * cap_w <= memory.peak_w <= OVER_CAP * cap_w:
-            memory.hidden_until_s = now_s + HIDDEN_S
-        ceiling_w = max(node.floor_w, node.ceiling_w)
-        if now_s < memory.hidden_until_s:
-            return Demand(ceiling_w, ceiling_w, hidden=True)
-        recent_w = max(node.floor_w, min(ceiling_w, HEADROOM * memory.peak_w + HEADROOM_W))
-        full_w = max(recent_w, min(ceiling_w, HEADROOM * node.peak_w + HEADROOM_W))
-        return Demand(recent_w, full_w, hidden=False)
+    def forget(self, slots: Ints) -> None:
+        """Know nothing of nodes that arrive."""
+        self._peak_s[slots] = self._hidden_until_s[slots] = -np.inf
 
-    def keep_only(self, nodes: set[str]) -> None:
-        """Forget nodes that are not there any more."""
-        self._nodes = {name: memory for name, memory in self._nodes.items() if name in nodes}
+    def demand(self, seen: Observations, at: Ints, cap_w: Floats, now_s: float) -> Demand:
+        """Return what the nodes in slots ``at`` want, given the caps ``cap_w`` that they confirmed."""
+        window_w = seen.window_peak_w[at]
+        newer = (window_w >= self._peak_w[at]) | (now_s - self._peak_s[at] >= RECENT_S)
+        self._peak_w[at[newer]] = window_w[newer]
+        self._peak_s[at[newer]] = now_s
+        peak_w = self._peak_w[at]
+        near_w = AT_CAP * cap_w
+        hides = (seen.power_w[at] >= near_w) | ((near_w <= peak_w) & (peak_w <= OVER_CAP * cap_w))
+        self._hidden_until_s[at[hides]] = now_s + HIDDEN_S
+        hidden = now_s < self._hidden_until_s[at]
+        floor_w = seen.floor_w[at]
+        ceiling_w = np.maximum(floor_w, seen.ceiling_w[at])
+        recent_w = np.clip(HEADROOM * peak_w + HEADROOM_W, floor_w, ceiling_w)
+        full_w = np.maximum(recent_w, np.minimum(ceiling_w, HEADROOM * seen.peak_w[at] + HEADROOM_W))
+        return Demand(np.where(hidden, ceiling_w, recent_w), np.where(hidden, ceiling_w, full_w), hidden)

@@ -1,25 +1,27 @@
 """From shares to grants: which leases to send now, and in which order. Pure.
 
 Decreases go first, then raises as far as there is room now, the most important class and the lowest level first, then
-renewals. Donors give at once what they do not need: Slurm's limit of 50 % per 30 s would leave a node at its cap
-waiting while others idle, and a donor that wants it back is at its cap one step later.
+renewals. Room is what a zone may still lease out; a raise needs it in its zone and in every zone around. While a zone
+has none at all, commands inside it only go down. Donors give at once what they do not need: Slurm's limit of 50 % per
+30 s would leave a node at its cap waiting while others idle, and a donor that wants it back is at its cap one step
+later.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from evenwatt_collector.control.accounts import TTL_S
+import numpy as np
+
+from evenwatt_collector.control.types import TTL_S, Grants, OnLost
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from evenwatt_collector.control.grants import GrantBook
-    from evenwatt_collector.control.reasons import Reasons
-    from evenwatt_collector.control.survey import Survey
-    from evenwatt_collector.control.types import Grant
+    from evenwatt_collector.control.accounts import Accounts
+    from evenwatt_collector.control.arrays import Bools, Floats, Ints
+    from evenwatt_collector.control.tree import ZoneTree
+    from evenwatt_collector.control.types import Observations
 
 RENEW_S: Final = 2.0
 """Leases are renewed this often: four renewals may be lost in a ttl of 10 s (our choice)."""
@@ -33,88 +35,145 @@ DEADBAND_W: Final = 5.0
 """Smaller changes are ignored (our choice) ..."""
 DEADBAND: Final = 0.02
 """... as are those below this fraction of the cap."""
-_ROUNDING_W: Final = 1e-6
+ROUNDING_W: Final = 1e-6
 
 
-def deadband_w(cap_w: float) -> float:
-    """Return the smallest change of a cap worth sending."""
-    return max(DEADBAND_W, DEADBAND * cap_w)
+class OvercommitmentError(AssertionError):
+    """A grant was about to break the lease invariant: a fault in this program, never in its input."""
 
 
-def settle(shares: Sequence[float], found: Survey, available_w: float) -> list[float]:
-    """Return the caps to aim for: shares, but small changes ignored where the sum allows it and no ceiling is near."""
-    caps = []
-    for share, account, node in zip(shares, found.accounts, found.live, strict=True):
-        small = abs(share - account.intent_w) < deadband_w(account.intent_w)
-        caps.append(account.intent_w if small and not account.intent_w < node.ceiling_w <= share else share)
-    if math.fsum(caps) > available_w + _ROUNDING_W:
-        return [min(cap, share) for cap, share in zip(caps, shares, strict=True)]
-    return caps
+def deadband_w(cap_w: Floats) -> Floats:
+    """Return the smallest changes of caps worth sending."""
+    return np.maximum(DEADBAND_W, DEADBAND * cap_w)
 
 
-@dataclass(slots=True)
-class Round:
+def settle(tree: ZoneTree, zone: Ints, share_w: Floats, intent_w: Floats, available_w: Floats) -> Floats:
+    """Return the caps to aim for: shares, but small changes ignored where every zone's sum allows it."""
+    small = np.abs(share_w - intent_w) < deadband_w(intent_w)
+    cap_w = np.where(small, intent_w, share_w)
+    over = tree.totals(zone, cap_w) > available_w + ROUNDING_W
+    if over.any():
+        return np.where(tree.any_around(over)[zone], np.minimum(cap_w, share_w), cap_w)
+    return cap_w
+
+
+@dataclass(frozen=True, slots=True)
+class Steered:
+    """The nodes that are steered now, one position each."""
+
+    slot: Ints
+    zone: Ints
+    out_w: Floats
+    """The most each may draw already."""
+    may_raise: Bools
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
     """The grants of one step."""
 
-    book: GrantBook
-    found: Survey
-    reasons: Reasons
+    grants: Grants
+    waiting_w: float
+
+
+def issue(
+    tree: ZoneTree,
+    accounts: Accounts,
+    seen: Observations,
+    steered: Steered,
+    cap_w: Floats,
+    room_w: Floats,
+    clock: Clock,
+) -> Issued:
+    """Return what moves the steered nodes to ``cap_w``, noted in the accounts as sent.
+
+    Raises:
+        OvercommitmentError: a grant would break the invariant.
+    """
+    at, zone, out_w = steered.slot, steered.zone, steered.out_w
+    intent_w = accounts.intent_w[at]
+    has_w = np.minimum(intent_w, out_w)
+    wants_more = cap_w > has_w + ROUNDING_W
+    raising = wants_more & steered.may_raise
+    falling = ~wants_more & (cap_w < intent_w - ROUNDING_W)
+    only_down = tree.any_around(room_w < -ROUNDING_W)[zone]
+    floor_w = accounts.floor_w[at]
+    kept_w = np.maximum(floor_w, has_w)
+    order = np.lexsort((out_w / np.maximum(seen.weight[at], 1e-6), -seen.priority[at]))
+    need_w = np.where(raising & ~only_down, np.maximum(0.0, cap_w - out_w), 0.0)
+    got_w = ration(tree, zone, need_w, order, np.maximum(room_w, 0.0))
+    gets_w = np.where(only_down, kept_w, np.minimum(cap_w, out_w + got_w))
+    waiting_w = float(np.sum((cap_w - np.minimum(gets_w, cap_w))[raising]))
+    lifted = raising & (gets_w >= np.minimum(cap_w, has_w + deadband_w(has_w)) - ROUNDING_W)
+    kept = _due(accounts, at, ~falling & ~lifted, raising, clock)
+    sent_w = np.where(falling, cap_w, np.where(lifted, gets_w, kept_w))
+    falls = np.flatnonzero(falling)
+    positions = np.concatenate(
+        (falls[np.argsort((cap_w - intent_w)[falls], kind="stable")], order[lifted[order]], kept)
+    )
+    grants = _grants(seen, at[positions], sent_w[positions], clock.first_seq)
+    _check(tree, zone[positions], grants, out_w[positions], room_w)
+    accounts.sent(grants.slot, grants.seq, grants.cap_w, grants.fallback_w, clock.now_s)
+    return Issued(grants, waiting_w)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """When a step happens, how long after the one before, and the number of its first grant."""
+
     now_s: float
     elapsed_s: float
-    """Since the step before; it bounds the renewals, so that a fleet granted at once is not renewed at once."""
-    grants: list[Grant] = field(default_factory=list)
-    waiting_w: float = 0.0
+    """It bounds the renewals, so that a fleet granted at once is not renewed at once."""
+    first_seq: int
 
-    def run(self, caps: Sequence[float], *, may_raise: bool) -> None:
-        """Send what moves the steered nodes to ``caps``."""
-        decreases: list[int] = []
-        raises: list[int] = []
-        renewals: list[int] = []
-        for i, account in enumerate(self.found.accounts):
-            cap_w, intent_w, out_w = caps[i], account.intent_w, self.found.out_w[i]
-            if cap_w > min(intent_w, out_w) + _ROUNDING_W:
-                (raises if may_raise else renewals).append(i)
-            elif cap_w < intent_w - _ROUNDING_W:
-                decreases.append(i)
-            else:
-                renewals.append(i)
-        decreases.sort(key=lambda i: caps[i] - self.found.accounts[i].intent_w)
-        raises.sort(key=self._most_deserving)
-        for i in decreases:
-            self._send(i, caps[i])
-        for i in raises:
-            self._raise(i, caps[i])
-        left = math.ceil(SPREAD * len(self.found.live) * self.elapsed_s / RENEW_S) + 1
-        for i in renewals:
-            left -= self._renew(i, may_wait=left <= 0)
 
-    def _most_deserving(self, i: int) -> tuple[int, float]:
-        node = self.found.live[i]
-        return -node.priority, self.found.out_w[i] / max(node.weight, 1e-6)
+def ration(tree: ZoneTree, zone: Ints, need_w: Floats, order: Ints, room_w: Floats) -> Floats:
+    """Return what of each need fits into the room of its zone and of all zones around, the first in order first."""
+    got_w = need_w
+    for row in tree.around[::-1]:
+        inside = row >= 0
+        wanted_w = np.bincount(row[inside], weights=_by_zone(tree, zone, got_w)[inside], minlength=len(tree))
+        short = wanted_w > room_w
+        if not short.any():
+            continue
+        ring = row[zone]
+        at = order[(ring[order] >= 0) & short[ring[order]]]
+        at = at[np.argsort(ring[at], kind="stable")]
+        taken_w = np.cumsum(got_w[at]) - got_w[at]
+        first = np.searchsorted(ring[at], ring[at])
+        before_w = taken_w - taken_w[first]
+        got_w = got_w.copy()
+        got_w[at] = np.clip(room_w[ring[at]] - before_w, 0.0, got_w[at])
+    return got_w
 
-    def _raise(self, i: int, cap_w: float) -> None:
-        """Raise as far as there is room; too little to matter waits, but the lease is kept alive."""
-        account = self.found.accounts[i]
-        has_w = min(account.intent_w, self.found.out_w[i])
-        gets_w = self.book.affordable_w(account, cap_w, self.now_s)
-        self.waiting_w += cap_w - min(gets_w, cap_w)
-        if gets_w >= min(cap_w, has_w + deadband_w(has_w)) - _ROUNDING_W:
-            self._send(i, gets_w)
-        else:
-            self._renew(i)
 
-    def _renew(self, i: int, *, may_wait: bool = False) -> bool:
-        """Send the same cap again if it is time, and return whether it was; an unanswered one does not wait."""
-        account = self.found.accounts[i]
-        age_s = self.now_s - account.sent_s
-        due = age_s >= RENEW_S - STEP_TOLERANCE_S and not (may_wait and age_s < TTL_S / 2)
-        if due or account.unanswered_s(self.now_s) >= RETRY_S:
-            self._send(i, min(account.intent_w, self.found.out_w[i]))
-            return True
-        return False
+def _by_zone(tree: ZoneTree, zone: Ints, values: Floats) -> Floats:
+    return np.bincount(zone, weights=values, minlength=len(tree))
 
-    def _send(self, i: int, cap_w: float) -> None:
-        account, node = self.found.accounts[i], self.found.live[i]
-        cap_w = self.book.affordable_w(account, cap_w, self.now_s)
-        reason = self.reasons.text(i, cap_w)
-        self.grants.append(self.book.grant(account, cap_w, node.fallback_w, reason, self.now_s))
+
+def _due(accounts: Accounts, at: Ints, idle: Bools, raising: Bools, clock: Clock) -> Ints:
+    """Return the positions to renew: unanswered ones, those that waited long, and of the others the oldest few."""
+    age_s = clock.now_s - accounts.sent_s[at]
+    due = idle & (age_s >= RENEW_S - STEP_TOLERANCE_S)
+    forced = idle & accounts.unanswered()[at] & (age_s >= RETRY_S)
+    forced |= due & (raising | (age_s >= TTL_S / 2))
+    others = np.flatnonzero(due & ~forced)
+    most = math.ceil(SPREAD * len(at) * clock.elapsed_s / RENEW_S) + 1
+    first = others[np.argsort(-age_s[others], kind="stable")[:most]]
+    return np.concatenate((np.flatnonzero(forced), first))
+
+
+def _grants(seen: Observations, slots: Ints, cap_w: Floats, first_seq: int) -> Grants:
+    own = seen.on_lost[slots] == OnLost.FALLBACK
+    fallback_w = np.where(own, np.minimum(seen.fallback_w[slots], cap_w), cap_w)
+    return Grants(slots, first_seq + np.arange(len(slots), dtype=np.int64), cap_w, fallback_w)
+
+
+def _check(tree: ZoneTree, zone: Ints, grants: Grants, out_w: Floats, room_w: Floats) -> None:
+    grows_w = tree.totals(zone, np.maximum(0.0, np.maximum(grants.cap_w, grants.fallback_w) - out_w))
+    broken = grows_w > np.maximum(0.0, room_w) + ROUNDING_W * (1 + len(grants)) ** 0.5
+    if broken.any():
+        z = int(np.argmax(broken))
+        raise OvercommitmentError(
+            f"grants take {grows_w[z]:.6f} W more in zone {tree.names[z]!r}, which has {room_w[z]:.6f} W left"
+        )

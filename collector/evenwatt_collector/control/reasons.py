@@ -1,52 +1,81 @@
-"""Why a node gets its cap, in plain words with the numbers. Pure."""
+"""Why a node gets its cap, in plain words with the numbers. Pure.
+
+The numbers of a step are kept as they are, arrays; words are made only for who asks.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+import numpy as np
 
+from evenwatt_collector.control.waterfill import SURPLUS
+
+if TYPE_CHECKING:
+    from evenwatt_collector.control.arrays import Bools, Floats, Ints
     from evenwatt_collector.control.demand import Demand
-    from evenwatt_collector.control.types import NodeObservation
     from evenwatt_collector.control.waterfill import Allotment
 
 
 @dataclass(frozen=True, slots=True)
-class Reasons:
-    """Everything that decided one step's shares, one position per steered node."""
+class Why:
+    """Everything that decided one step's shares: ``at`` and what follows have one position per steered node."""
 
-    nodes: Sequence[NodeObservation]
-    demands: Sequence[Demand]
+    at: Ints
+    """Their slots, in rising order."""
+    demand: Demand
     allotment: Allotment
-    budget_w: float
-    power_w: float
-    braking: bool
+    power_w: Floats
+    floor_w: Floats
+    ceiling_w: Floats
+    weight: Floats
+    priority: Ints
+    zone_names: tuple[str, ...]
+    zone_power_w: Floats
+    zone_budget_w: Floats
+    braking: Bools
 
-    def text(self, i: int, cap_w: float) -> str:
-        """Return the reason for granting ``cap_w`` to node ``i``."""
-        wait_w = self.allotment.shares_w[i] - cap_w
+    def position(self, slot: int) -> int | None:
+        """Return a slot's position, if it was steered."""
+        i = int(np.searchsorted(self.at, slot))
+        return i if i < len(self.at) and self.at[i] == slot else None
+
+    def text(self, slot: int, cap_w: float) -> str:
+        """Return the reason for granting ``cap_w`` to a slot."""
+        i = self.position(slot)
+        if i is None:
+            return "not steered"
+        wait_w = self.allotment.share_w[i] - cap_w
         waits = f"; {wait_w:.0f} W more once others have given them back" if wait_w >= 1 else ""
-        return f"{self._why(i)} of {self.budget_w:.0f} W budget{waits}"
+        return f"{self._why(i)}{waits}"
 
     def _why(self, i: int) -> str:
-        node = self.nodes[i]
-        level_w = self.allotment.levels_w[node.priority]
-        if not self.allotment.feasible:
-            return f"floor {node.floor_w:.0f} W, as the floors alone exceed what is left"
-        if self.braking:
-            cut = f"kept to its use of {node.power_w:.0f} W" if level_w == inf else f"cut to level {level_w:.0f} W"
-            return f"brake at {self.power_w:.0f} W drawn: class {node.priority} {cut}"
-        demand = f"demand {self.demands[i].full_w:.0f} W"
-        if self.demands[i].hidden:
-            demand += " (its ceiling, for it runs at its cap)"
-        if level_w != inf:
-            return f"{demand}, water level {level_w * node.weight:.0f} W in class {node.priority}"
-        surplus_w = self.allotment.surplus_w
-        if surplus_w is None:
-            return f"{demand} met in class {node.priority}"
-        if surplus_w == inf:
-            return f"{demand} met, surplus up to its ceiling of {node.ceiling_w:.0f} W"
-        return f"{demand} met, surplus to level {surplus_w * node.weight:.0f} W"
+        z = int(self.allotment.bound[i])
+        wish = f"demand {self.demand.full_w[i]:.0f} W"
+        if self.demand.hidden[i]:
+            wish += " (its ceiling, for it runs at its cap)"
+        if z < 0:
+            return f"{wish}; no zone is short, so it may draw its ceiling of {self.ceiling_w[i]:.0f} W"
+        where = f"of {self.zone_budget_w[z]:.0f} W in {self.zone_names[z]}"
+        stage, level_w = int(self.allotment.stage[z]), float(self.allotment.level[z] * self.weight[i])
+        own = int(self.priority[i])
+        if stage < 0:
+            return f"floor {self.floor_w[i]:.0f} W, as the floors alone exceed what is left {where}"
+        if self.braking[z]:
+            return self._brake(i, z, stage, where)
+        if stage >= SURPLUS:
+            share_w = self.allotment.share_w[i]
+            return f"{wish} met, surplus to {share_w:.0f} W (level {level_w:.0f} W) {where}"
+        level_class = 9 - stage // 2
+        if own > level_class:
+            return f"{wish} met in class {own} {where}"
+        if own < level_class:
+            return f"{wish}, but class {level_class} goes first and takes what is left {where}"
+        return f"{wish}, water level {level_w:.0f} W in class {own} {where}"
+
+    def _brake(self, i: int, z: int, stage: int, where: str) -> str:
+        own, level_class = int(self.priority[i]), 9 - stage // 2
+        kept = own > level_class or stage >= SURPLUS
+        cut = f"kept to its use of {self.power_w[i]:.0f} W" if kept else f"cut to {self.allotment.share_w[i]:.0f} W"
+        return f"brake at {self.zone_power_w[z]:.0f} W drawn {where}: class {own} {cut}"

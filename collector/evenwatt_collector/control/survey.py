@@ -1,17 +1,19 @@
-"""Counting: what the zone draws, what it may draw, and which nodes can be steered now. Pure."""
+"""Counting: what every zone draws, what it may draw, and which nodes can be steered now. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from evenwatt_collector.control.accounts import Account, Standing
+import numpy as np
+
+from evenwatt_collector.control.types import OnLost
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from evenwatt_collector.control.grants import GrantBook
-    from evenwatt_collector.control.types import NodeObservation
+    from evenwatt_collector.control.accounts import Accounts
+    from evenwatt_collector.control.arrays import Bools, Floats, Ints
+    from evenwatt_collector.control.tree import ZoneTree
+    from evenwatt_collector.control.types import Observations
 
 SILENT_S: Final = 3.0
 """After three missed live windows a node counts as its lease (our choice)."""
@@ -22,114 +24,109 @@ OBEYS: Final = 1.05
 OBEYS_W: Final = 5.0
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Survey:
-    """One step's count. Watts."""
+    """One step's count: nodes by slot, watts by zone, each zone's with those of the zones inside it."""
 
-    live: list[NodeObservation] = field(default_factory=list)
-    """Nodes that are steered now, in the order given, and beside them their accounts and outstanding caps."""
-    accounts: list[Account] = field(default_factory=list)
-    out_w: list[float] = field(default_factory=list)
-    power_w: float = 0.0
-    unmanaged_w: float = 0.0
+    live: Ints
+    """Slots that are steered now."""
+    out_w: Floats
+    """Per slot: outstanding cap."""
+    power_w: Floats
+    unmanaged_w: Floats
     """Counted by the higher of mean and recent peak."""
-    reserved_w: float = 0.0
+    reserved_w: Floats
     """Outstanding caps of nodes that cannot be steered now."""
-    overdraw_w: float = 0.0
+    overdraw_w: Floats
     """What disobedient nodes draw above their caps."""
-    leased_w: float = 0.0
+    leased_w: Floats
     """Outstanding caps of all nodes."""
-    arrived_w: float = 0.0
-    managed: int = 0
-    silent: int = 0
-    disobeying: list[str] = field(default_factory=list)
-    unmanageable: list[str] = field(default_factory=list)
+    arrived_w: Floats
+    managed: Floats
+    silent: Floats
+    disobeying: Ints
+    unmanageable: Ints
 
     @property
-    def blind(self) -> bool:
-        """Whether too many nodes are silent to raise anything."""
+    def blind(self) -> Bools:
+        """Zones with too many silent nodes to raise anything."""
         return self.silent > BLIND_FRACTION * self.managed
 
     @property
-    def most_w(self) -> float:
-        """The most the zone may draw."""
+    def most_w(self) -> Floats:
+        """The most that zones may draw."""
         return self.leased_w + self.unmanaged_w
 
     @property
-    def unsteered_w(self) -> float:
+    def unsteered_w(self) -> Floats:
         """What no lease sent now can change."""
         return self.unmanaged_w + self.reserved_w + self.overdraw_w
 
 
-def survey(book: GrantBook, nodes: Sequence[NodeObservation], fixed_w: float, step: int, now_s: float) -> Survey:
-    """Count every node once, open accounts for arrivals, and close those of nodes that left."""
-    found = Survey(power_w=fixed_w, unmanaged_w=fixed_w)
-    for node in nodes:
-        if node.controllable:
-            _count_managed(found, book, node, step, now_s)
-        elif node.online:
-            _count_unmanaged(found, node)
-    left_w = book.left(step, now_s)
-    found.power_w += left_w
-    found.leased_w += left_w
-    found.reserved_w += left_w
-    return found
+def survey(
+    tree: ZoneTree, accounts: Accounts, seen: Observations, limited: Bools, fixed_w: Floats, now_s: float
+) -> tuple[Survey, Ints]:
+    """Count every node once, open accounts for arrivals, and close those of nodes that left.
 
+    Args:
+        tree: The zones.
+        accounts: Of the nodes.
+        seen: The nodes.
+        limited: Per zone: whether it, or a zone around it, has a limit.
+        fixed_w: Per zone: load that no node reports, with that of the zones inside it.
+        now_s: Monotonic time.
 
-def _count_managed(found: Survey, book: GrantBook, node: NodeObservation, step: int, now_s: float) -> None:
-    account = book.account(node.node)
-    if account is None:
-        account = _arrival(book, node)
-        found.arrived_w += account.outstanding(now_s)
-    elif account.seen == step:  # listed twice
-        return
-    account.seen = step
-    if account.standing is Standing.UNMANAGED:
-        _count_unmanageable(found, book, node)
-        return
-    account.set_floor(node.floor_w)
-    out_w = account.outstanding(now_s)
-    found.managed += 1
-    found.leased_w += out_w
-    if node.online and node.age_s <= SILENT_S:
-        found.live.append(node)
-        found.accounts.append(account)
-        found.out_w.append(out_w)
-        found.power_w += node.power_w
-        if _over(node.power_w, out_w) and _over(node.power_w, account.lately(now_s)):
-            found.overdraw_w += node.power_w - out_w
-            found.disobeying.append(f"{node.node} draws {node.power_w:.0f} W under a cap of {out_w:.0f} W")
-        return
-    found.reserved_w += out_w
-    found.power_w += out_w
+    Returns:
+        The count, and the slots that arrived.
+    """
+    steerable = seen.present & seen.controllable & limited[seen.zone]
+    fresh = seen.online & (seen.age_s <= SILENT_S)
+    arrived = np.flatnonzero(steerable & ~accounts.open)
+    if len(arrived):
+        accounts.arrive(arrived, _arrives_with(seen, arrived, fresh), seen.floor_w[arrived])
+    # A node that came back may be another machine: what it was tells nothing.
+    accounts.close(steerable & accounts.open & accounts.unmanaged & ~seen.online)
+    managed = steerable & accounts.open & ~accounts.unmanaged
+    np.copyto(accounts.floor_w, seen.floor_w, where=managed)
+    out_w = accounts.outstanding(now_s)
+    left = accounts.open & ~steerable
+    done = left & (accounts.resting(now_s) | accounts.unmanaged)
+    accounts.close(done)
+    left &= ~done
+    live = managed & fresh
+    quiet = managed & ~fresh
+    unmanageable = steerable & accounts.open & accounts.unmanaged
+    loose = seen.present & seen.online & (~steerable | unmanageable)
+    loose_w = np.where(loose, np.maximum(seen.power_w, seen.peak_w), 0.0)
+    np.maximum(loose_w, seen.ceiling_w, out=loose_w, where=loose & ~fresh)
+    power_w = np.where(live, seen.power_w, np.where(quiet | left, out_w, 0.0))
+    power_w = np.where(loose, np.where(fresh, seen.power_w, loose_w), power_w)
+    over = live & (seen.power_w > OBEYS * out_w + OBEYS_W)
+    over &= seen.power_w > OBEYS * accounts.lately_w(now_s) + OBEYS_W
     # A lost node whose leases have ended is known to be at its fallback; until then, nothing is known.
-    found.silent += node.online or account.standing is not Standing.RESTING
+    silent = quiet & (seen.online | ~accounts.resting(now_s))
+
+    def totals(values: Floats) -> Floats:
+        return tree.totals(seen.zone, values)
+
+    count = Survey(
+        live=np.flatnonzero(live),
+        out_w=out_w,
+        power_w=fixed_w + totals(power_w),
+        unmanaged_w=fixed_w + totals(loose_w),
+        reserved_w=totals(np.where(quiet | left, out_w, 0.0)),
+        overdraw_w=totals(np.where(over, seen.power_w - out_w, 0.0)),
+        leased_w=totals(np.where(managed | left, out_w, 0.0)),
+        arrived_w=tree.totals(seen.zone[arrived], out_w[arrived]),
+        managed=totals(managed.astype(np.float64)),
+        silent=totals(silent.astype(np.float64)),
+        disobeying=np.flatnonzero(over),
+        unmanageable=np.flatnonzero(unmanageable & seen.online),
+    )
+    return count, arrived
 
 
-def _over(power_w: float, cap_w: float) -> bool:
-    return power_w > OBEYS * cap_w + OBEYS_W
-
-
-def _arrival(book: GrantBook, node: NodeObservation) -> Account:
-    cap_w = node.fallback_w if node.held_w is None else node.held_w
-    if node.online and node.age_s <= SILENT_S:
-        cap_w = max(cap_w, node.power_w)
-    return book.arrive(node.node, cap_w, node.floor_w)
-
-
-def _count_unmanageable(found: Survey, book: GrantBook, node: NodeObservation) -> None:
-    if not node.online:
-        book.remove(node.node)  # it may come back as another machine; what it was tells nothing
-        return
-    found.unmanageable.append(node.node)
-    _count_unmanaged(found, node)
-
-
-def _count_unmanaged(found: Survey, node: NodeObservation) -> None:
-    most_w = max(node.power_w, node.peak_w)
-    if node.age_s > SILENT_S:
-        most_w = max(most_w, node.ceiling_w)
-        found.power_w += most_w
-    else:
-        found.power_w += node.power_w
-    found.unmanaged_w += most_w
+def _arrives_with(seen: Observations, at: Ints, fresh: Bools) -> Floats:
+    held_w = np.where(np.isnan(seen.held_w[at]), seen.fallback_w[at], seen.held_w[at])
+    held_w = np.where(fresh[at], np.maximum(held_w, seen.power_w[at]), held_w)
+    return np.where(seen.on_lost[at] == OnLost.RESTORE, np.maximum(held_w, seen.ceiling_w[at]), held_w)

@@ -1,22 +1,42 @@
-"""What goes into the zone control core and what comes out. Watts, and seconds of one monotonic clock."""
+"""What goes into the control core and what comes out. Watts, and seconds of one monotonic clock.
+
+A node has a slot, its position in every array, for as long as it is known. Zones have their index in the tree.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import TYPE_CHECKING
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from evenwatt_collector.control.arrays import Bools, Floats, Ints
+    from evenwatt_collector.control.reasons import Why
+
+TTL_S: Final = 10.0
+"""Length of a lease (our choice: several renewals may be lost; Dynamo and Thunderbolt act within seconds)."""
 
 
 class Band(StrEnum):
-    """Where the zone's power stands against its budget; ``bands`` draws the ways between."""
+    """Where a zone's power stands against its budget; ``bands`` draws the ways between."""
 
     NORMAL = "normal"
     HOLD = "hold"
     CAP = "cap"
     BRAKE = "brake"
+
+
+class OnLost(IntEnum):
+    """What a node does when its lease ends without a new one."""
+
+    FALLBACK = 0
+    """It goes to its own fallback."""
+    HOLD = 1
+    """It stays at the cap it had, where its own settings allow that."""
+    RESTORE = 2
+    """It takes its machine's own limits back, where its own settings allow that; it counts as that all the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,81 +59,139 @@ class Bands:
     """Capping again so soon after a release doubles the next ``release_s`` (our choice) ..."""
     release_max_s: float = 600.0
     """... up to this (our choice)."""
+    release_jitter_s: float = 10.0
+    """After a release each node's first raise waits for a random part of this (Thunderbolt's unthrottling)."""
     trim_gain: float = 0.2
     """K per second of b <- b + K(target B - P); stable below 0.445 for three seconds of delay."""
     ramp: float = 0.02
     """Growth of the sum of leases per second as a fraction of B (our choice, after Thunderbolt's slow unthrottling)."""
+    pause_s: float = 10.0
+    """Above ``brake_at`` for this long with every cap at its floor, work is paused (our choice)."""
+    resume_below: float = 0.80
+    """Below this ..."""
+    resume_s: float = 60.0
+    """... for this long, paused work goes on (our choice)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a zone may draw."""
+    """What holds for every zone of a controller."""
 
-    budget_w: float
-    """Hard budget: a breaker, a contract or a carbon plan."""
-    unmanaged_w: float = 0.0
-    """Fixed load under the same budget that no node reports."""
     margin: float = 0.03
     """Fraction of the hard budget that is never handed out: meters are wrong by 1 to 2 % (our choice)."""
     bands: Bands = field(default_factory=Bands)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeObservation:
-    """One node as last heard. Leave out a node that is known to be off; a lost one keeps its place in the budget."""
+class Observations:
+    """Every node as last heard: one array a column, one position a slot. The caller keeps and fills it.
 
-    node: str
-    controllable: bool
-    power_w: float
-    """Mean of the latest live window."""
-    peak_w: float
-    """Highest 100 ms bin of the last 10 s."""
-    age_s: float
-    """Since the latest live window was received; large when silent."""
-    floor_w: float
-    ceiling_w: float
-    fallback_w: float
-    """Cap in force on the node when no lease is."""
-    priority: int
-    """0 is cut first, 9 last."""
-    weight: float
-    online: bool
-    """Its birth was seen and it is neither lost nor disconnected."""
-    window_peak_w: float | None = None
-    """Highest 100 ms bin of the latest live window; with it a node that has finished is told from one that bursts
-    seven seconds before ``peak_w`` forgets. None: ``peak_w`` is taken."""
-    held_w: float | None = None
-    """Cap the node last reported in force (``Live.lease.cap_w``; its ceiling if it was released). It counts only when
-    this controller meets the node for the first time; None means that the node arrives at its fallback."""
+    A slot that is not ``present`` is known to be off; a lost node stays present and keeps its place in the budget.
+    """
+
+    _FLOATS: Final = (
+        "power_w",  # mean of the latest live window
+        "peak_w",  # highest 100 ms bin of the last 10 s
+        "window_peak_w",  # highest 100 ms bin of the latest live window
+        "age_s",  # since the latest live window was received; large when silent
+        "floor_w",
+        "ceiling_w",
+        "fallback_w",  # cap in force on the node when no lease is
+        "weight",
+        "held_w",  # cap the node last reported in force; NaN: it arrives at its fallback
+    )
+    power_w: Floats
+    peak_w: Floats
+    window_peak_w: Floats
+    age_s: Floats
+    floor_w: Floats
+    ceiling_w: Floats
+    fallback_w: Floats
+    weight: Floats
+    held_w: Floats
+
+    def __init__(self, slots: int) -> None:
+        for name in self._FLOATS:
+            setattr(self, name, np.zeros(slots))
+        self.weight[:] = 1.0
+        self.held_w[:] = np.nan
+        self.age_s[:] = np.inf
+        self.present: Bools = np.zeros(slots, dtype=np.bool_)
+        self.online: Bools = np.zeros(slots, dtype=np.bool_)
+        """Its birth was seen and it is neither lost nor disconnected."""
+        self.controllable: Bools = np.zeros(slots, dtype=np.bool_)
+        self.pausable: Bools = np.zeros(slots, dtype=np.bool_)
+        """It has work that may be paused."""
+        self.paused: Bools = np.zeros(slots, dtype=np.bool_)
+        """It says that this work is paused."""
+        self.zone: Ints = np.zeros(slots, dtype=np.int64)
+        self.priority: Ints = np.full(slots, 5, dtype=np.int64)
+        """0 is cut first, 9 last."""
+        self.on_lost: Ints = np.zeros(slots, dtype=np.int64)
+        """An ``OnLost`` each."""
+
+    def __len__(self) -> int:
+        return len(self.present)
+
+    def grown(self, slots: int) -> Observations:
+        """Return a copy with room for ``slots`` nodes."""
+        bigger = Observations(slots)
+        for name, column in vars(self).items():
+            getattr(bigger, name)[: len(self)] = column
+        return bigger
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
-    """A lease to be sent: the node may draw ``cap_w`` for ``ttl_s`` from receipt, then ramps to ``fallback_w``."""
+class Grants:
+    """Leases to be sent, in this order: decreases, raises, renewals.
 
-    node: str
-    seq: int
-    cap_w: float
-    fallback_w: float
-    ttl_s: float
-    reason: str
+    A node may draw ``cap_w`` for ``ttl_s`` from receipt, then ramps to ``fallback_w``.
+    """
+
+    slot: Ints
+    seq: Ints
+    cap_w: Floats
+    fallback_w: Floats
+    ttl_s: float = TTL_S
+
+    def __len__(self) -> int:
+        return len(self.slot)
+
+
+@dataclass(frozen=True, slots=True)
+class Pauses:
+    """Orders to pause work (``pause`` True, a lease of ``ttl_s`` too) or to let it go on."""
+
+    slot: Ints
+    pause: Bools
+    ttl_s: float = TTL_S
+
+    def __len__(self) -> int:
+        return len(self.slot)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What one step found and wants sent."""
+    """What one step found and wants sent. Arrays of zones but for ``share_w``."""
 
-    band: Band
-    target_w: float
+    bands: tuple[Band, ...]
+    budget_w: Floats
+    """The hard budget; infinite where there is none."""
+    target_w: Floats
     """What the zone as a whole is being steered to, unmanaged power included."""
-    power_w: float
+    power_w: Floats
     """Sum of readings; a silent node counts with the most it may draw."""
-    leased_w: float
+    most_w: Floats
     """The most the zone may draw: leases, fallbacks and unmanaged power."""
-    grants: tuple[Grant, ...]
-    """In sending order: decreases, raises, renewals."""
-    alarms: tuple[str, ...]
-    shares: Mapping[str, float]
-    """Watts allotted to each node that is steered now."""
-    waiting_w: float = 0.0
+    alarms: tuple[tuple[str, ...], ...]
+    share_w: Floats
+    """Watts allotted to each slot; NaN where nothing is steered now."""
+    grants: Grants
+    pauses: Pauses
+    waiting_w: float
     """Raises that wait for a decrease to be acknowledged; stepping again on the acknowledgement shortens the wait."""
+    disobeying: Ints
+    """Slots that draw clearly more than their caps."""
+    unmanageable: Ints
+    """Slots whose devices ignore limits; they count by their power."""
+    why: Why | None
+    """Everything that decided; None while the controller only watches."""

@@ -1,151 +1,200 @@
-"""Who gets how many watts. Pure functions on lists of equal length, O(n log n).
+"""Who gets how many watts, in zones inside zones. Pure functions on arrays.
 
-One primitive, :func:`fill`, finds the water level: every share is ``level * weight``, kept between its own low and
-high mark, and the shares add up to the total. Floors come first, then the priority classes in descending order by
-weighted max-min up to each demand. What all demands leave over raises the level further, up to the ceilings; so
-nodes below the level have equal room for a burst, and their caps stand still while their demands move. Inside a class
-what a node did a moment ago goes before what it did a while ago, so one that has finished does not keep another short.
+Every zone serves the nodes in it, at any depth, in stages: floors, then class by class from the most important what a
+node did a moment ago and what it did a while ago, and at last, for all alike, the room up to the ceilings. The stages
+before the one in which a zone's watts run out are met in full; in that one the level decides: a share is
+``level * weight`` between its low and its high mark (weighted max-min). So a node below the level has as much room for
+a burst as the others, caps stand still while demands move, and one that has finished does not keep another short.
 
-The emergency cut (:func:`cut`) is Dynamo's high-bucket-first rule with the level solved exactly instead of in 20 W
-steps: nothing rises, and the lowest class falls first, its largest consumers before the others.
+Zones are served from the innermost out: what a zone leaves a node becomes the most that it asks of the zone around.
+That gives the max-min fair shares of the whole tree, because a zone's own shares, cut at the outer level, are what it
+would have shared of the smaller sum.
+
+The emergency cut is the same with present use as the only demand and equal weights: nothing rises, and the lowest
+class falls first, its largest consumers before the others (Dynamo's high-bucket-first rule, solved exactly instead
+of in 20 W steps).
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass
-from math import fsum, inf
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from evenwatt_collector.control.arrays import Bools, Floats, Ints
+    from evenwatt_collector.control.tree import ZoneTree
 
-_LEAST_WEIGHT = 1e-6
-
-
-@dataclass(frozen=True, slots=True)
-class Allotment:
-    """Shares in the order of the claims, and the level per priority class (watts per unit of weight)."""
-
-    shares_w: list[float]
-    levels_w: dict[int, float]
-    """``inf`` for a class whose demand is met in full."""
-    surplus_w: float | None = None
-    """Level that the surplus reached when every demand is met; ``inf`` when every ceiling is."""
-    feasible: bool = True
-    """False when the floors alone exceed what is there."""
+CLASSES: Final = 10
+SURPLUS: Final = 2 * CLASSES
+"""The last stage; class ``p`` has stages ``2 * (9 - p)`` (recent) and one more (full demand)."""
+_LEAST_WEIGHT: Final = 1e-6
+_TURNS: Final = 80
+_EXACT: Final = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What the nodes may and want to draw, one position per node."""
+    """What nodes may and want to draw, one position per node; each mark is at least the one before it."""
 
-    floor_w: Sequence[float]
-    recent_w: Sequence[float]
+    floor_w: Floats
+    recent_w: Floats
     """Demand that goes before the rest of its class's demand."""
-    demand_w: Sequence[float]
-    ceiling_w: Sequence[float]
-    weight: Sequence[float]
-    priority: Sequence[int]
+    demand_w: Floats
+    ceiling_w: Floats
+    weight: Floats
+    priority: Ints
 
 
-def fill(
-    low: Sequence[float], high: Sequence[float], weight: Sequence[float], total: float
-) -> tuple[list[float], float]:
-    """Return ``clip(level * weight, low, high)`` with the sum ``total``, and the level.
+@dataclass(frozen=True, slots=True)
+class Allotment:
+    """Shares, and what set them."""
 
-    Below the sum of ``low`` everyone gets ``low`` (level 0), above that of ``high`` everyone ``high`` (level inf).
-    The sum never exceeds ``total`` by more than the rounding of one addition.
+    share_w: Floats
+    bound: Ints
+    """Per node: the outermost zone whose watts set its share; -1 where it may draw up to its ceiling."""
+    stage: Ints
+    """Per zone: the stage in which its watts ran out; -1 when the floors alone exceed them, beyond ``SURPLUS`` if they
+    did not."""
+    level: Floats
+    """Per zone: watts per unit of weight in that stage."""
+
+
+def allot(tree: ZoneTree, zone: Ints, claims: Claims, available_w: Floats, braking: Bools, use_w: Floats) -> Allotment:
+    """Share every zone's watts among its nodes.
+
+    Args:
+        tree: The zones.
+        zone: Index of each node's zone.
+        claims: Of the nodes.
+        available_w: Per zone, for its nodes and those of zones inside it; infinite where there is no limit.
+        braking: Per zone: serve present use only.
+        use_w: Present use per node.
+
+    Returns:
+        Shares whose sum in each zone is at most its watts, or the floors where those alone are more.
     """
-    if total <= fsum(low):
-        return list(low), 0.0
-    if total >= fsum(high):
-        return list(high), inf
-    weights = [max(w, _LEAST_WEIGHT) for w in weight]
-    level = _level(low, high, weights, total)
-    shares = [min(max(level * w, lo), hi) for lo, hi, w in zip(low, high, weights, strict=True)]
-    excess = fsum(shares) - total
-    if excess > 0:
-        _give_back(shares, low, weights, excess)
-    return shares, level
+    bound = np.full(len(zone), -1, dtype=np.int64)
+    stage = np.full(len(tree), SURPLUS + 1, dtype=np.int64)
+    level = np.full(len(tree), np.inf)
+    for row in tree.around[::-1]:
+        limited = (row >= 0) & np.isfinite(available_w)[row]
+        members = np.flatnonzero(limited[zone])
+        if len(members):
+            mine = _of(claims, members)
+            in_zone = row[zone[members]]
+            share_w, ran_out = _serve(mine, in_zone, available_w, braking, use_w[members], (stage, level))
+            claims = _cut_off(claims, members, share_w)
+            bound[members[ran_out]] = in_zone[ran_out]
+    return Allotment(claims.ceiling_w, bound, stage, level)
 
 
-def _level(low: Sequence[float], high: Sequence[float], weights: Sequence[float], total: float) -> float:
-    """Sweep over the levels at which a share starts or stops to rise."""
-    turns = [(lo / w, w) for lo, w in zip(low, weights, strict=True)]
-    turns += [(hi / w, -w) for hi, w in zip(high, weights, strict=True)]
-    turns.sort()
-    level, slope, reached = 0.0, 0.0, fsum(low)
-    for at, change in turns:
-        rise = slope * (at - level)
-        if slope > 0 and reached + rise >= total:
-            return min(at, level + (total - reached) / slope)
-        reached += rise
-        level = at
-        slope += change
-    return level
+def fill(low: Floats, high: Floats, weight: Floats, group: Ints, total: Floats) -> tuple[Floats, Floats]:
+    """Return ``clip(level * weight, low, high)`` with the sum ``total`` in each group, and each group's level.
 
-
-def _give_back(shares: list[float], low: Sequence[float], weights: Sequence[float], excess: float) -> None:
-    """Take a rounding excess from the shares that stand above their low mark."""
-    above = [i for i, share in enumerate(shares) if share > low[i]]
-    weight = fsum(weights[i] for i in above)
-    for i in above:
-        shares[i] = max(low[i], shares[i] - excess * weights[i] / weight)
-
-
-def allot(claims: Claims, available_w: float) -> Allotment:
-    """Share ``available_w``: floors, then demands by class, then the surplus.
-
-    When the floors do not fit, everyone gets the floor and ``feasible`` is False.
+    Below the sum of ``low`` everyone gets ``low``, above that of ``high`` everyone ``high``. The level is found by
+    Newton's steps on a sum that rises in straight pieces, kept inside a bracket: exact once the piece is right.
     """
-    floors_w = fsum(claims.floor_w)
-    if floors_w >= available_w:
-        levels = dict.fromkeys(claims.priority, 0.0)
-        return Allotment(list(claims.floor_w), levels, feasible=floors_w <= available_w * (1 + 1e-12))
-    if fsum(claims.demand_w) <= available_w:
-        shares, level = fill(claims.demand_w, claims.ceiling_w, claims.weight, available_w)
-        return Allotment(shares, dict.fromkeys(claims.priority, inf), surplus_w=level)
-    return _allot_by_class(claims, available_w - floors_w)
-
-
-def _allot_by_class(claims: Claims, rest_w: float) -> Allotment:
-    """Share what the floors leave among the classes, the most important first."""
-    shares = list(claims.floor_w)
-    levels: dict[int, float] = {}
-    for priority, members in sorted(_classes(claims.priority).items(), reverse=True):
-        low = [claims.floor_w[i] for i in members]
-        high = [claims.recent_w[i] for i in members]
-        total_w = fsum(low) + rest_w
-        if fsum(high) <= total_w:
-            low, high = high, [claims.demand_w[i] for i in members]
-        filled, levels[priority] = fill(low, high, [claims.weight[i] for i in members], total_w)
-        for i, share in zip(members, filled, strict=True):
-            shares[i] = share
-        rest_w = max(0.0, total_w - fsum(filled))
-    return Allotment(shares, levels)
-
-
-def cut(floor_w: Sequence[float], use_w: Sequence[float], priority: Sequence[int], available_w: float) -> Allotment:
-    """Bring present use down to ``available_w``: ``max(floor, min(use, level))``, the lowest class first."""
-    shares = [max(floor, use) for floor, use in zip(floor_w, use_w, strict=True)]
-    classes = _classes(priority)
-    levels = dict.fromkeys(classes, inf)
-    excess_w = fsum(shares) - available_w
-    for level_class, members in sorted(classes.items()):
-        if excess_w <= 0:
+    weight = np.maximum(weight, _LEAST_WEIGHT)
+    groups = len(total)
+    bottom = np.zeros(groups)
+    top = np.zeros(groups)
+    np.maximum.at(top, group, high / weight)
+    level = np.minimum(top, total / np.maximum(np.bincount(group, weights=weight, minlength=groups), _LEAST_WEIGHT))
+    exact = _EXACT * np.maximum(1.0, np.abs(total))
+    share = low
+    for _ in range(_TURNS):
+        wanted = level[group] * weight
+        share = np.clip(wanted, low, high)
+        error = total - np.bincount(group, weights=share, minlength=groups)
+        if np.all((np.abs(error) <= exact) | (top - bottom <= _EXACT * top)):
             break
-        low = [floor_w[i] for i in members]
-        high = [shares[i] for i in members]
-        filled, levels[level_class] = fill(low, high, [1.0] * len(members), fsum(high) - excess_w)
-        for i, share in zip(members, filled, strict=True):
-            shares[i] = share
-        excess_w -= fsum(high) - fsum(filled)
-    return Allotment(shares, levels, feasible=fsum(floor_w) <= available_w * (1 + 1e-12))
+        moving = (wanted > low) & (wanted < high)
+        slope = np.bincount(group, weights=weight * moving, minlength=groups)
+        bottom = np.where(error > 0, level, bottom)
+        top = np.where(error > 0, top, level)
+        step = level + error / np.where(slope > 0, slope, np.inf)
+        inside = (slope > 0) & (step > bottom) & (step < top)
+        level = np.where(np.abs(error) <= exact, level, np.where(inside, step, 0.5 * (bottom + top)))
+    return share, level
 
 
-def _classes(priority: Sequence[int]) -> dict[int, list[int]]:
-    classes: dict[int, list[int]] = defaultdict(list)
-    for i, level in enumerate(priority):
-        classes[level].append(i)
-    return classes
+def _serve(
+    claims: Claims,
+    zone: Ints,
+    available_w: Floats,
+    braking: Bools,
+    use_w: Floats,
+    found: tuple[Ints, Floats],
+) -> tuple[Floats, Bools]:
+    """Serve one ring of zones that do not overlap; return shares and which of them their zone's watts set."""
+    if braking[zone].any():
+        claims = _present_use(claims, braking[zone], use_w)
+    zones = len(available_w)
+    rest_w = available_w - np.bincount(zone, weights=claims.floor_w, minlength=zones)
+    first = 2 * (CLASSES - 1 - claims.priority)
+    steps = SURPLUS + 1
+    served_w = (
+        np.bincount(zone * steps + first, weights=claims.recent_w - claims.floor_w, minlength=zones * steps)
+        + np.bincount(zone * steps + first + 1, weights=claims.demand_w - claims.recent_w, minlength=zones * steps)
+        + np.bincount(zone * steps + SURPLUS, weights=claims.ceiling_w - claims.demand_w, minlength=zones * steps)
+    ).reshape(zones, steps)
+    up_to_w = served_w.cumsum(axis=1)
+    ended = np.where(rest_w < 0, -1, (up_to_w <= rest_w[:, None]).sum(axis=1))
+    before_w = np.where(ended > 0, np.take_along_axis(up_to_w, np.maximum(ended - 1, 0)[:, None], 1)[:, 0], 0.0)
+    stage, level = found
+    present = np.unique(zone)
+    stage[present] = ended[present]
+    mine = ended[zone]
+    share_w = np.where(mine > first, claims.recent_w, claims.floor_w)
+    share_w = np.where(mine > first + 1, claims.demand_w, share_w)
+    share_w = np.where(mine > SURPLUS, claims.ceiling_w, share_w)
+    at = np.flatnonzero((mine == first) | (mine == first + 1) | (mine == SURPLUS))
+    if len(at):
+        tops = (claims.recent_w, claims.demand_w, claims.ceiling_w)
+        which = np.where(mine[at] == SURPLUS, 2, mine[at] - first[at])
+        low_w = share_w[at]
+        high_w = np.choose(which, [top[at] for top in tops])
+        total_w = np.bincount(zone[at], weights=low_w, minlength=zones) + rest_w - before_w
+        groups = np.unique(zone[at])
+        filled_w, levels = fill(low_w, high_w, claims.weight[at], np.searchsorted(groups, zone[at]), total_w[groups])
+        share_w[at] = filled_w
+        level[groups] = levels
+    return share_w, mine <= SURPLUS
+
+
+def _present_use(claims: Claims, braking: Bools, use_w: Floats) -> Claims:
+    most_w = np.where(braking, np.maximum(claims.floor_w, use_w), np.inf)
+    ceiling_w = np.minimum(claims.ceiling_w, most_w)
+    used_w = np.where(braking, ceiling_w, np.nan)
+    return replace(
+        claims,
+        recent_w=np.fmin(np.where(braking, used_w, claims.recent_w), ceiling_w),
+        demand_w=np.fmin(np.where(braking, used_w, claims.demand_w), ceiling_w),
+        ceiling_w=ceiling_w,
+        weight=np.where(braking, 1.0, claims.weight),
+    )
+
+
+def _of(claims: Claims, members: Ints) -> Claims:
+    return Claims(
+        claims.floor_w[members],
+        claims.recent_w[members],
+        claims.demand_w[members],
+        claims.ceiling_w[members],
+        claims.weight[members],
+        claims.priority[members],
+    )
+
+
+def _cut_off(claims: Claims, members: Ints, share_w: Floats) -> Claims:
+    """Return the claims with ``share_w`` as the most that ``members`` ask for."""
+    ceiling_w = claims.ceiling_w.copy()
+    ceiling_w[members] = share_w
+    return replace(
+        claims,
+        recent_w=np.minimum(claims.recent_w, ceiling_w),
+        demand_w=np.minimum(claims.demand_w, ceiling_w),
+        ceiling_w=ceiling_w,
+    )

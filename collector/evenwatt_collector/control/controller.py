@@ -1,0 +1,292 @@
+"""Zones under their budgets: observations in, leases out. Pure: time is an argument, and so is every watt.
+
+A step counts (``survey``), finds each zone's band and the total to hand out (``bands``, ``lookahead``), shares it by
+demand and priority (``demand``, ``waterfill``), turns the shares into leases that never overrun the accounts
+(``issue``, ``accounts``), and pauses work where caps are not enough (``pausing``).
+
+Caps are in the devices before a burst begins, so there is nothing to predict about steered nodes. What may still rise
+within the loop's delay is the load that nobody steers: its forecast is taken from headroom that nobody uses.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from evenwatt_collector.control.accounts import SETTLE_S, Accounts
+from evenwatt_collector.control.alarms import alarms
+from evenwatt_collector.control.bands import BRAKE, BY_CODE, CAP, BandStates, Steering, next_total
+from evenwatt_collector.control.demand import Appetite
+from evenwatt_collector.control.issue import Clock, Steered, deadband_w, issue, settle
+from evenwatt_collector.control.lookahead import Forecast
+from evenwatt_collector.control.pausing import Heat, Pausing, at_floors
+from evenwatt_collector.control.reasons import Why
+from evenwatt_collector.control.survey import Survey, survey
+from evenwatt_collector.control.types import Band, Decision, Grants, Limits, OnLost, Pauses
+from evenwatt_collector.control.waterfill import Claims, allot
+
+if TYPE_CHECKING:
+    from evenwatt_collector.control.arrays import Bools, Floats, Ints
+    from evenwatt_collector.control.demand import Demand
+    from evenwatt_collector.control.tree import ZoneTree
+    from evenwatt_collector.control.types import Observations
+
+LONGEST_STEP_S: Final = 2.0
+"""A step that comes later than this ramps no further for it."""
+IN_FLIGHT: Final = 0.02
+"""With more than this fraction of B on its way back, the trim waits: the reading is older than the caps."""
+FIRST_DELAY_S: Final = 1.5
+"""Delay of the loop until one was measured: a window of one second, two ways and a device (our choice)."""
+_APPLIED: Final = frozenset({"applied", "clamped"})
+_DISOBEYS: Final = frozenset({"locked", "unsupported", "restored"})
+
+
+class Controller:
+    """Decides who may draw what.
+
+    Args:
+        tree: The zones.
+        limits: Margin and bands.
+        first_seq: Sequence number of the first grant of this epoch.
+        quiet_s: Observe this long before the first grant. A collector that takes over from another waits until that
+            one's last grants have arrived and been reported: message expiry + silence limit, 5 s, and gives each
+            node's ``held_w``.
+        seed: Of the random waits after a release.
+    """
+
+    def __init__(
+        self, tree: ZoneTree, limits: Limits | None = None, *, first_seq: int = 1, quiet_s: float = 0.0, seed: int = 0
+    ) -> None:
+        self.tree = tree
+        self._limits = limits or Limits()
+        zones = len(tree)
+        self._budget_w: Floats = np.full(zones, np.inf)
+        self._fixed_w: Floats = np.zeros(zones)
+        self._quiet_s = quiet_s
+        self._accounts = Accounts()
+        self._appetite = Appetite()
+        self._pausing = Pausing(zones)
+        self._states = BandStates(zones)
+        self._loose = Forecast(zones)
+        self._total = Forecast(zones)
+        self._total_w: Floats = np.full(zones, np.nan)
+        self._in_flight_s: Floats = np.zeros(zones)
+        self._raise_from_s: Floats = np.zeros(0)
+        self._rng = np.random.default_rng(seed)
+        self._seq = first_seq
+        self._began_s: float | None = None
+        self._last_s = 0.0
+        self.delay_s = FIRST_DELAY_S
+        """From publishing a lease to its readback, 95th percentile; the caller measures it."""
+
+    @property
+    def next_seq(self) -> int:
+        """Sequence number that the next grant will carry."""
+        return self._seq
+
+    @property
+    def accounts(self) -> Accounts:
+        """What every node may draw; for looking only."""
+        return self._accounts
+
+    @property
+    def pausing(self) -> Pausing:
+        """Whose work is paused; for looking only."""
+        return self._pausing
+
+    def set_limits(self, budget_w: Floats, unmanaged_w: Floats | None = None) -> None:
+        """Set every zone's hard budget (infinite: none) and the fixed load of its own that no node reports.
+
+        Raises:
+            ValueError: a budget is not a number of watts from 0 up.
+        """
+        budget_w = np.asarray(budget_w, dtype=np.float64)
+        bad = np.isnan(budget_w) | (budget_w < 0)
+        if bad.any():
+            z = int(np.argmax(bad))
+            raise ValueError(
+                f"zone {self.tree.names[z]!r}: a budget of {budget_w[z]} W is not possible; give 0 or more"
+            )
+        self._budget_w = budget_w.copy()
+        if unmanaged_w is not None:
+            self._fixed_w = self.tree.roll_up(np.asarray(unmanaged_w, dtype=np.float64))
+
+    def acknowledge(self, slot: int, seq: int, code: str, after_w: float | None, now_s: float) -> None:
+        """Note a node's answer to a grant of this epoch; late, doubled and unknown ones do no harm.
+
+        A device that does not obey makes its node unmanaged. Any other refusal proves nothing, for a duplicate of a
+        grant that was applied is refused as well: the grant keeps counting until it has ended.
+        """
+        if slot >= len(self._accounts):
+            return
+        if code in _APPLIED:
+            self.acknowledge_many(
+                np.array([slot]), np.array([seq]), np.array([np.nan if after_w is None else after_w]), now_s
+            )
+        elif code in _DISOBEYS:
+            self._accounts.refuse(slot, seq)
+
+    def acknowledge_many(self, slots: Ints, seqs: Ints, after_w: Floats, now_s: float) -> None:
+        """Note answers that say ``applied`` or ``clamped``, of different slots."""
+        self._accounts.confirm(slots, seqs, after_w, now_s)
+
+    def step(self, now_s: float, seen: Observations) -> Decision:
+        """Decide. Call it every second, and at once when a jump is reported or a raise has become possible."""
+        if len(seen) > len(self._accounts):
+            self._grow(len(seen))
+        budget_w = self._budget_w * (1 - self._limits.margin)
+        limited = self.tree.any_around(np.isfinite(budget_w))
+        found, arrived = survey(self.tree, self._accounts, seen, limited, self._fixed_w, now_s)
+        self._appetite.forget(arrived)
+        self._loose.take(found.unmanaged_w + found.overdraw_w, now_s)
+        self._total.take(found.power_w, now_s)
+        expected_w = np.minimum(found.power_w + self._total.rise_w(self.delay_s), found.most_w)
+        capping = self._states.band >= CAP
+        self._states.move(found.power_w, np.maximum(found.power_w, expected_w), budget_w, now_s, self._limits.bands)
+        if self._is_quiet(now_s):
+            self._accounts = Accounts(len(seen))
+            return self._watch(seen, found)
+        self._delay_raises(seen, capping & (self._states.band < CAP), now_s)
+        elapsed_s = min(LONGEST_STEP_S, max(0.0, now_s - self._last_s))
+        self._last_s = now_s
+        return self._steer(seen, found, budget_w, elapsed_s, now_s)
+
+    def _grow(self, slots: int) -> None:
+        for part in (self._accounts, self._appetite, self._pausing):
+            part.grow(slots)
+        self._raise_from_s = np.concatenate((self._raise_from_s, np.full(slots - len(self._raise_from_s), -np.inf)))
+
+    def _is_quiet(self, now_s: float) -> bool:
+        if self._began_s is None:
+            self._began_s = self._last_s = now_s
+        return now_s - self._began_s < self._quiet_s
+
+    def _delay_raises(self, seen: Observations, released: Bools, now_s: float) -> None:
+        """After a release nodes rise one by one, so that their work does not surge all at once."""
+        if released.any():
+            at = np.flatnonzero(self.tree.any_around(released)[seen.zone])
+            self._raise_from_s[at] = now_s + self._rng.uniform(0.0, self._limits.bands.release_jitter_s, len(at))
+
+    def _steer(self, seen: Observations, found: Survey, budget_w: Floats, elapsed_s: float, now_s: float) -> Decision:
+        at = found.live
+        zone, out_w = seen.zone[at], found.out_w[at]
+        floor_w = np.where(seen.on_lost[at] == OnLost.RESTORE, seen.ceiling_w[at], seen.floor_w[at])
+        demand = self._appetite.demand(seen, at, self._accounts.in_force_w(now_s)[at], now_s)
+        target_w = self._target_w(found, budget_w, elapsed_s, self.tree.totals(zone, floor_w), now_s)
+        available_w = self._available_w(seen, found, target_w)
+        use_w = np.minimum(seen.power_w[at], out_w)  # a node cannot use more than it may
+        why = self._why(seen, found, self._claims(seen, at, floor_w, demand), demand, available_w, use_w)
+        share_w = why.allotment.share_w
+        self._total_w = np.minimum(target_w, self.tree.totals(zone, share_w) + found.unsteered_w)
+        intent_w = self._accounts.intent_w[at]
+        cap_w = settle(self.tree, zone, share_w, intent_w, available_w)
+        # Watts on their way from one node to another may use the reserve, but not so far that capping would begin.
+        room_w = self._limits.bands.cap_at * budget_w - found.unmanaged_w - found.overdraw_w - found.leased_w
+        blind = self.tree.any_around(found.blind & np.isfinite(budget_w))[zone]
+        steered = Steered(at, zone, out_w, ~blind & (now_s >= self._raise_from_s[at]))
+        issued = issue(self.tree, self._accounts, seen, steered, cap_w, room_w, Clock(now_s, elapsed_s, self._seq))
+        self._seq += len(issued.grants)
+        after_w = found.leased_w + self._grown_w(seen, issued.grants, found.out_w)
+        low = at_floors(self.tree, zone, self._accounts.intent_w[at], floor_w, deadband_w(floor_w))
+        heat = Heat(found.power_w, budget_w, low)
+        live = np.zeros(len(seen), dtype=np.bool_)
+        live[at] = True
+        pauses = self._pausing.step(self.tree, seen, live, heat, self.delay_s, now_s, self._limits.bands)
+        shares_w = np.full(len(seen), np.nan)
+        shares_w[at] = cap_w
+        return Decision(
+            bands=self._bands(),
+            budget_w=self._budget_w,
+            target_w=np.where(np.isfinite(budget_w), self._total_w, found.power_w),
+            power_w=found.power_w,
+            most_w=after_w + found.unmanaged_w,
+            alarms=alarms(self.tree, found, budget_w, self._budget_w, self.tree.totals(zone, floor_w)),
+            share_w=shares_w,
+            grants=issued.grants,
+            pauses=pauses,
+            waiting_w=issued.waiting_w,
+            disobeying=found.disobeying,
+            unmanageable=found.unmanageable,
+            why=why,
+        )
+
+    def _target_w(self, found: Survey, budget_w: Floats, elapsed_s: float, floors_w: Floats, now_s: float) -> Floats:
+        """Return the totals to hand out now."""
+        before_w = np.where(np.isfinite(self._total_w), self._total_w + found.arrived_w, found.most_w)
+        in_flight = found.most_w > before_w + IN_FLIGHT * budget_w
+        self._in_flight_s = np.where(in_flight, now_s, self._in_flight_s)
+        steering = Steering(
+            band=self._states.band,
+            power_w=found.power_w,
+            budget_w=budget_w,
+            floors_w=floors_w + found.unsteered_w,
+            may_grow=~found.blind,
+            may_trim=now_s - self._in_flight_s >= SETTLE_S,
+        )
+        return next_total(before_w, steering, elapsed_s, self._limits.bands)
+
+    def _available_w(self, seen: Observations, found: Survey, target_w: Floats) -> Floats:
+        """Return what leases may take: what is expected to rise beside them comes out of unused headroom only."""
+        available_w = target_w - found.unsteered_w
+        at = found.live
+        in_use_w = self.tree.totals(seen.zone[at], np.maximum(seen.floor_w[at], seen.power_w[at]))
+        careful_w = available_w - self._loose.rise_w(self.delay_s)
+        return np.maximum(careful_w, np.minimum(available_w, in_use_w))
+
+    def _claims(self, seen: Observations, at: Ints, floor_w: Floats, demand: Demand) -> Claims:
+        recent_w = np.maximum(floor_w, demand.recent_w)
+        full_w = np.maximum(recent_w, demand.full_w)
+        ceiling_w = np.maximum(full_w, seen.ceiling_w[at])
+        return Claims(floor_w, recent_w, full_w, ceiling_w, seen.weight[at], seen.priority[at])
+
+    def _why(
+        self,
+        seen: Observations,
+        found: Survey,
+        claims: Claims,
+        demand: Demand,
+        available_w: Floats,
+        use_w: Floats,
+    ) -> Why:
+        at, braking = found.live, self._states.band == BRAKE
+        return Why(
+            at=at,
+            demand=demand,
+            allotment=allot(self.tree, seen.zone[at], claims, available_w, braking, use_w),
+            power_w=seen.power_w[at],
+            floor_w=claims.floor_w,
+            ceiling_w=claims.ceiling_w,
+            weight=claims.weight,
+            priority=claims.priority,
+            zone_names=self.tree.names,
+            zone_power_w=found.power_w,
+            zone_budget_w=self._budget_w,
+            braking=braking,
+        )
+
+    def _grown_w(self, seen: Observations, grants: Grants, out_w: Floats) -> Floats:
+        most_w = np.maximum(grants.cap_w, grants.fallback_w)
+        return self.tree.totals(seen.zone[grants.slot], np.maximum(0.0, most_w - out_w[grants.slot]))
+
+    def _watch(self, seen: Observations, found: Survey) -> Decision:
+        none = np.zeros(0, dtype=np.int64)
+        empty = np.zeros(0)
+        return Decision(
+            bands=self._bands(),
+            budget_w=self._budget_w,
+            target_w=found.most_w,
+            power_w=found.power_w,
+            most_w=found.most_w,
+            alarms=tuple(() for _ in self.tree.names),
+            share_w=np.full(len(seen), np.nan),
+            grants=Grants(none, none, empty, empty),
+            pauses=Pauses(none, np.zeros(0, dtype=np.bool_)),
+            waiting_w=0.0,
+            disobeying=found.disobeying,
+            unmanageable=found.unmanageable,
+            why=None,
+        )
+
+    def _bands(self) -> tuple[Band, ...]:
+        return tuple(BY_CODE[code] for code in self._states.band)
