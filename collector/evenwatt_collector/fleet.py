@@ -11,7 +11,6 @@ from evenwatt_wire.messages import NodeState
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from evenwatt_collector.control import NodeObservation
     from evenwatt_wire import Ack, Birth, Event, Live, NodeSummary, State
 
 MAX_NODES: Final = 20_000
@@ -84,11 +83,6 @@ class Fleet:
         node = self.find(zone, ack.node)
         if node is not None:
             node.on_ack(ack)
-
-    def observations(self, zone: str, now_s: float) -> list[NodeObservation]:
-        """Return a zone's nodes as the control core wants them."""
-        seen = (node.observation(now_s) for node in self.in_zone(zone))
-        return [observation for observation in seen if observation is not None]
 
     def alarms(self, zone: str, now_s: float) -> list[str]:
         """Return what is wrong with a zone's nodes, each with its fix."""

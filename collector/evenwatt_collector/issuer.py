@@ -16,8 +16,6 @@ from evenwatt_wire.command import Code, Op
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from evenwatt_collector.control import Grant
-
 EXPIRY_MS: Final = 2_000
 """A queued grant must not start late: the control core counts its life from sending plus this."""
 _CLOCK_MS: Final = 2_000
@@ -44,8 +42,22 @@ class CapCounts:
     """Not answered in time, or received too late."""
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked of one node: a lease with a cap, or a pause or resume of a target."""
+
+    node: str
+    seq: int
+    ttl_s: float
+    reason: str
+    op: Op = Op.CAP
+    target: str = "node"
+    cap_w: float | None = None
+    fallback_w: float | None = None
+
+
 class Issuer:
-    """Turns grants into signed commands of one epoch."""
+    """Turns orders into signed commands of one epoch."""
 
     def __init__(self, fleet: str, epoch: int, private: Ed25519PrivateKey) -> None:
         self._fleet, self._epoch, self._private = fleet, epoch, private
@@ -53,27 +65,28 @@ class Issuer:
         self._delays_s: deque[float] = deque(maxlen=_DELAYS_KEPT)
         self.counts = CapCounts()
 
-    def sign(self, grant: Grant, now_s: float, wall_ms: int) -> bytes:
-        """Return the envelope of a grant that is sent now."""
+    def sign(self, order: Order, now_s: float, wall_ms: int) -> bytes:
+        """Return the envelope of an order that is sent now."""
         self._expire(now_s)
         identity = new_id(wall_ms)
         command = Command(
             fleet=self._fleet,
-            node=grant.node,
+            node=order.node,
             id=identity,
             epoch=self._epoch,
-            seq=grant.seq,
+            seq=order.seq,
             issued_ms=wall_ms,
             not_before_ms=max(0, wall_ms - _CLOCK_MS),
             expires_ms=wall_ms + EXPIRY_MS,
-            op=Op.CAP,
-            cap_w=grant.cap_w,
-            fallback_w=grant.fallback_w,
-            ttl_s=grant.ttl_s,
+            op=order.op,
+            target=order.target,
+            cap_w=order.cap_w,
+            fallback_w=order.fallback_w,
+            ttl_s=order.ttl_s,
             issuer="collector",
-            reason=grant.reason[:_REASON_CHARACTERS],
+            reason=order.reason[:_REASON_CHARACTERS],
         )
-        self._open[identity] = (grant.node, grant.seq, now_s)
+        self._open[identity] = (order.node, order.seq, now_s)
         self.counts.sent += 1
         return seal(command, self._private)
 

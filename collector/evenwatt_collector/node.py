@@ -17,11 +17,11 @@ from collections import deque
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
-from evenwatt_collector.control import NodeObservation
 from evenwatt_wire import NodeSummary, Quality
 from evenwatt_wire.messages import LeaseState, NodeState
 
 if TYPE_CHECKING:
+    from evenwatt_collector.control import Observations
     from evenwatt_wire import Ack, Birth, Live, State
 
 PEAK_S: Final = 10.0
@@ -212,23 +212,22 @@ class Node:
             self._peaks.popleft()
         return max((watts for _, watts in self._peaks), default=self.power_w)
 
-    def observation(self, now_s: float) -> NodeObservation | None:
-        """Return the node as the control core wants it; None before its birth, and when it has left in order."""
-        birth = self.birth
+    def write_into(self, seen: Observations, slot: int, now_s: float) -> None:
+        """Write the node into its slot as the control core wants it; not present before its birth, or when it left."""
+        birth, live = self.birth, self.live
         if birth is None or self.state is NodeState.DISCONNECTED:
-            return None
-        return NodeObservation(
-            node=self.name,
-            controllable=birth.controllable,
-            power_w=self.power_w,
-            peak_w=self.peak_w(now_s),
-            age_s=self.age_s(now_s) if self.live else float("inf"),
-            floor_w=birth.floor_w,
-            ceiling_w=birth.ceiling_w,
-            fallback_w=birth.fallback_w,
-            priority=birth.priority,
-            weight=birth.weight,
-            online=self.state is not NodeState.LOST,
-            window_peak_w=self.live.total.max_w if self.live else None,
-            held_w=birth.ceiling_w if self.lease is LeaseState.UNMANAGED else self.cap_w,
-        )
+            seen.present[slot] = False
+            return
+        seen.present[slot] = True
+        seen.controllable[slot] = birth.controllable
+        seen.online[slot] = self.state is not NodeState.LOST
+        seen.power_w[slot] = self.power_w
+        seen.peak_w[slot] = self.peak_w(now_s)
+        seen.window_peak_w[slot] = live.total.max_w if live else seen.peak_w[slot]
+        seen.age_s[slot] = self.age_s(now_s) if live else float("inf")
+        seen.floor_w[slot], seen.ceiling_w[slot] = birth.floor_w, birth.ceiling_w
+        seen.fallback_w[slot] = birth.fallback_w
+        seen.priority[slot], seen.weight[slot] = birth.priority, birth.weight
+        held_w = birth.ceiling_w if self.lease is LeaseState.UNMANAGED else self.cap_w
+        seen.held_w[slot] = float("nan") if held_w is None else held_w
+        seen.paused[slot] = self.summary is not None and bool(self.summary.paused)

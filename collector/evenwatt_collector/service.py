@@ -21,10 +21,12 @@ from evenwatt_collector.ingest import HEARD_KINDS, Ingest, Sinks
 from evenwatt_collector.issuer import Issuer
 from evenwatt_collector.keys import load_keys
 from evenwatt_collector.link import Link, Post
+from evenwatt_collector.rules import SettingsRules
 from evenwatt_collector.settings import ZoneSettings
 from evenwatt_collector.status import Document, Views, status_document
+from evenwatt_collector.steering import STEP_S, Steering
 from evenwatt_collector.store import Store
-from evenwatt_collector.zone import STEP_S, Zone
+from evenwatt_collector.zone import Zone, with_inner
 from evenwatt_daemon import Failure, Notifier, get_logger, lock_folder
 from evenwatt_wire import Ack, ControllerState, Kind, Ledger, Stored, Topic, ZoneSummary, encode
 from evenwatt_wire.command import open_ack
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from evenwatt_collector.settings import CollectorSettings
 
 _SOONEST_S: Final = 0.1
-"""Zones are stepped at most this often, however many jumps are reported."""
+"""Control steps at most this often, however many jumps are reported."""
 _SUMMARY_S: Final = 2.0
 _PRESENCE_S: Final = 30.0
 _QUIET_S: Final = 5.0
@@ -69,6 +71,8 @@ class Collector:
         self._issuer = Issuer(settings.fleet, self._epoch, private) if private else None
         self._fleet, self._books = Fleet(), Books()
         self._books.load(self._store.loaded)
+        quiet_s = _QUIET_S if self._store.took_over else _FIRST_QUIET_S
+        self._steering = Steering(SettingsRules(settings.zones), quiet_s, seed=self._epoch)
         self._zones: dict[str, Zone] = {}
         for zone in settings.zones:
             self._zone(zone.name)
@@ -85,7 +89,7 @@ class Collector:
         self._ingest = Ingest(self._fleet, sinks, time.monotonic)
         self._links = {name: self._link(name) for name in self._zones or [_EVERY_ZONE]}
         self._wake = asyncio.Event()
-        self._hurried: set[str] = set()
+        self._hurried = False
         self._steered_s = time.monotonic()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -129,14 +133,14 @@ class Collector:
         now_s = time.monotonic()
         if self._issuer is None or not self._issuer.answered(ack, now_s):
             return
-        if self._zone(zone).acknowledge(ack, now_s):
+        if self._steering.acknowledge(zone, ack, now_s):
             self._hurry(zone)
 
     def _on_controller(self, state: ControllerState, retained: bool) -> None:
         self._zone(state.zone).on_controller(state, time.monotonic(), retained=retained)
 
-    def _hurry(self, zone: str) -> None:
-        self._hurried.add(zone)
+    def _hurry(self, _zone: str) -> None:
+        self._hurried = True
         self._wake.set()
 
     def _from_writer(self, commit: Commit) -> None:
@@ -153,13 +157,12 @@ class Collector:
     # --- loops ----------------------------------------------------------------------------------------------------
 
     async def _steer(self) -> None:
-        """Step every zone each second, and sooner when power jumps or an answer makes room."""
+        """Step each second, and sooner when power jumps or an answer makes room."""
         while True:
             self._steered_s = time.monotonic()
-            hurried, self._hurried = self._hurried, set()
+            hurried, self._hurried = self._hurried, False
             self._wake.clear()
-            for zone in list(self._zones.values()):
-                self._step(zone, self._steered_s, hurry=zone.name in hurried)
+            self._step(self._steered_s, hurry=hurried)
             await asyncio.sleep(_SOONEST_S)
             try:
                 async with asyncio.timeout(STEP_S / 2 - _SOONEST_S):
@@ -167,13 +170,19 @@ class Collector:
             except TimeoutError:
                 continue
 
-    def _step(self, zone: Zone, now_s: float, *, hurry: bool) -> None:
-        link = self._link_of(zone.name)
-        if self._issuer is None or link is None or not link.online:
-            return  # what cannot be sent must not be granted; nodes fall back by themselves
-        decision = zone.step(now_s, self._fleet, hurry=hurry)
-        for grant in decision.grants if decision else ():
-            self._publish(Topic(zone.name, grant.node, Kind.COMMAND), self._issuer.sign(grant, now_s, _wall_ms()))
+    def _step(self, now_s: float, *, hurry: bool) -> None:
+        if self._issuer is None:
+            return
+        self._steering.measured_delay(self._issuer.delay_s())
+
+        def reachable(zone: str) -> bool:
+            """What cannot be sent must not be granted; nodes fall back by themselves."""
+            link = self._link_of(zone)
+            return link is not None and link.online and not self._zone(zone).superseded(now_s)
+
+        for sending in self._steering.step(now_s, time.time(), self._fleet, reachable, hurry=hurry):
+            topic = Topic(sending.zone, sending.order.node, Kind.COMMAND)
+            self._publish(topic, self._issuer.sign(sending.order, now_s, _wall_ms()))
 
     async def _tell(self) -> None:
         """Publish summaries and presence, and keep the service manager's line up to date."""
@@ -205,9 +214,16 @@ class Collector:
         for name in self._fleet.zones:
             self._zone(name)
         now_s, wall_ms, troubles = time.monotonic(), _wall_ms(), self._reasons()
+        own = {
+            name: zone.summary(now_s, wall_ms, self._fleet, self._books, self._steering.zone(name), troubles)
+            for name, zone in sorted(self._zones.items())
+        }
         return [
-            (zone, zone.summary(now_s, wall_ms, self._fleet, self._books, troubles))
-            for _, zone in sorted(self._zones.items())
+            (
+                self._zones[name],
+                with_inner(summary, [own[inner] for inner in self._steering.inside(name) if inner in own]),
+            )
+            for name, summary in own.items()
         ]
 
     def _status(self) -> Document:
@@ -242,9 +258,8 @@ class Collector:
         zone = self._zones.get(name)
         if zone is None:
             chosen = next((known for known in self._settings.zones if known.name == name), ZoneSettings(name=name))
-            quiet_s = _QUIET_S if self._store.took_over else _FIRST_QUIET_S
             factor = self._settings.factor(name, self._table)
-            zone = self._zones[name] = Zone(chosen, factor, self._epoch, quiet_s)
+            zone = self._zones[name] = Zone(chosen, factor, self._epoch)
         return zone
 
     def _link(self, zone: str) -> Link:

@@ -1,68 +1,46 @@
-"""One zone: its budget, its grid, the controller that steers it, and its figures. Pure: time is an argument."""
+"""One zone: its grid, who says that they steer it, and its figures. Pure: time is an argument."""
 
 from __future__ import annotations
 
 from math import fsum
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from evenwatt_collector.carbon import grams, grams_per_hour, unrecorded_j
-from evenwatt_collector.control import Decision, Limits, ZoneController
 from evenwatt_wire import ControllerState, ZoneSummary
 from evenwatt_wire.messages import NodeState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from evenwatt_collector.books import Books
     from evenwatt_collector.carbon import Factor
     from evenwatt_collector.fleet import Fleet
     from evenwatt_collector.settings import ZoneSettings
-    from evenwatt_wire import Ack
+    from evenwatt_collector.steering import ZoneView
 
-STEP_S: Final = 1.0
-_TOLERANCE_S: Final = 0.05
-"""A step may come that much early, rather than half a second late."""
 _RIVAL_S: Final = 75.0
 """A collector says every half minute that it is there."""
 _ALARM_CHARACTERS: Final = 400
 
 
 class Zone:
-    """A power domain.
+    """A zone of the settings, or one that was heard of.
 
     Args:
-        settings: Its name, budget and grid.
+        settings: Its name and grid.
         factor: What its joules weigh.
         epoch: This collector's epoch.
-        quiet_s: How long the controller only watches, see ``ZoneController``.
     """
 
-    def __init__(self, settings: ZoneSettings, factor: Factor, epoch: int, quiet_s: float) -> None:
+    def __init__(self, settings: ZoneSettings, factor: Factor, epoch: int) -> None:
         self.settings, self.factor, self.name = settings, factor, settings.name
         self._epoch = epoch
-        self._controller: ZoneController | None = None
-        if settings.budget_w is not None:
-            limits = Limits(budget_w=settings.budget_w, unmanaged_w=settings.unmanaged_w)
-            self._controller = ZoneController(limits, quiet_s=quiet_s)
-        self._decision: Decision | None = None
-        self._due_s = float("-inf")
         self._rival: ControllerState | None = None
         self._rival_s = float("-inf")
 
-    # --- steering -------------------------------------------------------------------------------------------------
-
-    def step(self, now_s: float, fleet: Fleet, *, hurry: bool) -> Decision | None:
-        """Decide if a second has passed or something has happened; None if not, or if nothing is steered here."""
-        if self._controller is None or self.superseded(now_s) or (now_s < self._due_s and not hurry):
-            return None
-        self._due_s = now_s + STEP_S - _TOLERANCE_S
-        self._decision = self._controller.step(now_s, fleet.observations(self.name, now_s))
-        return self._decision
-
-    def acknowledge(self, ack: Ack, now_s: float) -> bool:
-        """Note a node's answer to a grant; True if a raise may wait for it."""
-        if self._controller is None:
-            return False
-        self._controller.acknowledge(ack.node, ack.seq, ack.code.value, ack.after_w, now_s)
-        return self._decision is not None and self._decision.waiting_w > 0
+    # --- who steers it --------------------------------------------------------------------------------------------
 
     def on_controller(self, state: ControllerState, now_s: float, *, retained: bool) -> None:
         """Note what a collector of this zone says of itself; what is retained may be long dead, unless it is newer."""
@@ -93,7 +71,9 @@ class Zone:
                 joules.append(unrecorded_j(node.live.total.total_j, stored_j, node.first_total_j))
         return grams(fsum(joules), self.factor)
 
-    def summary(self, now_s: float, wall_ms: int, fleet: Fleet, books: Books, troubles: list[str]) -> ZoneSummary:
+    def summary(
+        self, now_s: float, wall_ms: int, fleet: Fleet, books: Books, view: ZoneView | None, troubles: list[str]
+    ) -> ZoneSummary:
         """Return the zone at a glance.
 
         Args:
@@ -101,21 +81,21 @@ class Zone:
             wall_ms: Wall time, for people.
             fleet: The live view.
             books: What is stored.
+            view: The zone as control sees it; None where nothing is steered.
             troubles: What is wrong with the collector itself.
         """
         nodes = fleet.in_zone(self.name)
         present = [node for node in nodes if node.present]
         metered_w = fsum(node.power_w for node in present)
-        power_w = metered_w + self.settings.unmanaged_w
-        decision = self._decision
+        power_w = metered_w + (view.unmanaged_w if view else self.settings.unmanaged_w)
         return ZoneSummary(
             zone=self.name,
             wall_ms=wall_ms,
             epoch=self._epoch,
-            band=decision.band.value if decision else "off",
+            band=view.band if view else "off",
             power_w=power_w,
-            budget_w=self.settings.budget_w,
-            leased_w=decision.leased_w if decision else power_w,
+            budget_w=view.budget_w if view else self.settings.budget_w,
+            leased_w=view.most_w if view else power_w,
             emissions_g_per_h=grams_per_hour(metered_w, self.factor),
             emissions_g=books.grams(self.name) + self.unrecorded_g(fleet, books),
             intensity_g_per_kwh=self.factor.intensity_g_per_kwh,
@@ -124,13 +104,30 @@ class Zone:
             nodes=len(nodes),
             silent=sum(node.silent(now_s) or node.state is NodeState.LOST for node in nodes),
             capped=sum(node.at_cap for node in present),
-            alarms=[alarm[:_ALARM_CHARACTERS] for alarm in self._alarms(now_s, fleet, troubles)],
+            alarms=[alarm[:_ALARM_CHARACTERS] for alarm in self._alarms(now_s, fleet, view, troubles)],
         )
 
-    def _alarms(self, now_s: float, fleet: Fleet, troubles: list[str]) -> list[str]:
-        alarms = troubles + (list(self._decision.alarms) if self._decision else []) + fleet.alarms(self.name, now_s)
+    def _alarms(self, now_s: float, fleet: Fleet, view: ZoneView | None, troubles: list[str]) -> list[str]:
+        alarms = troubles + (list(view.alarms) if view else []) + fleet.alarms(self.name, now_s)
         rival = self._current_rival(now_s)
         if rival is not None:
             consequence = "this one is fenced off" if rival.epoch > self._epoch else "nodes obey this one"
             alarms.append(f"another collector (epoch {rival.epoch}) says it steers this zone; {consequence}; stop one")
         return alarms
+
+
+def with_inner(own: ZoneSummary, inner: Sequence[ZoneSummary]) -> ZoneSummary:
+    """Return a zone's summary with the figures of the zones inside it added; what control says covers them already."""
+
+    def total(pick: Callable[[ZoneSummary], float]) -> float:
+        return fsum(pick(summary) for summary in (own, *inner))
+
+    return replace(
+        own,
+        power_w=total(lambda s: s.power_w),
+        emissions_g_per_h=total(lambda s: s.emissions_g_per_h),
+        emissions_g=total(lambda s: s.emissions_g),
+        nodes=sum(s.nodes for s in (own, *inner)),
+        silent=sum(s.silent for s in (own, *inner)),
+        capped=sum(s.capped for s in (own, *inner)),
+    )

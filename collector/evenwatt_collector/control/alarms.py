@@ -25,7 +25,8 @@ def alarms(
         floors_w: Sums of the steered nodes' floors.
     """
     other_w, most_w = found.unsteered_w, found.most_w
-    infeasible = floors_w + other_w > usable_w * (1 + 1e-9)
+    excess_w = floors_w + other_w - usable_w
+    infeasible = excess_w > usable_w * 1e-9
     over = most_w > usable_w * (1 + 1e-9) + 1e-6
     blind = found.blind
     said: list[list[str]] = [[] for _ in tree.names]
@@ -33,7 +34,7 @@ def alarms(
         if infeasible[z]:
             said[z].append(
                 f"infeasible: floors {floors_w[z]:.0f} W and {other_w[z]:.0f} W that cannot be steered exceed "
-                f"{usable_w[z]:.0f} W ({budget_w[z]:.0f} W less margin) by {floors_w[z] + other_w[z] - usable_w[z]:.0f} W"
+                f"{usable_w[z]:.0f} W ({budget_w[z]:.0f} W less margin) by {excess_w[z]:.0f} W"
             )
         elif over[z]:
             said[z].append(

@@ -50,7 +50,7 @@ class BandStates:
     @property
     def braking(self) -> Bools:
         """Zones whose present use is to be cut at once."""
-        return self.band == BRAKE
+        return np.equal(self.band, BRAKE)
 
     def move(self, power_w: Floats, expected_w: Floats, budget_w: Floats, now_s: float, bands: Bands) -> None:
         """Move every zone on after a reading: the one transition function of the drawing above.

@@ -58,20 +58,11 @@ class Controller:
     def __init__(
         self, tree: ZoneTree, limits: Limits | None = None, *, first_seq: int = 1, quiet_s: float = 0.0, seed: int = 0
     ) -> None:
-        self.tree = tree
         self._limits = limits or Limits()
-        zones = len(tree)
-        self._budget_w: Floats = np.full(zones, np.inf)
-        self._fixed_w: Floats = np.zeros(zones)
         self._quiet_s = quiet_s
         self._accounts = Accounts()
         self._appetite = Appetite()
-        self._pausing = Pausing(zones)
-        self._states = BandStates(zones)
-        self._loose = Forecast(zones)
-        self._total = Forecast(zones)
-        self._total_w: Floats = np.full(zones, np.nan)
-        self._in_flight_s: Floats = np.zeros(zones)
+        self._pausing = Pausing(len(tree))
         self._raise_from_s: Floats = np.zeros(0)
         self._rng = np.random.default_rng(seed)
         self._seq = first_seq
@@ -79,6 +70,19 @@ class Controller:
         self._last_s = 0.0
         self.delay_s = FIRST_DELAY_S
         """From publishing a lease to its readback, 95th percentile; the caller measures it."""
+        self.replant(tree)
+
+    def replant(self, tree: ZoneTree) -> None:
+        """Take other zones. What nodes may draw stays counted; bands and totals begin anew."""
+        zones = len(tree)
+        self.tree = tree
+        self._budget_w: Floats = np.full(zones, np.inf)
+        self._fixed_w: Floats = np.zeros(zones)
+        self._states = BandStates(zones)
+        self._loose, self._total = Forecast(zones), Forecast(zones)
+        self._total_w: Floats = np.full(zones, np.nan)
+        self._in_flight_s: Floats = np.zeros(zones)
+        self._pausing.replant(zones)
 
     @property
     def next_seq(self) -> int:
@@ -94,6 +98,16 @@ class Controller:
     def pausing(self) -> Pausing:
         """Whose work is paused; for looking only."""
         return self._pausing
+
+    @property
+    def fixed_w(self) -> Floats:
+        """Per zone: load that no node reports, with that of the zones inside it."""
+        return self._fixed_w
+
+    def take_seq(self) -> int:
+        """Return a sequence number for an order that is no grant."""
+        self._seq += 1
+        return self._seq - 1
 
     def set_limits(self, budget_w: Floats, unmanaged_w: Floats | None = None) -> None:
         """Set every zone's hard budget (infinite: none) and the fixed load of its own that no node reports.
@@ -139,7 +153,7 @@ class Controller:
         limited = self.tree.any_around(np.isfinite(budget_w))
         found, arrived = survey(self.tree, self._accounts, seen, limited, self._fixed_w, now_s)
         self._appetite.forget(arrived)
-        self._loose.take(found.unmanaged_w + found.overdraw_w, now_s)
+        self._loose.take(found.unmanaged_w, now_s)
         self._total.take(found.power_w, now_s)
         expected_w = np.minimum(found.power_w + self._total.rise_w(self.delay_s), found.most_w)
         capping = self._states.band >= CAP
@@ -174,11 +188,12 @@ class Controller:
         floor_w = np.where(seen.on_lost[at] == OnLost.RESTORE, seen.ceiling_w[at], seen.floor_w[at])
         demand = self._appetite.demand(seen, at, self._accounts.in_force_w(now_s)[at], now_s)
         target_w = self._target_w(found, budget_w, elapsed_s, self.tree.totals(zone, floor_w), now_s)
-        available_w = self._available_w(seen, found, target_w)
+        kept_w = self._kept_w(seen, found, target_w)
+        available_w = target_w - found.unsteered_w - kept_w
         use_w = np.minimum(seen.power_w[at], out_w)  # a node cannot use more than it may
         why = self._why(seen, found, self._claims(seen, at, floor_w, demand), demand, available_w, use_w)
         share_w = why.allotment.share_w
-        self._total_w = np.minimum(target_w, self.tree.totals(zone, share_w) + found.unsteered_w)
+        self._total_w = np.minimum(target_w, self.tree.totals(zone, share_w) + found.unsteered_w + kept_w)
         intent_w = self._accounts.intent_w[at]
         cap_w = settle(self.tree, zone, share_w, intent_w, available_w)
         # Watts on their way from one node to another may use the reserve, but not so far that capping would begin.
@@ -226,13 +241,12 @@ class Controller:
         )
         return next_total(before_w, steering, elapsed_s, self._limits.bands)
 
-    def _available_w(self, seen: Observations, found: Survey, target_w: Floats) -> Floats:
-        """Return what leases may take: what is expected to rise beside them comes out of unused headroom only."""
-        available_w = target_w - found.unsteered_w
+    def _kept_w(self, seen: Observations, found: Survey, target_w: Floats) -> Floats:
+        """Return what is kept for the rise of load that nobody steers: out of headroom that nobody uses, never more."""
         at = found.live
         in_use_w = self.tree.totals(seen.zone[at], np.maximum(seen.floor_w[at], seen.power_w[at]))
-        careful_w = available_w - self._loose.rise_w(self.delay_s)
-        return np.maximum(careful_w, np.minimum(available_w, in_use_w))
+        headroom_w = np.maximum(0.0, target_w - found.unsteered_w - in_use_w)
+        return np.minimum(headroom_w, self._loose.rise_w(self.delay_s))
 
     def _claims(self, seen: Observations, at: Ints, floor_w: Floats, demand: Demand) -> Claims:
         recent_w = np.maximum(floor_w, demand.recent_w)

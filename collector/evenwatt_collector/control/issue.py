@@ -132,7 +132,7 @@ def ration(tree: ZoneTree, zone: Ints, need_w: Floats, order: Ints, room_w: Floa
     got_w = need_w
     for row in tree.around[::-1]:
         inside = row >= 0
-        wanted_w = np.bincount(row[inside], weights=_by_zone(tree, zone, got_w)[inside], minlength=len(tree))
+        wanted_w = np.bincount(row[inside], weights=tree.own(zone, got_w)[inside], minlength=len(tree))
         short = wanted_w > room_w
         if not short.any():
             continue
@@ -145,10 +145,6 @@ def ration(tree: ZoneTree, zone: Ints, need_w: Floats, order: Ints, room_w: Floa
         got_w = got_w.copy()
         got_w[at] = np.clip(room_w[ring[at]] - before_w, 0.0, got_w[at])
     return got_w
-
-
-def _by_zone(tree: ZoneTree, zone: Ints, values: Floats) -> Floats:
-    return np.bincount(zone, weights=values, minlength=len(tree))
 
 
 def _due(accounts: Accounts, at: Ints, idle: Bools, raising: Bools, clock: Clock) -> Ints:

@@ -36,10 +36,14 @@ class Pausing:
     """Which nodes' work is paused, and since when."""
 
     def __init__(self, zones: int, slots: int = 0) -> None:
+        self.replant(zones)
+        self._resize(slots)
+
+    def replant(self, zones: int) -> None:
+        """Begin anew with other zones; what is paused stays so."""
         self._hot_since_s: Floats = np.full(zones, np.nan)
         self._cool_since_s: Floats = np.full(zones, np.nan)
         self._acted_s: Floats = np.full(zones, -np.inf)
-        self._resize(slots)
 
     def _resize(self, slots: int) -> None:
         self.paused: Bools = np.zeros(slots, dtype=np.bool_)
@@ -90,17 +94,17 @@ class Pausing:
         may = inside & live & seen.pausable & ~self.paused & (now_s - self.since_s >= LEAST_RUN_S)
         if may.any():
             at = np.flatnonzero(may)
-            slot = at[np.lexsort((-seen.power_w[at], seen.priority[at]))[0]]
+            slot = int(at[np.lexsort((-seen.power_w[at], seen.priority[at]))[0]])
             self._peak_w[slot] = max(seen.peak_w[slot], seen.power_w[slot])
             self._turn(tree, seen, slot, now_s, paused=True)
 
     def _resume_unasked(self, tree: ZoneTree, seen: Observations, limited: Bools, now_s: float) -> None:
-        for slot in np.flatnonzero(self.paused & ~(seen.pausable & tree.any_around(limited)[seen.zone])):
+        for slot in np.flatnonzero(self.paused & ~(seen.pausable & tree.any_around(limited)[seen.zone])).tolist():
             self._turn(tree, seen, slot, now_s, paused=False)
 
     def _resume_one(self, tree: ZoneTree, seen: Observations, zones: Heat, now_s: float, bands: Bands) -> None:
         rested = np.flatnonzero(self.paused & (now_s - self.since_s >= LEAST_PAUSE_S))
-        for slot in rested[np.lexsort((self._peak_w[rested], -seen.priority[rested]))]:
+        for slot in rested[np.lexsort((self._peak_w[rested], -seen.priority[rested]))].tolist():
             path = [z for z in tree.path(int(seen.zone[slot])) if np.isfinite(zones.budget_w[z])]
             calm = all(now_s - self._cool_since_s[z] >= bands.resume_s for z in path)
             fits = all(zones.power_w[z] + self._peak_w[slot] <= bands.target * zones.budget_w[z] for z in path)
@@ -136,4 +140,4 @@ class Heat:
 
 def at_floors(tree: ZoneTree, zone: Ints, cap_w: Floats, floor_w: Floats, slack_w: Floats) -> Bools:
     """Return per zone whether every node in it has its cap at its floor."""
-    return tree.totals(zone, (cap_w > floor_w + slack_w).astype(np.float64)) == 0
+    return np.equal(tree.totals(zone, (cap_w > floor_w + slack_w).astype(np.float64)), 0)

@@ -64,15 +64,16 @@ class Why:
             return f"floor {self.floor_w[i]:.0f} W, as the floors alone exceed what is left {where}"
         if self.braking[z]:
             return self._brake(i, z, stage, where)
-        if stage >= SURPLUS:
-            share_w = self.allotment.share_w[i]
-            return f"{wish} met, surplus to {share_w:.0f} W (level {level_w:.0f} W) {where}"
         level_class = 9 - stage // 2
-        if own > level_class:
-            return f"{wish} met in class {own} {where}"
-        if own < level_class:
-            return f"{wish}, but class {level_class} goes first and takes what is left {where}"
-        return f"{wish}, water level {level_w:.0f} W in class {own} {where}"
+        if stage >= SURPLUS:
+            got = f"met, surplus to {self.allotment.share_w[i]:.0f} W (level {level_w:.0f} W)"
+        elif own > level_class:
+            got = f"met in class {own}"
+        elif own < level_class:
+            got = f"waits, for class {level_class} goes first and takes what is left"
+        else:
+            got = f"up to water level {level_w:.0f} W in class {own}"
+        return f"{wish} {got} {where}"
 
     def _brake(self, i: int, z: int, stage: int, where: str) -> str:
         own, level_class = int(self.priority[i]), 9 - stage // 2

@@ -71,7 +71,11 @@ class ZoneTree:
             zone: Index of each node's zone.
             values: One per node.
         """
-        return self.roll_up(np.bincount(zone, weights=values, minlength=len(self.names)))
+        return self.roll_up(self.own(zone, values))
+
+    def own(self, zone: Ints, values: Floats) -> Floats:
+        """Return per zone the sum of its own nodes' values."""
+        return np.bincount(zone, weights=values, minlength=len(self.names)).astype(np.float64)
 
     def roll_up(self, own: Floats) -> Floats:
         """Return per zone its own value and those of all zones inside it."""

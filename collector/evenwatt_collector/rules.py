@@ -1,0 +1,83 @@
+"""What control has to keep to: the zones and their limits at a moment, and what is special about a node. Pure.
+
+Two things say so: the ``zones`` of the settings (``SettingsRules``), and a policy file (``evenwatt_collector.policy``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING, Protocol
+
+from evenwatt_collector.control import OnLost, ZoneSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from evenwatt_collector.settings import ZoneSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZoneLimit:
+    """What holds for a zone at a moment."""
+
+    budget_w: float = inf
+    """Hard budget; infinite: the zone itself has none."""
+    unmanaged_w: float = 0.0
+    """Fixed load of the zone's own that no node reports."""
+    why: str = ""
+    """Where the budget comes from, in words."""
+    dry_run: bool = False
+    """Say what would be done, do nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRule:
+    """What is decided about a node, over what it says of itself. None leaves that as it is."""
+
+    kind: str = ""
+    """Name of its class, for people."""
+    priority: int | None = None
+    weight: float | None = None
+    floor_w: float | None = None
+    ceiling_w: float | None = None
+    targets: tuple[str, ...] = ()
+    """Names on the node's allow-list that may be paused; ``*`` for all of them."""
+    on_lost: OnLost = OnLost.FALLBACK
+
+
+class Rules(Protocol):
+    """Where limits come from."""
+
+    @property
+    def zones(self) -> Sequence[ZoneSpec]:
+        """Every zone that has, or lies in one that has, a limit."""
+
+    def limits(self, wall_s: float) -> Mapping[str, ZoneLimit]:
+        """Return what holds at a moment (Unix time)."""
+
+    def node(self, zone: str, name: str) -> NodeRule:
+        """Return what is decided about a node."""
+
+
+class SettingsRules:
+    """Limits that stand in the collector's settings: one for each zone, always the same."""
+
+    def __init__(self, zones: Sequence[ZoneSettings]) -> None:
+        self.zones = [ZoneSpec(zone.name) for zone in zones]
+        self._limits = {
+            zone.name: ZoneLimit(
+                budget_w=inf if zone.budget_w is None else zone.budget_w,
+                unmanaged_w=zone.unmanaged_w,
+                why="the settings' budget_w",
+            )
+            for zone in zones
+        }
+
+    def limits(self, _wall_s: float) -> Mapping[str, ZoneLimit]:
+        """Return the settings' budgets."""
+        return self._limits
+
+    def node(self, _zone: str, _name: str) -> NodeRule:
+        """Return that every node is as it says."""
+        return NodeRule()

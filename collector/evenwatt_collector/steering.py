@@ -1,0 +1,298 @@
+"""The controller's surroundings: nodes get slots, rules become arrays, decisions become orders. Pure: time is given.
+
+One controller steers all zones, for they may lie inside each other. Nodes of a zone that another collector steers, or
+whose link is down, are counted and get nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf, isfinite
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from evenwatt_collector.control import Controller, Decision, Limits, Observations, ZoneTree
+from evenwatt_collector.control.dry import would_share_w
+from evenwatt_collector.issuer import Order
+from evenwatt_collector.rules import NodeRule, ZoneLimit
+from evenwatt_wire.command import Op
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from evenwatt_collector.control.arrays import Bools, Floats
+    from evenwatt_collector.fleet import Fleet
+    from evenwatt_collector.node import Node
+    from evenwatt_collector.rules import Rules
+    from evenwatt_wire import Ack
+
+STEP_S: Final = 1.0
+_TOLERANCE_S: Final = 0.05
+"""A step may come that much early, rather than half a second late."""
+_NAMED: Final = 3
+"""So many nodes are named in an alarm; the others are counted."""
+_FIRST_SLOTS: Final = 64
+_NO_LIMIT: Final = ZoneLimit()
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """An order and the zone whose link carries it."""
+
+    zone: str
+    order: Order
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneView:
+    """A zone as control sees it."""
+
+    band: str
+    budget_w: float | None
+    """Hard budget; None without one of its own."""
+    budget_why: str
+    target_w: float
+    power_w: float
+    most_w: float
+    """Leases, fallbacks and unmanaged power."""
+    unmanaged_w: float
+    """Fixed load of its own."""
+    dry_run: bool
+    alarms: tuple[str, ...]
+
+
+class Steering:
+    """All zones that have a limit, and their nodes.
+
+    Args:
+        rules: Where limits come from.
+        quiet_s: How long the controller only watches, see ``Controller``.
+        seed: Of the controller's random waits; the epoch will do.
+    """
+
+    def __init__(self, rules: Rules, quiet_s: float, seed: int) -> None:
+        self._rules = rules
+        self._limits = Limits()
+        self._controller = Controller(ZoneTree.of(rules.zones), self._limits, quiet_s=quiet_s, seed=seed)
+        self._index = {name: z for z, name in enumerate(self._controller.tree.names)}
+        self._seen = Observations(_FIRST_SLOTS)
+        self._slots: dict[tuple[str, str], int] = {}
+        self._names: list[tuple[str, str]] = []
+        self._known: dict[int, tuple[NodeRule, tuple[str, ...]]] = {}
+        self._now: dict[str, ZoneLimit] = {}
+        self._due_s = -inf
+        self._dry_w: Floats = np.zeros(0)
+        self.decision: Decision | None = None
+        """The latest; None before the first."""
+
+    # --- steps ----------------------------------------------------------------------------------------------------
+
+    def use(self, rules: Rules) -> None:
+        """Take other rules; what nodes may draw already stays counted.
+
+        Raises:
+            ZoneTreeError: their zones make no tree; the rules before stay.
+        """
+        tree = ZoneTree.of(rules.zones)
+        self._rules = rules
+        self._known.clear()
+        if tree.names != self._controller.tree.names or tree.parent != self._controller.tree.parent:
+            self._controller.replant(tree)
+            self._index = {name: z for z, name in enumerate(tree.names)}
+            for slot, (zone, _) in enumerate(self._names):
+                self._seen.zone[slot] = self._index.get(zone, 0)
+            gone = [slot for slot, (zone, _) in enumerate(self._names) if zone not in self._index]
+            self._controller.accounts.close(np.array(gone, dtype=np.int64))
+        self._due_s = -inf
+
+    def step(
+        self, now_s: float, wall_s: float, fleet: Fleet, reachable: Callable[[str], bool], *, hurry: bool
+    ) -> list[Sending]:
+        """Decide if a second has passed or something has happened, and return what to send, in this order.
+
+        Args:
+            now_s: Monotonic time.
+            wall_s: Unix time, for limits with a timetable.
+            fleet: The nodes.
+            reachable: Whether orders of a zone can be sent, and are this collector's to send.
+            hurry: Something has happened.
+        """
+        if now_s < self._due_s and not hurry:
+            return []
+        self._due_s = now_s + STEP_S - _TOLERANCE_S
+        budget_w, unmanaged_w = self._take_limits(wall_s)
+        if not np.isfinite(budget_w).any():
+            self.decision = None
+            return []
+        dry = self._observe(fleet, now_s, reachable)
+        self._controller.set_limits(budget_w, unmanaged_w)
+        self._dry_w = would_share_w(
+            self._controller.tree, self._limits, self._seen, dry, budget_w, self._controller.fixed_w
+        )
+        self._seen.controllable &= ~dry
+        self.decision = self._controller.step(now_s, self._seen)
+        return list(self._sendings(self.decision))
+
+    def acknowledge(self, zone: str, ack: Ack, now_s: float) -> bool:
+        """Note a node's answer to an order; True if a raise may wait for it."""
+        slot = self._slots.get((zone, ack.node))
+        if slot is None:
+            return False
+        self._controller.acknowledge(slot, ack.seq, ack.code.value, ack.after_w, now_s)
+        return self.decision is not None and self.decision.waiting_w > 0
+
+    def measured_delay(self, delay_s: float | None) -> None:
+        """Take the measured time from sending an order to its answer."""
+        if delay_s is not None:
+            self._controller.delay_s = STEP_S + delay_s
+
+    # --- looking --------------------------------------------------------------------------------------------------
+
+    def zone(self, name: str) -> ZoneView | None:
+        """Return a zone as control sees it; None when nothing is steered there."""
+        decision, z = self.decision, self._index.get(name)
+        if decision is None or z is None:
+            return None
+        limit = self._now.get(name, _NO_LIMIT)
+        if not any(isfinite(decision.budget_w[around]) for around in self._controller.tree.path(z)):
+            return None
+        return ZoneView(
+            band=decision.bands[z].value,
+            budget_w=limit.budget_w if isfinite(limit.budget_w) else None,
+            budget_why=limit.why,
+            target_w=float(decision.target_w[z]),
+            power_w=float(decision.power_w[z]),
+            most_w=float(decision.most_w[z]),
+            unmanaged_w=limit.unmanaged_w,
+            dry_run=limit.dry_run,
+            alarms=self._alarms(decision, z),
+        )
+
+    def inside(self, name: str) -> list[str]:
+        """Return the zones that lie inside a zone, at any depth, without itself."""
+        tree, z = self._controller.tree, self._index.get(name)
+        if z is None:
+            return []
+        return [tree.names[other] for other in range(len(tree)) if other != z and z in tree.path(other)]
+
+    def slot(self, zone: str, node: str) -> int | None:
+        """Return a node's slot."""
+        return self._slots.get((zone, node))
+
+    def rule(self, zone: str, node: str) -> NodeRule:
+        """Return what is decided about a node."""
+        return self._rules.node(zone, node)
+
+    def would_w(self, slot: int) -> float | None:
+        """Return the cap that a node in dry run would get."""
+        share_w = self._dry_w[slot] if slot < len(self._dry_w) else np.nan
+        return None if np.isnan(share_w) else float(share_w)
+
+    def paused(self, slot: int) -> bool:
+        """Return whether control has paused work on a node."""
+        paused = self._controller.pausing.paused
+        return slot < len(paused) and bool(paused[slot])
+
+    # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _take_limits(self, wall_s: float) -> tuple[Floats, Floats]:
+        self._now = dict(self._rules.limits(wall_s))
+        limits = [self._now.get(name, _NO_LIMIT) for name in self._controller.tree.names]
+        return np.array([limit.budget_w for limit in limits]), np.array([limit.unmanaged_w for limit in limits])
+
+    def _observe(self, fleet: Fleet, now_s: float, reachable: Callable[[str], bool]) -> Bools:
+        """Write every node into its slot; return which are in dry run."""
+        self._seen.present[:] = False
+        slots: list[int] = []
+        for name, z in self._index.items():
+            ours, dry = reachable(name), self._is_dry(z)
+            for node in fleet.in_zone(name):
+                slot = self._slot_of(node)
+                node.write_into(self._seen, slot, now_s)
+                self._apply_rule(node, slot)
+                self._seen.zone[slot] = z
+                if not ours:
+                    self._seen.controllable[slot] = False
+                if dry:
+                    slots.append(slot)
+        marked = np.zeros(len(self._seen), dtype=np.bool_)
+        marked[slots] = True
+        return marked
+
+    def _is_dry(self, z: int) -> bool:
+        names = self._controller.tree.names
+        return any(self._now.get(names[around], _NO_LIMIT).dry_run for around in self._controller.tree.path(z))
+
+    def _slot_of(self, node: Node) -> int:
+        key = (node.zone, node.name)
+        slot = self._slots.get(key)
+        if slot is None:
+            slot = self._slots[key] = len(self._names)
+            self._names.append(key)
+            if slot >= len(self._seen):
+                self._seen = self._seen.grown(2 * len(self._seen))
+        return slot
+
+    def _apply_rule(self, node: Node, slot: int) -> None:
+        seen, rule = self._seen, self._rules.node(node.zone, node.name)
+        allowed = tuple(node.birth.pausable) if node.birth else ()
+        targets = allowed if "*" in rule.targets else tuple(name for name in rule.targets if name in allowed)
+        self._known[slot] = (rule, targets)
+        seen.pausable[slot] = bool(targets)
+        seen.on_lost[slot] = rule.on_lost
+        if rule.priority is not None:
+            seen.priority[slot] = rule.priority
+        if rule.weight is not None:
+            seen.weight[slot] = rule.weight
+        if rule.ceiling_w is not None:
+            seen.ceiling_w[slot] = max(seen.floor_w[slot], min(seen.ceiling_w[slot], rule.ceiling_w))
+        if rule.floor_w is not None:
+            seen.floor_w[slot] = min(seen.ceiling_w[slot], max(seen.floor_w[slot], rule.floor_w))
+
+    def _sendings(self, decision: Decision) -> Iterator[Sending]:
+        grants, why = decision.grants, decision.why
+        rows = zip(
+            grants.slot.tolist(), grants.seq.tolist(), grants.cap_w.tolist(), grants.fallback_w.tolist(), strict=True
+        )
+        for slot, seq, cap_w, fallback_w in rows:
+            zone, node = self._names[slot]
+            reason = why.text(slot, cap_w) if why else ""
+            order = Order(node, seq, grants.ttl_s, reason, cap_w=cap_w, fallback_w=fallback_w)
+            yield Sending(zone, order)
+        pauses = decision.pauses
+        for slot, pause in zip(pauses.slot.tolist(), pauses.pause.tolist(), strict=True):
+            zone, node = self._names[slot]
+            for target in self._known[slot][1]:
+                yield Sending(zone, self._pause_order(decision, slot, node, target, pause=pause))
+
+    def _pause_order(self, decision: Decision, slot: int, node: str, target: str, *, pause: bool) -> Order:
+        ttl_s, seq = decision.pauses.ttl_s, self._controller.take_seq()
+        if not pause:
+            return Order(node, seq, 0.0, "there is room for it again", Op.RESUME, target)
+        z = int(self._seen.zone[slot])
+        reason = f"{decision.power_w[z]:.0f} W with every cap at its floor; class {self._seen.priority[slot]} may wait"
+        return Order(node, seq, ttl_s, reason, Op.PAUSE, target)
+
+    def _alarms(self, decision: Decision, z: int) -> tuple[str, ...]:
+        inside = (self._controller.tree.around == z).any(axis=0)
+        said = list(decision.alarms[z])
+        over = decision.disobeying[inside[self._seen.zone[decision.disobeying]]]
+        if len(over):
+            caps_w = self._controller.accounts.last_out_w
+            words = [
+                f"{self._names[s][1]} draws {self._seen.power_w[s]:.0f} W under a cap of {caps_w[s]:.0f} W"
+                for s in over
+            ]
+            said.append(f"over the cap: {_named(words)}")
+        loose = decision.unmanageable[inside[self._seen.zone[decision.unmanageable]]]
+        if len(loose):
+            said.append(f"devices ignore limits, counted by their power: {_named([self._names[s][1] for s in loose])}")
+        if self._now.get(self._controller.tree.names[z], _NO_LIMIT).dry_run:
+            said.append("dry run: nothing is sent to this zone's nodes")
+        return tuple(said)
+
+
+def _named(items: list[str]) -> str:
+    more = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
+    return ", ".join(items[:_NAMED]) + more
