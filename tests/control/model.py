@@ -5,7 +5,7 @@ import random
 from dataclasses import dataclass, field
 from itertools import count
 
-from evenwatt_collector.control import Grant, NodeObservation
+from tests.control.named import Grant
 
 EXPIRY_S = 2.0
 RAMP_S = 5.0
@@ -67,12 +67,3 @@ class Network:
         while self._queue and self._queue[0][0] <= now_s:
             at_s, _, message = heapq.heappop(self._queue)
             yield at_s, message
-
-
-def seen(node: str, **known) -> NodeObservation:
-    """An observation of an ordinary node; tests say what matters."""
-    facts = {
-        "controllable": True, "power_w": 87.0, "peak_w": 87.0, "age_s": 0.5, "floor_w": 60.0, "ceiling_w": 500.0,
-        "fallback_w": 150.0, "priority": 5, "weight": 1.0, "online": True,
-    }  # fmt: skip
-    return NodeObservation(node=node, **(facts | known))

@@ -4,8 +4,8 @@ import random
 from collections import deque
 from dataclasses import dataclass, field
 
-from evenwatt_collector.control import Limits, ZoneController
-from tests.control.model import LeaseClock, Network, seen
+from tests.control.model import LeaseClock, Network
+from tests.control.named import Named, Seen
 
 TICK_S = 0.01
 RISE_S = 0.25
@@ -59,7 +59,7 @@ class Plant:
         self.down = Network(self.rng, 0.05, (0.05, 0.3))
         self.up = Network(self.rng, 0.05, (0.05, 0.3))
         self.machines = [Machine(LeaseClock(f"n{i}", 80, 150), device_w=150) for i in range(8)]
-        self.zone = ZoneController(Limits(budget_w=self.budget_w))
+        self.zone = Named(self.budget_w)
         self.known = {}
         self.steps = 0
         self.last_step = -1.0
@@ -113,7 +113,7 @@ class Plant:
         for machine in self.machines:
             at, mean, peak, latest = self.known.get(machine.clock.name, (-9.0, IDLE_W, IDLE_W, IDLE_W))
             nodes.append(
-                seen(
+                Seen(
                     machine.clock.name, power_w=mean, peak_w=peak, window_peak_w=latest, age_s=self.now - at,
                     floor_w=80, fallback_w=150,
                 )

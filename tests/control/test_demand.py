@@ -1,50 +1,65 @@
+import numpy as np
 import pytest
 
+from evenwatt_collector.control import Observations
 from evenwatt_collector.control.demand import Appetite
-from tests.control.model import seen
+
+
+class Eater:
+    """One node and what it is thought to want."""
+
+    def __init__(self):
+        self.appetite = Appetite(1)
+        self.seen = Observations(1)
+        self.seen.floor_w[:], self.seen.ceiling_w[:] = 60, 500
+
+    def __call__(self, cap_w, now_s, *, power_w=87.0, peak_w=87.0, window_peak_w=None):
+        self.seen.power_w[:], self.seen.peak_w[:] = power_w, peak_w
+        self.seen.window_peak_w[:] = peak_w if window_peak_w is None else window_peak_w
+        found = self.appetite.demand(self.seen, np.array([0]), np.array([float(cap_w)]), float(now_s))
+        return found.recent_w[0], found.full_w[0], bool(found.hidden[0])
 
 
 def test_below_the_cap_demand_is_the_peak_with_headroom():
-    demand = Appetite().demand(seen("a", power_w=150, peak_w=200, window_peak_w=150), 400, 0)
-    assert demand.recent_w == pytest.approx(170)
-    assert demand.full_w == pytest.approx(225)
-    assert not demand.hidden
+    recent, full, hidden = Eater()(400, 0, power_w=150, peak_w=200, window_peak_w=150)
+    assert recent == pytest.approx(170)
+    assert full == pytest.approx(225)
+    assert not hidden
 
 
 def test_demand_stays_between_floor_and_ceiling():
-    assert Appetite().demand(seen("a", power_w=10, peak_w=10), 400, 0).full_w == 60
-    assert Appetite().demand(seen("a", power_w=300, peak_w=490), 600, 0).full_w == 500
+    assert Eater()(400, 0, power_w=10, peak_w=10)[1] == 60
+    assert Eater()(600, 0, power_w=300, peak_w=490)[1] == 500
 
 
 def test_a_node_at_its_cap_wants_everything_also_for_two_windows_after_a_raise():
-    appetite = Appetite()
-    assert appetite.demand(seen("a", power_w=98, peak_w=99), 100, 0).hidden
-    assert appetite.demand(seen("a", power_w=98, peak_w=99), 300, 1.9).hidden
-    assert not appetite.demand(seen("a", power_w=98, peak_w=99), 300, 2.1).hidden
+    eater = Eater()
+    assert eater(100, 0, power_w=98, peak_w=99)[2]
+    assert eater(300, 1.9, power_w=98, peak_w=99)[2]
+    assert not eater(300, 2.1, power_w=98, peak_w=99)[2]
 
 
 def test_a_burst_at_the_cap_counts_though_the_mean_is_low():
-    assert Appetite().demand(seen("a", power_w=120, peak_w=296), 300, 0).full_w == 500
+    assert Eater()(300, 0, power_w=120, peak_w=296)[1] == 500
 
 
 def test_a_peak_above_the_cap_is_from_before_it():
-    demand = Appetite().demand(seen("a", power_w=90, peak_w=250), 150, 0)
-    assert not demand.hidden
-    assert demand.full_w == pytest.approx(280)
+    _, full, hidden = Eater()(150, 0, power_w=90, peak_w=250)
+    assert not hidden
+    assert full == pytest.approx(280)
 
 
 def test_what_is_over_is_no_longer_recent_after_three_seconds():
-    appetite = Appetite()
-    appetite.demand(seen("a", power_w=300, peak_w=300, window_peak_w=300), 500, 0)
-    after = [appetite.demand(seen("a", peak_w=300, window_peak_w=87), 500, now) for now in (2.9, 3.0)]
-    assert after[0].recent_w == pytest.approx(335)
-    assert after[1].recent_w < 101
-    assert after[1].full_w == pytest.approx(335)
+    eater = Eater()
+    eater(500, 0, power_w=300, peak_w=300, window_peak_w=300)
+    after = [eater(500, now, peak_w=300, window_peak_w=87) for now in (2.9, 3.0)]
+    assert after[0][0] == pytest.approx(335)
+    assert after[1][0] < 101
+    assert after[1][1] == pytest.approx(335)
 
 
-def test_nodes_that_left_are_forgotten():
-    appetite = Appetite()
-    for name in "abc":
-        appetite.demand(seen(name), 100, 0)
-    appetite.keep_only({"b"})
-    assert len(appetite) == 1
+def test_who_arrives_anew_has_no_past():
+    eater = Eater()
+    eater(100, 0, power_w=98, peak_w=99, window_peak_w=99)
+    eater.appetite.forget(np.array([0]))
+    assert eater(300, 1, power_w=80, peak_w=80) == (pytest.approx(93), pytest.approx(93), False)

@@ -195,7 +195,7 @@ class Controller:
         share_w = why.allotment.share_w
         self._total_w = np.minimum(target_w, self.tree.totals(zone, share_w) + found.unsteered_w + kept_w)
         intent_w = self._accounts.intent_w[at]
-        cap_w = settle(self.tree, zone, share_w, intent_w, available_w)
+        cap_w = settle(self.tree, zone, share_w, intent_w, seen.ceiling_w[at], available_w)
         # Watts on their way from one node to another may use the reserve, but not so far that capping would begin.
         room_w = self._limits.bands.cap_at * budget_w - found.unmanaged_w - found.overdraw_w - found.leased_w
         blind = self.tree.any_around(found.blind & np.isfinite(budget_w))[zone]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, overload
 
 import numpy as np
 
@@ -42,14 +42,24 @@ class OvercommitmentError(AssertionError):
     """A grant was about to break the lease invariant: a fault in this program, never in its input."""
 
 
-def deadband_w(cap_w: Floats) -> Floats:
+@overload
+def deadband_w(cap_w: float) -> float: ...
+@overload
+def deadband_w(cap_w: Floats) -> Floats: ...
+def deadband_w(cap_w: Floats | float) -> Floats | float:
     """Return the smallest changes of caps worth sending."""
     return np.maximum(DEADBAND_W, DEADBAND * cap_w)
 
 
-def settle(tree: ZoneTree, zone: Ints, share_w: Floats, intent_w: Floats, available_w: Floats) -> Floats:
-    """Return the caps to aim for: shares, but small changes ignored where every zone's sum allows it."""
+def settle(
+    tree: ZoneTree, zone: Ints, share_w: Floats, intent_w: Floats, ceiling_w: Floats, available_w: Floats
+) -> Floats:
+    """Return the caps to aim for: shares, but small changes ignored where every zone's sum allows it.
+
+    One that reaches the ceiling is not small: it ends the capping of that node.
+    """
     small = np.abs(share_w - intent_w) < deadband_w(intent_w)
+    small &= ~((intent_w < ceiling_w) & (ceiling_w <= share_w))
     cap_w = np.where(small, intent_w, share_w)
     over = tree.totals(zone, cap_w) > available_w + ROUNDING_W
     if over.any():

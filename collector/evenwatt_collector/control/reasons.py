@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from evenwatt_collector.control.issue import deadband_w
 from evenwatt_collector.control.waterfill import SURPLUS
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Why:
         if i is None:
             return "not steered"
         wait_w = self.allotment.share_w[i] - cap_w
-        waits = f"; {wait_w:.0f} W more once others have given them back" if wait_w >= 1 else ""
+        waits = f"; {wait_w:.0f} W more once others have given them back" if wait_w >= deadband_w(cap_w) else ""
         return f"{self._why(i)}{waits}"
 
     def _why(self, i: int) -> str:

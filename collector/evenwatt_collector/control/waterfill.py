@@ -32,6 +32,7 @@ SURPLUS: Final = 2 * CLASSES
 _LEAST_WEIGHT: Final = 1e-6
 _TURNS: Final = 80
 _EXACT: Final = 1e-12
+_SAME: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +85,10 @@ def allot(tree: ZoneTree, zone: Ints, claims: Claims, available_w: Floats, braki
         if len(members):
             mine = _of(claims, members)
             in_zone = row[zone[members]]
-            share_w, ran_out = _serve(mine, in_zone, available_w, braking, use_w[members], (stage, level))
+            share_w = _serve(mine, in_zone, available_w, braking, use_w[members], (stage, level))
             claims = _cut_off(claims, members, share_w)
-            bound[members[ran_out]] = in_zone[ran_out]
+            short = share_w < mine.ceiling_w * (1 - _SAME)
+            bound[members[short]] = in_zone[short]
     return Allotment(claims.ceiling_w, bound, stage, level)
 
 
@@ -127,8 +129,8 @@ def _serve(
     braking: Bools,
     use_w: Floats,
     found: tuple[Ints, Floats],
-) -> tuple[Floats, Bools]:
-    """Serve one ring of zones that do not overlap; return shares and which of them their zone's watts set."""
+) -> Floats:
+    """Return the shares in one ring of zones that do not overlap."""
     if braking[zone].any():
         claims = _present_use(claims, braking[zone], use_w)
     zones = len(available_w)
@@ -161,7 +163,7 @@ def _serve(
         filled_w, levels = fill(low_w, high_w, claims.weight[at], np.searchsorted(groups, zone[at]), total_w[groups])
         share_w[at] = filled_w
         level[groups] = levels
-    return share_w, mine <= SURPLUS
+    return share_w
 
 
 def _present_use(claims: Claims, braking: Bools, use_w: Floats) -> Claims:
