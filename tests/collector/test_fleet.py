@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from evenwatt_collector.control import Observations
 from evenwatt_collector.fleet import Fleet, FleetFullError
 from evenwatt_collector.node import Heard
 from evenwatt_wire import Ack, LeaseInForce
@@ -100,23 +101,30 @@ def test_a_doubled_window_never_resets_the_numbering(fleet):
     assert {fleet.on_live(ZONE, live(seq=3), 2.0) for _ in range(50)} == {Heard.STALE}
 
 
+def observed(fleet, now_s):
+    seen = Observations(1)
+    fleet.find(ZONE, "n1").write_into(seen, 0, now_s)
+    return seen
+
+
 def test_observation_follows_birth_window_and_acknowledgement(fleet):
     lease = LeaseInForce(LeaseState.LEASED, 200.0, 1, 1, 9.0)
     fleet.on_live(ZONE, live(seq=1, power_w=120.0, peak_w=180.0, lease=lease), 10.0)
-    (seen,) = fleet.observations(ZONE, 11.5)
-    assert (seen.power_w, seen.peak_w, seen.age_s, seen.held_w, seen.online) == (120.0, 180.0, 1.5, 200.0, True)
+    seen = observed(fleet, 11.5)
+    assert (seen.power_w[0], seen.peak_w[0], seen.age_s[0], seen.held_w[0]) == (120.0, 180.0, 1.5, 200.0)
+    assert seen.online[0]
     ack = Ack("n1", "0" * 32, 1, 2, Code.APPLIED, "", 0, requested_w=90.0, after_w=91.0)
     fleet.on_ack(ZONE, ack)
-    assert fleet.observations(ZONE, 11.5)[0].held_w == 91.0
+    assert observed(fleet, 11.5).held_w[0] == 91.0
 
 
 def test_released_node_holds_its_ceiling_and_one_that_left_is_left_out(fleet):
     fleet.on_live(ZONE, live(seq=1), 1.0)
-    assert fleet.observations(ZONE, 1.0)[0].held_w == 400.0
+    assert observed(fleet, 1.0).held_w[0] == 400.0
     fleet.on_state(ZONE, state(what=NodeState.LOST), 2.0)
-    assert fleet.observations(ZONE, 2.0)[0].online is False
+    assert (observed(fleet, 2.0).present[0], observed(fleet, 2.0).online[0]) == (True, False)
     fleet.on_state(ZONE, state(what=NodeState.DISCONNECTED), 3.0)
-    assert fleet.observations(ZONE, 3.0) == []
+    assert not observed(fleet, 3.0).present[0]
 
 
 def test_silence_is_said(fleet):

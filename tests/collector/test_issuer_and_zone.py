@@ -7,17 +7,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from evenwatt_collector.books import Books, BootTotals
 from evenwatt_collector.carbon import Factor
-from evenwatt_collector.control import Grant
 from evenwatt_collector.fleet import Fleet
-from evenwatt_collector.issuer import Issuer, new_id
+from evenwatt_collector.issuer import Issuer, Order, new_id
+from evenwatt_collector.rules import SettingsRules
 from evenwatt_collector.settings import ZoneSettings
+from evenwatt_collector.steering import Steering
 from evenwatt_collector.zone import Zone
 from evenwatt_wire import Ack, ControllerState, Key, KeyRing
 from evenwatt_wire.command import Code, Op, Role, open_command
 from evenwatt_wire.messages import NodeState
 from tests.collector.said import BOOT, WALL_MS, ZONE, birth, live, state
 
-GRANT = Grant("n1", 5, 120.0, 80.0, 10.0, "because")
+GRANT = Order("n1", 5, 10.0, "because", cap_w=120.0, fallback_w=80.0)
 FACTOR = Factor(360.0, 1.0, "test", 2025)
 
 
@@ -90,7 +91,11 @@ def test_what_is_not_answered_expires(issuer, private):
 
 
 def make_zone(**fields):
-    return Zone(ZoneSettings(name=ZONE, **fields), FACTOR, epoch=3, quiet_s=0.0)
+    return Zone(ZoneSettings(name=ZONE, **fields), FACTOR, epoch=3)
+
+
+def make_steering(*zones):
+    return Steering(SettingsRules(zones), quiet_s=0.0, seed=1)
 
 
 def make_fleet(*powers):
@@ -103,22 +108,42 @@ def make_fleet(*powers):
     return fleet
 
 
+def stepped(steering, now_s, fleet, *, hurry=False, reachable=lambda _zone: True, wall_s=0.0):
+    return steering.step(now_s, wall_s, fleet, reachable, hurry=hurry)
+
+
 def test_a_zone_without_budget_only_measures():
     zone, fleet = make_zone(unmanaged_w=50.0), make_fleet(100.0, 200.0)
-    assert zone.step(1.0, fleet, hurry=True) is None
-    said = zone.summary(1.0, WALL_MS, fleet, Books(), [])
+    steering = make_steering(zone.settings)
+    assert stepped(steering, 1.0, fleet, hurry=True) == []
+    assert steering.zone(ZONE) is None
+    said = zone.summary(1.0, WALL_MS, fleet, Books(), None, [])
     assert (said.band, said.power_w, said.budget_w, said.nodes) == ("off", 350.0, None, 2)
     assert said.emissions_g_per_h == pytest.approx(0.3 * 360.0)
 
 
 def test_a_zone_with_a_budget_grants_each_second_and_at_once_in_a_hurry():
     zone, fleet = make_zone(budget_w=1_000.0), make_fleet(100.0, 200.0)
-    first = zone.step(0.1, fleet, hurry=False)
-    assert {grant.node for grant in first.grants} == {"n1", "n2"}
-    assert zone.step(0.5, fleet, hurry=False) is None
-    assert zone.step(0.6, fleet, hurry=True) is not None
-    assert zone.step(1.7, fleet, hurry=False) is not None
-    assert zone.summary(1.7, WALL_MS, fleet, Books(), []).leased_w <= 1_000.0
+    steering = make_steering(zone.settings)
+    first = stepped(steering, 0.1, fleet)
+    assert {(sending.zone, sending.order.node) for sending in first} == {(ZONE, "n1"), (ZONE, "n2")}
+    assert stepped(steering, 0.5, fleet) == []
+    before = steering.decision
+    stepped(steering, 0.6, fleet, hurry=True)
+    assert steering.decision is not before
+    before = steering.decision
+    stepped(steering, 1.7, fleet)
+    assert steering.decision is not before
+    said = zone.summary(1.7, WALL_MS, fleet, Books(), steering.zone(ZONE), [])
+    assert said.leased_w <= 1_000.0
+    assert said.band == "normal"
+
+
+def test_what_cannot_be_sent_is_not_granted_and_still_counted():
+    fleet = make_fleet(100.0, 200.0)
+    steering = make_steering(ZoneSettings(name=ZONE, budget_w=1_000.0))
+    assert stepped(steering, 0.1, fleet, reachable=lambda _zone: False) == []
+    assert steering.zone(ZONE).power_w == 300.0
 
 
 def test_emissions_are_stored_ones_and_the_rest_by_the_same_counter():
@@ -129,7 +154,7 @@ def test_emissions_are_stored_ones_and_the_rest_by_the_same_counter():
     )  # fmt: skip
     books.load([stored])
     fleet.on_live(ZONE, live(seq=9, total_j=7.2e6), 1.0)
-    assert zone.summary(1.0, WALL_MS, fleet, books, []).emissions_g == pytest.approx(720.0)
+    assert zone.summary(1.0, WALL_MS, fleet, books, None, []).emissions_g == pytest.approx(720.0)
 
 
 def controller(epoch, what=NodeState.READY):
@@ -139,17 +164,17 @@ def controller(epoch, what=NodeState.READY):
 def test_a_collector_of_a_higher_epoch_fences_this_one_off():
     zone, fleet = make_zone(budget_w=1_000.0), make_fleet(100.0)
     zone.on_controller(controller(4), 1.0, retained=True)
-    assert zone.step(1.1, fleet, hurry=True) is None
-    assert any("epoch 4" in alarm for alarm in zone.summary(1.1, WALL_MS, fleet, Books(), []).alarms)
+    assert zone.superseded(1.1)
+    assert any("epoch 4" in alarm for alarm in zone.summary(1.1, WALL_MS, fleet, Books(), None, []).alarms)
     zone.on_controller(controller(4, NodeState.LOST), 2.0, retained=False)
-    assert zone.step(2.1, fleet, hurry=True) is not None
+    assert not zone.superseded(2.1)
 
 
 def test_a_collector_of_a_lower_epoch_is_an_alarm_unless_it_is_a_memory():
     zone, fleet = make_zone(budget_w=1_000.0), make_fleet(100.0)
     for said, retained in ((controller(2), True), (controller(3), False)):
         zone.on_controller(said, 1.0, retained=retained)
-        assert zone.summary(1.1, WALL_MS, fleet, Books(), []).alarms == []
+        assert zone.summary(1.1, WALL_MS, fleet, Books(), None, []).alarms == []
     zone.on_controller(controller(2), 1.0, retained=False)
-    assert any("epoch 2" in alarm for alarm in zone.summary(1.1, WALL_MS, fleet, Books(), []).alarms)
-    assert zone.step(1.2, fleet, hurry=True) is not None
+    assert any("epoch 2" in alarm for alarm in zone.summary(1.1, WALL_MS, fleet, Books(), None, []).alarms)
+    assert not zone.superseded(1.2)

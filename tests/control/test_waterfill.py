@@ -147,8 +147,11 @@ def test_nobody_has_more_than_the_level_while_another_wants(rows, available):
 
 
 @settings(max_examples=200)
-@given(st.lists(st.tuples(claim, st.integers(0, 4)), min_size=1, max_size=40), st.lists(
-    st.one_of(st.floats(0, 2e7), st.just(inf)), min_size=5, max_size=5), st.lists(st.booleans(), min_size=5, max_size=5))  # fmt: skip
+@given(
+    st.lists(st.tuples(claim, st.integers(0, 4)), min_size=1, max_size=40),
+    st.lists(st.one_of(st.floats(0, 2e7), st.just(inf)), min_size=5, max_size=5),
+    st.lists(st.booleans(), min_size=5, max_size=5),
+)
 def test_every_zone_of_a_tree_keeps_to_its_watts(nodes, limits, braking):
     claims = claims_of([row for row, _ in nodes])
     zone = np.array([z for _, z in nodes])
