@@ -1,0 +1,77 @@
+"""What breaks in a replay, and when: ``WHAT@SECOND[+LENGTH][=VALUE]``, seconds after the warm-up."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from evenwatt_daemon import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from evenwatt_cli.replay.ours import Ours
+
+KINDS: Final = ("collector", "broker", "nodes", "clocks")
+_SHAPE: Final = re.compile(r"^(?P<kind>\w+)@(?P<at>\d+(\.\d+)?)(\+(?P<length>\d+(\.\d+)?))?(=(?P<value>-?\d+(\.\d+)?))?$")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """``collector``: dies, and another starts after its length. ``broker``: is away for its length. ``nodes``: a share
+    of agents (value, default 0.2) restarts. ``clocks``: a share of 0.2 of the nodes' wall clocks jumps by the value.
+    """
+
+    kind: str
+    at_s: float
+    length_s: float = 30.0
+    value: float = 0.0
+    ends: bool = False
+    """This is the end of such a fault."""
+
+
+def parse_faults(texts: Sequence[str]) -> list[Fault]:
+    """Read faults.
+
+    Raises:
+        Failure: one is not understood.
+    """
+    faults = []
+    for text in texts:
+        match = _SHAPE.match(text)
+        if match is None or match["kind"] not in KINDS:
+            raise Failure(
+                f"--fault {text!r}: not understood; write WHAT@SECOND[+LENGTH][=VALUE] with WHAT one of "
+                f"{', '.join(KINDS)}, such as collector@120+30 or clocks@60=3600"
+            )
+        at_s, length_s = float(match["at"]), float(match["length"] or 30.0)
+        value = float(match["value"] or (0.2 if match["kind"] == "nodes" else 3600.0))
+        faults.append(Fault(match["kind"], at_s, length_s, value))
+        if match["kind"] in ("collector", "broker"):
+            faults.append(Fault(match["kind"], at_s + length_s, 0.0, value, ends=True))
+    return sorted(faults, key=lambda fault: fault.at_s)
+
+
+def strike(loop: Ours, faults: list[Fault], now_s: float) -> list[Fault]:
+    """Let happen what is due; return what is still to come."""
+    while faults and faults[0].at_s <= now_s:
+        _happen(loop, faults.pop(0), now_s)
+    return faults
+
+
+def _happen(loop: Ours, fault: Fault, now_s: float) -> None:
+    every = np.arange(len(loop.nodes.cap_w))
+    if fault.kind == "collector":
+        if fault.ends:
+            loop.start_collector()
+        else:
+            loop.kill_collector()
+    elif fault.kind == "broker":
+        loop.set_broker(up=fault.ends)
+    elif fault.kind == "nodes":
+        loop.restart_nodes(every[every % 100 < 100 * fault.value], now_s)
+    else:
+        loop.skew_clocks(every[every % 5 == 0], fault.value)
