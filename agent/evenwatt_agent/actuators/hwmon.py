@@ -33,6 +33,8 @@ class HwmonKnob:
     floor_w: float
     ceiling_w: float
     kind: str = "hwmon"
+    delay_s: float = 1.0
+    """``powerN_average`` of amdgpu is a mean over up to a second."""
 
     @property
     def id(self) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from evenwatt_agent.actuators.model import LockedError, Original
 from evenwatt_agent.sources.model import ReadError
+from evenwatt_agent.sources.nvml import FUNCTION_NOT_FOUND, INVALID_ARGUMENT, NO_PERMISSION, NOT_SUPPORTED, NvmlError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _TOLERANCE_W: Final = 1.0
 _SETTLE_S: Final = 0.2
 """How long a board may take until it enforces what it accepted."""
+REFUSALS: Final = frozenset({NOT_SUPPORTED, NO_PERMISSION, INVALID_ARGUMENT, FUNCTION_NOT_FOUND})
+"""Codes that say no for good; all others say that the board does not answer now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class BoardKnob:
     floor_w: float
     ceiling_w: float
     kind: str = "nvml"
+    delay_s: float = 0.5
+    """Boards regulate within some 100 ms; their counter moves every 20 to 100 ms and is read ten times a second."""
 
     @property
     def id(self) -> str:
@@ -56,7 +61,9 @@ class BoardKnob:
         handle = self.nvml.handle_of(self.uuid)
         try:
             self.nvml.call("nvmlDeviceSetPowerManagementLimit", handle, round(limit_w * 1e3))
-        except ReadError as error:
+        except NvmlError as error:
+            if error.code not in REFUSALS:
+                raise  # the board or its driver is away: that is no refusal
             raise LockedError(f"{self.domain}: {error}") from None
         deadline = time.monotonic() + _SETTLE_S
         while (enforced_w := self.read()) > limit_w + _TOLERANCE_W:

@@ -36,6 +36,8 @@ class PackageKnob:
     ceiling_w: float
     short_ceiling_w: float
     kind: str = "powercap"
+    delay_s: float = 0.3
+    """Firmware regulates over the shortest time window, milliseconds; meter and bins add 0.2 s."""
 
     @property
     def id(self) -> str:

@@ -33,7 +33,7 @@ _GPU, _MODULE = 0, 1
 """Scopes of a power field (``NVML_POWER_SCOPE_*`` in nvml.h)."""
 _POWER_FIELDS: Final = (185, 186)
 """NVML_FI_DEV_POWER_AVERAGE, else _INSTANT: an average misses nothing between readings, as the instant one does."""
-SUCCESS, _UNINITIALIZED, _INVALID_ARGUMENT, NOT_SUPPORTED, NOT_FOUND = 0, 1, 2, 3, 6
+SUCCESS, _UNINITIALIZED, INVALID_ARGUMENT, NOT_SUPPORTED, NO_PERMISSION, NOT_FOUND = 0, 1, 2, 3, 4, 6
 _DRIVER_NOT_LOADED, FUNCTION_NOT_FOUND = 9, 13
 """nvmlReturn_t of nvml.h."""
 
@@ -128,7 +128,7 @@ class Nvml:
         (row,) = self.call("nvmlDeviceGetFieldValues", handle, [(field, scope)])
         code = int(row.nvmlReturn)
         if code:
-            known = NOT_SUPPORTED if code == _INVALID_ARGUMENT else code  # a field that is newer than the driver
+            known = NOT_SUPPORTED if code == INVALID_ARGUMENT else code  # a field that is newer than the driver
             raise NvmlError(f"power field {field} of scope {scope}: NVML error {code}", known)
         return int(row.value.uiVal)
 

@@ -1,0 +1,134 @@
+"""From "watts wanted" to a setting that is not in watts, by the power that comes of it. Pure; it counts 100 ms bins.
+
+A frequency ceiling or a quota says nothing about watts, so the share ``s`` of the full setting is steered:
+
+- **Before there is a measurement** the share is where the straight line between the two known ends (power at the least
+  share, power at the full one) meets the goal. Power rises faster than frequency (a higher one needs a higher
+  voltage), so the true curve lies below that line and a load that jumps from idle finds a limit that holds.
+- **Above the goal** the share is multiplied by goal/power at once. For power ~ s^n the error becomes 1-n of itself in
+  the logarithm: nothing for n = 1, a dip below the goal for n > 1, the safe side.
+- **Below the goal under load** it is multiplied by (goal/power)^0.5, at most 5 % a step: stable for every n < 4.
+- **Idle** (below 0.7 of the goal) says nothing about what the setting would do under load: it is held for 30 s, so that
+  the gaps of a bursty load do not open it, and then goes back to the line.
+
+After each step as many bins are let pass as the change needs to show (integral control with a dead time is stable when
+it waits for it). The ends are learned: power above the line lifts its upper end, power at the least share its lower.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+_BAND: Final = 0.02
+"""No step while power is this close to the goal: meters and loads are noisy (our choice)."""
+_FAR: Final = 0.05
+_BUSY: Final = 0.7
+_RISE: Final = 1.05
+_CUT: Final = 0.5
+"""A step never does more than halve the share, since power also has a part that the share does not reach."""
+_HOLD_BINS: Final = 300
+_DRIFT: Final = 0.01
+"""Share per bin on the way back to the line."""
+_TRUSTED: Final = 0.2
+"""Part of the range below which the line is too short to be drawn on from."""
+
+
+@dataclass(slots=True)
+class Ends:
+    """Power of the domain under full load at the least and at the full setting, in watts: estimated, then learned."""
+
+    floor_w: float
+    ceiling_w: float
+
+    def share_for(self, goal_w: float, least: float) -> float:
+        """Return where the line meets ``goal_w``, within ``least`` and 1."""
+        span_w = max(1e-9, self.ceiling_w - self.floor_w)
+        return min(1.0, max(least, least + (1.0 - least) * (goal_w - self.floor_w) / span_w))
+
+    def learn(self, power_w: float, share: float, least: float) -> None:
+        """Lift an end where power above the line shows that it was too low."""
+        along = 1.0 if least >= 1.0 else (share - least) / (1.0 - least)
+        if along <= 0.0:
+            self.floor_w = max(self.floor_w, power_w)
+        elif along >= _TRUSTED:
+            self.ceiling_w = max(self.ceiling_w, self.floor_w + (power_w - self.floor_w) / along)
+        self.ceiling_w = max(self.ceiling_w, power_w, self.floor_w)
+
+
+class Follower:
+    """Steers one share.
+
+    Args:
+        least: Smallest share, above 0.
+        ends: What is known of the domain's power; it is learned in place.
+        wait_bins: Bins that a step needs to show in the power.
+    """
+
+    def __init__(self, least: float, ends: Ends, wait_bins: int) -> None:
+        self.least, self.ends = least, ends
+        self.share = 1.0
+        self.goal_w = math.inf
+        self._wait_bins = wait_bins
+        self._waiting = 0
+        self._idle_bins = 0
+
+    @property
+    def at_least(self) -> bool:
+        """Whether the share can go no lower."""
+        return self.share <= self.least
+
+    def aim(self, goal_w: float, power_w: float) -> float:
+        """Take a new goal while the domain draws ``power_w``; return the share from now on."""
+        before_w, self.goal_w = self.goal_w, goal_w
+        line = self._line()
+        if goal_w > before_w:
+            return self._move(max(self.share, line))
+        if goal_w < before_w:
+            measured = self.share * goal_w / power_w if power_w > goal_w else 1.0
+            return self._move(min(self.share, line, measured))
+        return self.share
+
+    def step(self, power_w: float) -> float:
+        """Take the power of one bin; return the share from now on."""
+        if self._waiting > 0:
+            self._waiting -= 1
+            return self.share
+        self.ends.learn(power_w, self.share, self.least)
+        if self.goal_w >= self.ends.ceiling_w:
+            return self._move(1.0)
+        ratio = self.goal_w / max(power_w, 1e-9)
+        if power_w >= _BUSY * self.goal_w:
+            self._idle_bins = 0
+            return self._trim(ratio)
+        self._idle_bins += 1
+        return self._rest()
+
+    def _trim(self, ratio: float) -> float:
+        if ratio < 1.0 - _BAND:
+            factor = ratio if ratio < 1.0 - _FAR else math.sqrt(ratio)
+            return self._move(self.share * max(_CUT, factor))
+        if ratio > 1.0 + _BAND:
+            return self._move(self.share * min(_RISE, math.sqrt(ratio)))
+        return self.share
+
+    def _rest(self) -> float:
+        line = self._line()
+        if self.share < line:
+            self.share = min(line, self.share + _DRIFT)
+        elif self._idle_bins > _HOLD_BINS:
+            self.share = max(line, self.share - _DRIFT)
+        return self.share
+
+    def _line(self) -> float:
+        if self.goal_w >= self.ends.ceiling_w:
+            return 1.0
+        return self.ends.share_for(self.goal_w, self.least)
+
+    def _move(self, share: float) -> float:
+        share = min(1.0, max(self.least, share))
+        if share != self.share:
+            self._waiting = self._wait_bins
+        self.share = share
+        return share
