@@ -131,6 +131,7 @@ class Ours:
         )  # fmt: skip
         seen.held_w[at], seen.paused[at] = windows.held_w, windows.paused
         self._heard_s[at] = now_s
+        self._hurry |= windows.jump
 
     def act(self, k: int, now_s: float, budget_w: Floats) -> None:
         """Step each second, and at once when the budget moves or an answer makes room."""

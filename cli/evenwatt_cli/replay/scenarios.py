@@ -46,7 +46,7 @@ class Announced:
     start_s: float
     end_s: float
     share: float
-    lead_s: float = 60.0
+    lead_s: float = 15.0
     """Our limit glides down over this time before the start, so that it is met at the start."""
 
 
@@ -155,10 +155,10 @@ def make_scenario(
     at = WARM_S
     if name == "inference":
         fleet = make_fleet(nodes, seed, curves=curves)
-        return Scenario(name, fleet, Inference(nodes, dt_s, seed), Budget(0.60 * fleet.max_w.sum()), seconds)
+        return Scenario(name, fleet, Inference(nodes, dt_s, seed), Budget(0.50 * fleet.max_w.sum()), seconds)
     if name == "training":
         fleet = make_fleet(nodes, seed, curves=curves)
-        return Scenario(name, fleet, Training(nodes, dt_s, seed), Budget(0.75 * fleet.max_w.sum()), seconds)
+        return Scenario(name, fleet, Training(nodes, dt_s, seed), Budget(0.65 * fleet.max_w.sum()), seconds)
     if name == "surge":
         fleet = make_fleet(nodes, seed, curves=curves)
         return Scenario(name, fleet, Surge(nodes, dt_s, seed), Budget(0.70 * fleet.max_w.sum()), seconds)
@@ -167,13 +167,13 @@ def make_scenario(
     if name == "mixed-priorities":
         return Scenario(name, fleet, traffic, Budget(base_w), seconds)
     if name == "demand-response":
-        event = Announced(at + 0.3 * seconds, at + 0.65 * seconds, 0.70)
+        event = Announced(at + 0.4 * seconds, at + 0.7 * seconds, 0.80)
         return Scenario(name, fleet, traffic, Budget(base_w, events=(event,)), seconds)
     if name == "sagging-budget":
         steps = (
             Change(at + 0.2 * seconds, at + 0.2 * seconds + 0.001, 0.90),
             Change(at + 0.35 * seconds, at + 0.4 * seconds, 1.0),
-            Change(at + 0.5 * seconds, at + 0.55 * seconds, 0.70),
+            Change(at + 0.5 * seconds, at + 0.55 * seconds, 0.80),
             Change(at + 0.8 * seconds, at + 0.85 * seconds, 0.95),
         )
         return Scenario(name, fleet, traffic, Budget(base_w, steps), seconds)

@@ -29,27 +29,28 @@ class Traffic(Protocol):
 
 
 class Inference:
-    """Requests that come at a rate which swings for the whole fleet; each keeps its node busy for one or two samples."""
+    """Models, each served by a pool of nodes. Requests come at a rate that swings from model to model, hot, warm or cold
+    for a minute or so; each request keeps its node busy for one or two samples."""
 
-    def __init__(
-        self, nodes: int, dt_s: float, seed: int, *, rate_hz: tuple[float, float] = (0.3, 1.6), idle: float = 0.02
-    ) -> None:
+    _RATES_HZ = ((1.2, 2.5), (0.2, 0.8), (0.0, 0.02))
+
+    def __init__(self, nodes: int, dt_s: float, seed: int, *, pools: int = 6, idle: float = 0.02) -> None:
         self.nodes, self._dt_s, self._idle = nodes, dt_s, idle
         self._rng = np.random.default_rng([seed, 1])
-        self._rates, self._rate = rate_hz, rate_hz[0]
-        self._own = self._rng.uniform(0.6, 1.4, nodes)
+        self._pool = np.arange(nodes) * pools // max(nodes, 1)
+        self._rate_hz = np.zeros(pools)
+        self._left_s = np.zeros(pools)
         self._busy_s = np.zeros(nodes)
-        self._swing_s = 0.0
 
     def block(self, steps: int) -> Floats:
         """Return the next loads."""
         loads = np.full((steps, self.nodes), self._idle)
         for step in range(steps):
-            self._swing_s -= self._dt_s
-            if self._swing_s <= 0:
-                self._swing_s = self._rng.uniform(15, 60)
-                self._rate = self._rng.uniform(*self._rates)
-            arrive = self._rng.random(self.nodes) < self._rate * self._own * self._dt_s
+            self._left_s -= self._dt_s
+            for pool in np.flatnonzero(self._left_s <= 0):
+                self._left_s[pool] = self._rng.uniform(40, 120)
+                self._rate_hz[pool] = self._rng.uniform(*self._RATES_HZ[self._rng.integers(len(self._RATES_HZ))])
+            arrive = self._rng.random(self.nodes) < self._rate_hz[self._pool] * self._dt_s
             length_s = SAMPLE_S * self._rng.integers(1, 3, self.nodes)
             self._busy_s = np.maximum(self._busy_s - self._dt_s, np.where(arrive, length_s, 0.0))
             loads[step, self._busy_s > 0] = 1.0
@@ -57,21 +58,32 @@ class Inference:
 
 
 class Training:
-    """All nodes compute, exchange gradients, and compute again, in step; now and then they write a checkpoint."""
+    """Jobs of many nodes each, all in step: compute, exchange gradients, compute again.
 
-    def __init__(self, nodes: int, dt_s: float, seed: int, *, step_s: float = 1.2, dip: float = 0.25) -> None:
+    Each job writes a checkpoint now and then, and after some minutes gives its nodes back, which wait for the next one.
+    """
+
+    def __init__(
+        self, nodes: int, dt_s: float, seed: int, *, jobs: int = 8, step_s: float = 1.2, dip: float = 0.25
+    ) -> None:
         self.nodes, self._dt_s, self._step_s, self._dip = nodes, dt_s, step_s, dip
         rng = np.random.default_rng([seed, 2])
+        self._job = np.arange(nodes) * jobs // max(nodes, 1)
         self._late_s = rng.uniform(0.0, 0.02, nodes)
         self._compute = 0.8 + rng.uniform(-0.02, 0.02, nodes)
+        self._checkpoint_s = rng.uniform(0.0, 90.0, jobs)
+        self._runs_s, self._waits_s = rng.uniform(150.0, 300.0, jobs), rng.uniform(30.0, 90.0, jobs)
+        self._begin_s = rng.uniform(0.0, 300.0, jobs)
         self._k = 0
 
     def block(self, steps: int) -> Floats:
         """Return the next loads."""
-        t_s = (self._k + np.arange(steps)[:, None]) * self._dt_s + self._late_s
+        t_s = (self._k + np.arange(steps)[:, None]) * self._dt_s
         self._k += steps
-        loads = np.where((t_s / self._step_s) % 1.0 < self._compute, 1.0, self._dip)
-        return np.where(t_s % 90.0 > 84.0, 0.1, loads)
+        loads = np.where(((t_s + self._late_s) / self._step_s) % 1.0 < self._compute, 1.0, self._dip)
+        saves = ((t_s + self._checkpoint_s) % 90.0 > 82.0)[:, self._job]
+        waits = ((t_s + self._begin_s) % (self._runs_s + self._waits_s) > self._runs_s)[:, self._job]
+        return np.where(waits, 0.02, np.where(saves, 0.1, loads))
 
 
 class Batch:
@@ -134,6 +146,35 @@ class Table:
             at_s = (t_s + self._shift_s[node]) % length_s
             out[:, node] = np.interp(at_s, self._times_s, self._loads[:, self._column[node]])
         return out
+
+
+class Intervals:
+    """Nodes that are busy from one moment to another, in pools that all follow the same record, each a while later."""
+
+    _APART_S = 97.0
+
+    def __init__(
+        self, nodes: int, dt_s: float, begin_s: Floats, end_s: Floats, which: Ints, pool: int, span_s: float
+    ) -> None:
+        self.nodes, self._dt_s, self._pool, self._span_s = nodes, dt_s, pool, span_s
+        self._busy = []
+        for node in range(pool):
+            mine = which == node
+            self._busy.append((begin_s[mine], end_s[mine]))
+        self._k = 0
+
+    def block(self, steps: int) -> Floats:
+        """Return the next loads."""
+        t_s = (self._k + np.arange(steps)) * self._dt_s
+        self._k += steps
+        loads = np.full((steps, self.nodes), 0.02)
+        for node in range(self.nodes):
+            begin_s, end_s = self._busy[node % self._pool]
+            if len(begin_s):
+                at_s = (t_s + (node // self._pool) * self._APART_S) % self._span_s
+                last = np.searchsorted(begin_s, at_s, side="right") - 1
+                loads[(last >= 0) & (at_s < end_s[last]), node] = 1.0
+        return loads
 
 
 class SideBySide:

@@ -17,7 +17,7 @@ import numpy as np
 from evenwatt_collector.control.accounts import SETTLE_S, Accounts
 from evenwatt_collector.control.alarms import alarms
 from evenwatt_collector.control.bands import BRAKE, BY_CODE, CAP, BandStates, Steering, next_total
-from evenwatt_collector.control.demand import Appetite
+from evenwatt_collector.control.demand import ESSENTIAL, Appetite
 from evenwatt_collector.control.issue import Clock, Steered, deadband_w, issue, settle
 from evenwatt_collector.control.lookahead import Forecast
 from evenwatt_collector.control.pausing import Heat, Pausing, at_floors
@@ -249,10 +249,11 @@ class Controller:
         return np.minimum(headroom_w, self._loose.rise_w(self.delay_s))
 
     def _claims(self, seen: Observations, at: Ints, floor_w: Floats, demand: Demand) -> Claims:
-        recent_w = np.maximum(floor_w, demand.recent_w)
-        full_w = np.maximum(recent_w, demand.full_w)
+        full_w = np.maximum(floor_w, demand.full_w)
+        essential_w = np.maximum(floor_w, ESSENTIAL * full_w)
+        recent_w = np.maximum(essential_w, demand.recent_w)
         ceiling_w = np.maximum(full_w, seen.ceiling_w[at])
-        return Claims(floor_w, recent_w, full_w, ceiling_w, seen.weight[at], seen.priority[at])
+        return Claims(floor_w, essential_w, recent_w, full_w, ceiling_w, seen.weight[at] * ceiling_w, seen.priority[at])
 
     def _why(
         self,

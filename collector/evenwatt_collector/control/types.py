@@ -45,10 +45,10 @@ class Bands:
 
     hold_at: float = 0.90
     """Up to here leases grow at the full up-ramp; from here by trim only (Slurm's 90 % threshold)."""
-    target: float = 0.95
-    """Where a zone that needs capping is held (Dynamo's capping target); the other 5 % wait for arrivals."""
-    cap_at: float = 0.97
-    """Capping begins (Dynamo's 0.99, lower for the delay of a network)."""
+    target: float = 0.99
+    """Where a zone that needs capping is held: leases bound its power already, so Dynamo's 0.95 would waste watts."""
+    cap_at: float = 0.995
+    """Capping begins (Dynamo's 0.99); caps on their way from one node to another may fill a zone up to here."""
     brake_at: float = 1.00
     """Emergency cut on one reading (POLCA's power brake)."""
     release_below: float = 0.90
@@ -77,7 +77,7 @@ class Bands:
 class Limits:
     """What holds for every zone of a controller."""
 
-    margin: float = 0.03
+    margin: float = 0.02
     """Fraction of the hard budget that is never handed out: meters are wrong by 1 to 2 % (our choice)."""
     bands: Bands = field(default_factory=Bands)
 
