@@ -111,6 +111,61 @@ def doctor(
 
 
 @app.command()
+def replay(
+    *,
+    scenario: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--scenario", "-s", help="Which; default: all. Repeatable."),
+    ] = None,
+    trace: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Replay this CSV file: power or load over time, or arrivals."),
+    ] = None,
+    plant: Annotated[Optional[Path], typer.Option(help="Devices as in this CSV file: a sweep of power limits.")] = None,  # noqa: UP045
+    nodes: Annotated[int, typer.Option(min=1, max=20_000)] = 120,
+    seconds: Annotated[float, typer.Option(min=10, help="Length, after a minute of warm-up.")] = 600.0,
+    hours: Annotated[Optional[float], typer.Option(min=0.01, help="Length in hours; the step grows to 0.5 s.")] = None,  # noqa: UP045
+    policy: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--policy", "-p", help="evenwatt, a rule's name, or all."),
+    ] = None,
+    loss: Annotated[float, typer.Option(min=0, max=1, help="Share of messages that are lost.")] = 0.001,
+    delay_ms: Annotated[float, typer.Option(min=0, max=60_000, help="Longest delay of a message.")] = 60.0,
+    duplicate: Annotated[float, typer.Option(min=0, max=1, help="Share of messages that come twice.")] = 0.0,
+    fault: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="WHAT@SECOND[+LENGTH][=VALUE]: collector, broker, nodes or clocks. Repeatable."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    budget: Annotated[float, typer.Option(min=0.01, help="With a trace: budget as a share of full power.")] = 0.6,
+    json: Json = False,
+    html: Annotated[Optional[Path], typer.Option(help="Write a page with plots to this file.")] = None,  # noqa: UP045
+) -> None:
+    """Run the control core on a simulated fleet under virtual time, beside published rules."""
+    from evenwatt_cli.replay.run import RULES, make_options
+    from evenwatt_cli.replay.run import replay as run_replay
+
+    options = make_options(
+        scenarios=scenario or [],
+        trace=trace,
+        plant=plant,
+        nodes=nodes,
+        seconds=seconds if hours is None else 3600.0 * hours,
+        dt_s=0.05 if hours is None else 0.5,
+        policies=list(RULES) if policy == ["all"] else policy or [],
+        loss=loss,
+        delay_ms=delay_ms,
+        double=duplicate,
+        faults=fault or [],
+        seed=seed,
+        budget_share=budget,
+        as_json=json,
+        page=html,
+    )
+    raise typer.Exit(run_replay(options))
+
+
+@app.command()
 def decode(
     topic: Annotated[Optional[str], typer.Option(help="Topic of the payloads, if the input does not say.")] = None,  # noqa: UP045
 ) -> None:

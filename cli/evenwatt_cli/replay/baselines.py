@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 def _even_w(fleet: FleetSpec, total_w: float) -> Floats:
     """Return shares by what each node can draw, between its floor and its ceiling."""
-    return np.clip(total_w * fleet.max_w / fleet.max_w.sum(), fleet.floor_w, fleet.max_w)
+    shares_w: Floats = np.clip(total_w * fleet.max_w / fleet.max_w.sum(), fleet.floor_w, fleet.max_w)
+    return shares_w
 
 
 class Uncapped:
@@ -33,6 +34,7 @@ class Uncapped:
     def step(self, reading: Reading) -> Floats | None:
         """Leave everything alone."""
         del reading
+        return None
 
 
 class UniformStatic:
@@ -201,8 +203,10 @@ class Polca:
         return self._caps_w
 
     def _caps(self, fleet: FleetSpec) -> Floats:
-        low: Bools = fleet.priority < np.median(fleet.priority) if len(np.unique(fleet.priority)) > 1 else (
-            np.arange(len(fleet)) % 2 == 0
+        low: Bools = (
+            fleet.priority < np.median(fleet.priority)
+            if len(np.unique(fleet.priority)) > 1
+            else (np.arange(len(fleet)) % 2 == 0)
         )
         mhz = np.full(len(fleet), 1410.0)
         if self._low:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,7 +46,7 @@ class Setting:
 
     dt_s: float = 0.05
     seed: int = 1
-    conditions: Conditions = Conditions()
+    conditions: Conditions = field(default_factory=Conditions)
     faults: Sequence[Fault] = ()
 
 

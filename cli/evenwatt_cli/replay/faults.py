@@ -16,13 +16,17 @@ if TYPE_CHECKING:
     from evenwatt_cli.replay.ours import Ours
 
 KINDS: Final = ("collector", "broker", "nodes", "clocks")
-_SHAPE: Final = re.compile(r"^(?P<kind>\w+)@(?P<at>\d+(\.\d+)?)(\+(?P<length>\d+(\.\d+)?))?(=(?P<value>-?\d+(\.\d+)?))?$")
+_SHAPE: Final = re.compile(
+    r"^(?P<kind>\w+)@(?P<at>\d+(\.\d+)?)(\+(?P<length>\d+(\.\d+)?))?(=(?P<value>-?\d+(\.\d+)?))?$"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """``collector``: dies, and another starts after its length. ``broker``: is away for its length. ``nodes``: a share
-    of agents (value, default 0.2) restarts. ``clocks``: a share of 0.2 of the nodes' wall clocks jumps by the value.
+    """Something that breaks.
+
+    ``collector`` dies, and another starts after the length; ``broker`` is away for the length; of ``nodes`` a share
+    (the value) restarts its agents; ``clocks`` of a fifth of the nodes jump by the value in seconds.
     """
 
     kind: str

@@ -38,9 +38,7 @@ class _Grants:
     sent_s: float
 
     def part(self, rows: Bools) -> _Grants:
-        return _Grants(
-            self.at[rows], self.seq[rows], self.cap_w[rows], self.fallback_w[rows], self.ttl_s, self.sent_s
-        )
+        return _Grants(self.at[rows], self.seq[rows], self.cap_w[rows], self.fallback_w[rows], self.ttl_s, self.sent_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ class Plant:
         self._least_w = np.maximum(spec.idle_w, spec.floor_w)
         steps = max(0, round(spec.delay_s / dt_s))
         self._coming: deque[Floats] = deque([np.full(len(spec), np.inf)] * steps)
-        self._knots = [tuple(np.array(column) for column in zip(*curve, strict=True)) for curve in spec.curves]
+        self._knots = [(np.array([p for p, _ in curve]), np.array([s for _, s in curve])) for curve in spec.curves]
 
     def step(self, load: Floats, cap_w: Floats, paused: Bools) -> Floats:
         """Move on by one step under constant load and caps (infinite: none); return mean power."""
@@ -92,7 +92,8 @@ class Plant:
 
     def _speed(self, at: Ints, share: Floats) -> Floats:
         if len(self._knots) == 1:
-            return np.interp(share, *self._knots[0])
+            shares, speeds = self._knots[0]
+            return np.asarray(np.interp(share, shares, speeds))
         speed = np.empty(len(at))
         for kind, knots in enumerate(self._knots):
             mine = self.spec.kind[at] == kind

@@ -101,13 +101,13 @@ class Scenario:
             limits = np.full(len(self.tree), np.inf)
             limits[0] = budget_w
             return limits
-        return self.zone_share * budget_w
+        return np.multiply(self.zone_share, budget_w)
 
     def fallback_w(self) -> Floats:
         """Return each node's own fallback: together they stay below any budget of the scenario, if floors let them."""
         least = min([self.budget.at(t) for t in np.arange(0.0, self.seconds + WARM_S, 1.0)])
         share = 0.9 * least / self.fleet.max_w.sum()
-        return np.maximum(self.fleet.floor_w, share * self.fleet.max_w)
+        return np.maximum(self.fleet.floor_w, np.multiply(share, self.fleet.max_w))
 
 
 def make_fleet(
@@ -145,7 +145,13 @@ def _mixed(nodes: int, dt_s: float, seed: int, curves: Sequence[SpeedCurve]) -> 
 
 
 def make_scenario(
-    name: str, nodes: int, dt_s: float, seed: int, *, seconds: float = 600.0, curves: Sequence[SpeedCurve] = (ZEUS_V100,)
+    name: str,
+    nodes: int,
+    dt_s: float,
+    seed: int,
+    *,
+    seconds: float = 600.0,
+    curves: Sequence[SpeedCurve] = (ZEUS_V100,),
 ) -> Scenario:
     """Return a scenario by name.
 

@@ -1,4 +1,4 @@
-"""What nodes publish: once a second each, and when power jumps, the mean and the highest 100 ms bin since the last time."""
+"""What nodes publish, each second and when power jumps: the mean and the highest 100 ms bin since the last time."""
 
 from __future__ import annotations
 

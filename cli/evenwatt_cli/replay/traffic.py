@@ -29,8 +29,11 @@ class Traffic(Protocol):
 
 
 class Inference:
-    """Models, each served by a pool of nodes. Requests come at a rate that swings from model to model, hot, warm or cold
-    for a minute or so; each request keeps its node busy for one or two samples."""
+    """Models, each served by a pool of nodes.
+
+    Requests come at a rate that swings from model to model: hot, warm or cold for a minute or so. Each request keeps
+    its node busy for one or two samples.
+    """
 
     _RATES_HZ = ((1.2, 2.5), (0.2, 0.8), (0.0, 0.02))
 
