@@ -8,11 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evenwatt_agent import restore
-from evenwatt_agent.actuators import hwmon as hwmon_knobs
-from evenwatt_agent.actuators import nvml as nvml_knobs
-from evenwatt_agent.actuators import powercap as powercap_knobs
 from evenwatt_agent.actuators.pause import FrozenCgroup, Pausable, StoppedProcess
+from evenwatt_agent.arsenal import find_knobs, lag_of
 from evenwatt_agent.governor import Governor
 from evenwatt_agent.gpu_use import GpuWatch
 from evenwatt_agent.hierarchy import choose_total, worst
@@ -30,13 +27,10 @@ from evenwatt_agent.sources import (
     powercap,
 )
 from evenwatt_daemon import Failure
-from evenwatt_wire import Actuator, Domain, Quality
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from evenwatt_agent.actuators import Knob
     from evenwatt_agent.settings import AgentSettings
+    from evenwatt_wire import Actuator, Domain, Quality
 
 
 @dataclass(slots=True)
@@ -48,7 +42,6 @@ class Inventory:
     formula: str
     problems: list[Problem]
     governor: Governor
-    actuators: list[Actuator]
     pausables: dict[str, Pausable]
     library: nvml.Nvml | None
 
@@ -56,6 +49,11 @@ class Inventory:
     def quality(self) -> Quality:
         """Least certain quality among the terms of the total."""
         return worst([domain.quality for domain in self.domains if domain.in_total])
+
+    @property
+    def actuators(self) -> list[Actuator]:
+        """Every knob, with what is known of it by now."""
+        return self.governor.actuators()
 
     def gpu_watch(self) -> GpuWatch | None:
         """Return what tells who uses the NVIDIA boards, also those that answer later; None without their driver."""
@@ -106,23 +104,13 @@ def take_inventory(settings: AgentSettings) -> Inventory:
     if not any(domain.in_total for domain in domains):
         found.add(_estimate(settings))
         domains, formula = choose_total(found.probes)
-    knobs = _knobs(sysfs, settings, domains, library) if settings.control.enabled else []
+    knobs = find_knobs(settings, domains, library) if settings.control.enabled else []
     pausables = {item.name: _pausable(item.name, item.cgroup, item.pidfile) for item in settings.control.pausable}
     terms = {domain.id for domain in domains if domain.in_total}
     reserve_share = 0.0 if terms <= {knob.domain for knob in knobs} else settings.control.reserve_share
-    governor = Governor(knobs, pausables, reserve_share, settings.state_path)
-    actuators = [
-        Actuator(
-            id=knob.id,
-            kind=knob.kind,
-            domain=knob.domain,
-            floor_w=knob.floor_w,
-            ceiling_w=knob.ceiling_w,
-            default_w=knob.ceiling_w,
-        )
-        for knob in knobs
-    ]
-    return Inventory(found.probes, domains, formula, found.problems, governor, actuators, pausables, library)
+    lag_s = max((lag_of(settings, domain) for domain in domains if domain.in_total), default=0.0)
+    governor = Governor(knobs, pausables, reserve_share, settings.state_path, lag_s)
+    return Inventory(found.probes, domains, formula, found.problems, governor, pausables, library)
 
 
 def look_again(sysfs: Path, known: Inventory) -> Found:
@@ -188,23 +176,6 @@ def _estimate(settings: AgentSettings) -> Found:
         estimate.MAX_W_PER_CPU * processors if max_w is None else max_w,
         lambda: psutil.cpu_percent(interval=None) / 100.0,
     )
-
-
-def _knobs(sysfs: Path, settings: AgentSettings, domains: Sequence[Domain], library: nvml.Nvml | None) -> list[Knob]:
-    """Knobs of domains that are part of the total; what is not counted is not steered."""
-    path = restore.originals_path(settings.state_path)
-    try:
-        originals = {row["where"]: row["value"] for row in restore.load(path)}
-    except ValueError as error:
-        raise Failure(f"{error}; check the limits by hand, then remove the file") from None
-    share = settings.control.floor_share
-    counted = {domain.id for domain in domains if domain.in_total}
-    knobs: list[Knob] = list(powercap_knobs.discover(sysfs, share, originals))
-    knobs += hwmon_knobs.discover(sysfs, sorted(counted), share, originals)
-    if library is not None:
-        knobs += nvml_knobs.discover(library, originals)
-    inside = counted | {d.id for d in domains if "psys" in {t.kind for t in domains if t.id in counted}}
-    return [knob for knob in knobs if knob.domain in inside]
 
 
 def _pausable(name: str, cgroup: str | None, pidfile: str | None) -> Pausable:

@@ -3,8 +3,9 @@
 A cap is a lease: it ends by itself, on this node's monotonic clock, counted from its receipt. The controller holds one
 and each operator may hold one; the smallest in force wins, so an operator can only tighten what the controller allows.
 When a lease ends its cap moves in a straight line to the fallback within five seconds. The controller's fallback then
-stays, as the zone's budget counts on it, until it grants anew or releases; an operator's wish is over. With no lease at
-all the node's own fallback holds. Only a signed release gives the machine its own limits back.
+stays, as the zone's budget counts on it, until it grants anew or releases; an operator's wish is over. It may lie above
+the node's own only as far as the node's settings allow (``fallback_max_w``). With no lease at all the node's own
+fallback holds. Only a signed release gives the machine its own limits back.
 
 ::
 
@@ -65,13 +66,22 @@ class LeaseBook:
     """The leases of one node.
 
     Args:
-        fallback_w: Cap to fall back to, the local limit that nothing remote can raise.
+        fallback_w: Cap to fall back to where no controller has said another.
         managed: Whether control is enabled on this node.
         last_fallback_w: The controller's fallback from before a restart; it still binds.
+        fallback_max_w: Up to where a controller's fallback may lie above the node's own; ``fallback_w`` by default.
     """
 
-    def __init__(self, fallback_w: float, *, managed: bool, last_fallback_w: float | None = None) -> None:
+    def __init__(
+        self,
+        fallback_w: float,
+        *,
+        managed: bool,
+        last_fallback_w: float | None = None,
+        fallback_max_w: float | None = None,
+    ) -> None:
         self._own_fallback_w = fallback_w
+        self._fallback_max_w = fallback_w if fallback_max_w is None else fallback_max_w
         self._controller_fallback_w = last_fallback_w
         self._leases: dict[str, Lease] = {}
         self._managed = managed
@@ -81,7 +91,7 @@ class LeaseBook:
         """Where the cap goes when no lease is left."""
         if self._controller_fallback_w is None:
             return self._own_fallback_w
-        return min(self._own_fallback_w, self._controller_fallback_w)
+        return min(self._fallback_max_w, self._controller_fallback_w)
 
     @property
     def controller_fallback_w(self) -> float | None:

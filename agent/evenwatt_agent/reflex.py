@@ -11,8 +11,9 @@ not do as it is told.
     RECOVERING --over again--> SQUEEZED or LEAST
     any --no lease--> CALM
 
-Bins count only from when the present limits could have taken hold: after a decrease a device needs its time, and
-punishing it meanwhile would cut twice. On small machines some watts over are the meter's grain and not disobedience.
+Power is held against the highest cap that may still be in force (``obedience``): after a decrease a device needs its
+time, and punishing it meanwhile would cut twice. On small machines some watts over are the meter's grain and not
+disobedience.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from evenwatt_agent.obedience import Allowed
 
 _OVER: Final = 0.05
 _FAR_OVER: Final = 0.15
@@ -55,6 +58,18 @@ class Change:
     lasted_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Devices:
+    """What carries a cap out."""
+
+    floor_w: float = 0.0
+    """Node power at their minimum: where recovery starts from."""
+    delay_s: float = 0.0
+    """How long a lower cap takes to be obeyed and seen."""
+    loose: str = ""
+    """Why they are known to allow more than the cap; empty when they are not."""
+
+
 class Reflex:
     """How much of the lease is asked of the devices."""
 
@@ -62,28 +77,21 @@ class Reflex:
         self.state = ReflexState.CALM
         self.share = 1.0
         """Of the lease; 0 asks for the devices' minimum."""
+        self._allowed = Allowed()
         self._settled_s = float("-inf")
         self._over = self._far = 0
         self._at_s: float | None = None
         self._began_s = 0.0
         self._peak_w = 0.0
 
-    def lowered(self, now_s: float, delay_s: float) -> None:
-        """Note that limits went down now, and that the devices need ``delay_s`` for it."""
-        self._settled_s = max(self._settled_s, now_s + delay_s)
-        self._over = self._far = 0
-
-    def observe(
-        self, now_s: float, power_w: float, cap_w: float | None, least_share: float = 0.0, loose: str = ""
-    ) -> Change | None:
+    def observe(self, now_s: float, power_w: float, cap_w: float | None, devices: Devices) -> Change | None:
         """Take one bin.
 
         Args:
             now_s: End of the bin on the monotonic clock.
             power_w: Node power in it.
             cap_w: The lease, or whatever caps the node; None for nothing.
-            least_share: Share of the cap that the devices' minimum is: where recovery starts from.
-            loose: Why the devices are known to allow more than the cap; empty when they are not.
+            devices: What is known of what carries the cap out.
 
         Returns:
             What has begun or ended with this bin.
@@ -91,33 +99,39 @@ class Reflex:
         elapsed_s = 0.0 if self._at_s is None else min(_LONGEST_STEP_S, max(0.0, now_s - self._at_s))
         self._at_s = now_s
         if cap_w is None:
+            self._allowed.forget()
             return self._calm_down(now_s, 0.0, "no cap any more")
         self._peak_w = max(self._peak_w, power_w)
-        self._count(now_s, power_w, cap_w)
-        if loose or self._far >= _FAR_BINS:
-            why = loose or f"{self._far} bins over {100 + 100 * _FAR_OVER:.0f} %"
-            return self._cut(now_s, power_w, cap_w, ReflexState.LEAST, why)
+        self._count(now_s, power_w, self._allowed.take(now_s, cap_w, devices.delay_s))
+        why = devices.loose or (f"{self._far} bins over {1 + _FAR_OVER:.0%}" if self._far >= _FAR_BINS else "")
+        if why:
+            return self._cut(now_s, power_w, cap_w, 0.0, why, devices.delay_s)
         if self._over >= _OVER_BINS:
-            why = f"{self._over} bins over {100 + 100 * _OVER:.0f} %"
-            return self._cut(now_s, power_w, cap_w, ReflexState.SQUEEZED, why)
+            why = f"{self._over} bins over {1 + _OVER:.0%}"
+            return self._cut(now_s, power_w, cap_w, self.share * _SQUEEZE, why, devices.delay_s)
         if self.state is ReflexState.CALM or power_w > cap_w:
             return None
+        return self._recover(now_s, cap_w, devices.floor_w, elapsed_s)
+
+    def _recover(self, now_s: float, cap_w: float, floor_w: float, elapsed_s: float) -> Change | None:
         self.state = ReflexState.RECOVERING
-        self.share = max(self.share, min(1.0, least_share)) + _RECOVER_PER_S * elapsed_s
+        least_share = min(1.0, floor_w / cap_w) if cap_w > 0 else 1.0
+        self.share = max(self.share, least_share) + _RECOVER_PER_S * elapsed_s
         return self._calm_down(now_s, cap_w, "within the cap") if self.share >= 1.0 else None
 
-    def _count(self, now_s: float, power_w: float, cap_w: float) -> None:
+    def _count(self, now_s: float, power_w: float, allowed_w: float) -> None:
         if now_s < self._settled_s:
             return
-        excess_w = power_w - cap_w
-        self._over = self._over + 1 if excess_w > max(_GRAIN_W, _OVER * cap_w) else 0
-        self._far = self._far + 1 if excess_w > max(_FAR_GRAIN_W, _FAR_OVER * cap_w) else 0
+        excess_w = power_w - allowed_w
+        self._over = self._over + 1 if excess_w > max(_GRAIN_W, _OVER * allowed_w) else 0
+        self._far = self._far + 1 if excess_w > max(_FAR_GRAIN_W, _FAR_OVER * allowed_w) else 0
 
-    def _cut(self, now_s: float, power_w: float, cap_w: float, state: ReflexState, why: str) -> Change | None:
+    def _cut(self, now_s: float, power_w: float, cap_w: float, share: float, why: str, delay_s: float) -> Change | None:
         begins = self.state is ReflexState.CALM
-        self.share = 0.0 if state is ReflexState.LEAST else self.share * _SQUEEZE
-        self.state = state
+        self.share = share
+        self.state = ReflexState.SQUEEZED if share > 0.0 else ReflexState.LEAST
         self._over = self._far = 0
+        self._settled_s = now_s + delay_s
         if not begins:
             return None
         self._began_s, self._peak_w = now_s, power_w

@@ -13,8 +13,12 @@ import json
 import os
 import signal
 import sys
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Saved(TypedDict):
@@ -122,14 +126,36 @@ def _put_signal(where: str, value: int) -> None:
 
 
 def _put_nvml(where: str, value: int) -> None:
+    with _board(where) as (library, handle):
+        _nvml(library.nvmlDeviceSetPowerManagementLimit(handle, ctypes.c_uint(value)), "SetPowerManagementLimit")
+
+
+@contextmanager
+def _board(uuid: str) -> Iterator[tuple[ctypes.CDLL, ctypes.c_void_p]]:
     library = ctypes.CDLL("libnvidia-ml.so.1")
     handle = ctypes.c_void_p()
     _nvml(library.nvmlInit_v2(), "nvmlInit_v2")
     try:
-        _nvml(library.nvmlDeviceGetHandleByUUID(where.encode(), ctypes.byref(handle)), "nvmlDeviceGetHandleByUUID")
-        _nvml(library.nvmlDeviceSetPowerManagementLimit(handle, ctypes.c_uint(value)), "SetPowerManagementLimit")
+        _nvml(library.nvmlDeviceGetHandleByUUID(uuid.encode(), ctypes.byref(handle)), "nvmlDeviceGetHandleByUUID")
+        yield library, handle
     finally:
         library.nvmlShutdown()
+
+
+def _put_quota(where: str, value: int) -> None:
+    try:
+        descriptor = os.open(where, os.O_WRONLY | os.O_TRUNC)
+    except FileNotFoundError:
+        return  # the cgroup is gone
+    try:
+        os.write(descriptor, b"max\n" if value < 0 else b"%d\n" % value)
+    finally:
+        os.close(descriptor)
+
+
+def _put_clocks(where: str, _value: int) -> None:
+    with _board(where) as (library, handle):
+        _nvml(library.nvmlDeviceResetGpuLockedClocks(handle), "ResetGpuLockedClocks")
 
 
 def _nvml(code: int, name: str) -> None:
@@ -137,7 +163,13 @@ def _nvml(code: int, name: str) -> None:
         raise OSError(f"{name} answered NVML error {code}")
 
 
-_PUT_BACK = {"file": _put_file, "signal": _put_signal, "nvml": _put_nvml}
+_PUT_BACK = {
+    "file": _put_file,
+    "quota": _put_quota,
+    "signal": _put_signal,
+    "nvml": _put_nvml,
+    "nvml-clocks": _put_clocks,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

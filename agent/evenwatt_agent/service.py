@@ -66,7 +66,9 @@ class Agent:
         goes_on = checkpoint is not None and checkpoint.kernel_boot == self._kernel_boot
         self._meter = self._make_meter(checkpoint if goes_on else None)
         self._accounting = self._make_accounting(checkpoint.account if checkpoint and goes_on else "")
-        self._authority = Authority(settings, self._inventory.governor, self._spool, self._in_worker, self._event)
+        self._authority = Authority(
+            settings, self._inventory.governor, self._spool, self._in_worker, self._event, self._say_birth
+        )
         self._link = Link(settings.mqtt, settings.zone, settings.node, self._boot, self._greeting, self, self._receive)
         self._speaker = Speaker(settings, self._inventory, self._authority, self._boot)
         self._event_seq = self._dropped = 0
@@ -330,6 +332,10 @@ class Agent:
             self._sampling[1].start()
         for probe in fresh:
             self._event("source-found", probe.domain.id, total=self._inventory.formula)
+        self._say_birth()
+
+    def _say_birth(self) -> None:
+        """Say anew what this node is made of and can hold."""
         self._link.send(Kind.BIRTH, encode(self._speaker.birth()))
 
     def _make_accounting(self, memory: str) -> Accounting | None:
@@ -417,5 +423,14 @@ def _ignore(_batch: Batch) -> None:
 
 
 _TROUBLE: Final = frozenset(
-    {"source-lost", "cap-locked", "lease-expired", "spool-full", "command-refused", "task-gone"}
+    {
+        "source-lost",
+        "cap-locked",
+        "knob-replaced",
+        "reflex-began",
+        "lease-expired",
+        "spool-full",
+        "command-refused",
+        "task-gone",
+    }
 )

@@ -6,7 +6,7 @@ import os
 import re
 import socket
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final, Literal, get_args
 
 from msgspec import Meta, Struct, field
 
@@ -16,6 +16,8 @@ from evenwatt_daemon.logs import LogFormat, LogLevel
 from evenwatt_wire import TopicError
 from evenwatt_wire.topics import check_id
 
+KnobKind = Literal["powercap", "hwmon", "nvml", "cpufreq", "nvml-clocks", "cpu.max"]
+KNOB_KINDS: Final[tuple[KnobKind, ...]] = get_args(KnobKind)
 Share = Annotated[float, Meta(gt=0, le=1)]
 Positive = Annotated[float, Meta(gt=0)]
 
@@ -103,8 +105,21 @@ class ControlSettings(Struct, forbid_unknown_fields=True):
     """Keys that may command this node (JSON)."""
     fallback_w: Positive | None = None
     """Cap when nobody holds a lease; default: half way between floor and ceiling."""
+    fallback_max_w: Positive | None = None
+    """Up to where the fallback that a controller sends with its leases counts when they end; default: ``fallback_w``.
+    A policy's ``on_lost = "hold"`` sends the cap itself as fallback, ``"restore"`` the ceiling: without a permission
+    here the node goes to its own ``fallback_w`` all the same."""
+    knobs: list[KnobKind] = field(default_factory=lambda: list(KNOB_KINDS))
+    """What may be used, and of several for one domain in which order: the next one takes over from one that is locked,
+    ignored or not obeyed."""
+    cpu_max: list[str] = []
+    """cgroup v2 folders whose ``cpu.max`` may be lowered, e.g. ``["/sys/fs/cgroup/machine.slice"]``; never one that
+    holds the agent."""
+    ceilings_w: dict[str, Positive] = {}
+    """Highest power of a domain that has no limit in watts, e.g. ``"package-0" = 280.0``; estimated where it is not
+    given, and learned."""
     floor_share: Share = 0.4
-    """Least limit of a device that states none, as a share of its ceiling."""
+    """Least limit of a device that states none, as a share of its ceiling; a first estimate where it is learned."""
     reserve_share: Annotated[float, Meta(ge=0, le=1)] = 0.1
     """Set aside for what no actuator reaches (memory, fans), as a share of the ceilings, where such domains count."""
     max_ttl_s: Annotated[float, Meta(gt=0, le=86_400)] = 3600.0
@@ -176,6 +191,18 @@ def _check_control(where: str, control: ControlSettings) -> None:
         raise Failure(
             f"{where}: key 'control.enabled' is true, but control.private_key and control.trust are not both set; "
             f"name this node's key and the keys that may command it, or leave control off"
+        )
+    if control.fallback_max_w is not None and control.fallback_max_w < (control.fallback_w or 0.0):
+        raise Failure(
+            f"{where}: key 'control.fallback_max_w' is {control.fallback_max_w:g}, below control.fallback_w = "
+            f"{control.fallback_w:g}; give a value from there up, or remove it"
+        )
+    if len(set(control.knobs)) < len(control.knobs):
+        raise Failure(f"{where}: key 'control.knobs' names one kind twice: {', '.join(control.knobs)}; name each once")
+    if control.cpu_max and "cpu.max" not in control.knobs:
+        raise Failure(
+            f"{where}: key 'control.cpu_max' names cgroups, but control.knobs leaves 'cpu.max' out; add it, or remove "
+            f"control.cpu_max"
         )
     for item in control.pausable:
         if (item.cgroup is None) == (item.pidfile is None):

@@ -104,7 +104,7 @@ def discover(
             )
         _refuse_own(folder, key)
         found_us = int(originals.get(str(path), now[0]))
-        quotas.append(Quota(path, found_us, _processors(sysfs) * now[1] if found_us == NO_QUOTA else found_us))
+        quotas.append(Quota(path, found_us, processors(sysfs) * now[1] if found_us == NO_QUOTA else found_us))
     return QuotaLever(tuple(quotas)) if quotas else None
 
 
@@ -126,6 +126,7 @@ def _refuse_own(folder: Path, key: str) -> None:
             )
 
 
-def _processors(sysfs: Path) -> int:
+def processors(sysfs: Path) -> int:
+    """Return how many logical processors are online."""
     online = parse_cpus(read_text(sysfs / "devices/system/cpu/online") or "")
     return len(online) or os.cpu_count() or 1

@@ -63,6 +63,11 @@ class Ladder:
         return self.active.domain
 
     @property
+    def learns(self) -> bool:
+        """Whether the knob in use is a throttle, whose ends are estimates that are learned."""
+        return isinstance(self.active, Throttle)
+
+    @property
     def exhausted(self) -> bool:
         """Whether the knob in use can go no lower; a limit in watts is obeyed or not, at any value."""
         return not isinstance(self.active, Throttle) or self.active.exhausted
@@ -70,6 +75,10 @@ class Ladder:
     def originals(self) -> list[Original]:
         """Those of the knob in use."""
         return self.active.originals()
+
+    def next_originals(self) -> list[Original]:
+        """Those of the knob that would take over."""
+        return self.knobs[self._at + 1].originals()
 
     def write(self, limit_w: float) -> float:
         """Set the limit and return what the device says.

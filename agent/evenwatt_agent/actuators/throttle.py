@@ -81,6 +81,11 @@ class Throttle:
         self._follower.step(power_w)
         self._apply(always=False)
 
+    def recall(self, floor_w: float, ceiling_w: float) -> None:
+        """Take over ends that were learned before."""
+        self._ends.floor_w = max(self._ends.floor_w, floor_w)
+        self._ends.ceiling_w = max(self._ends.ceiling_w, ceiling_w, self._ends.floor_w)
+
     def forget(self) -> None:
         """Begin anew: somebody has put the lever back to what it was."""
         self._follower = Follower(self._lever.least, self._ends, self._wait_bins)
