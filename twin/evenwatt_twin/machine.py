@@ -19,6 +19,7 @@ from evenwatt_twin.nvml import LIBRARY, NvmlTree, build_library
 from evenwatt_twin.plant import Plant
 from evenwatt_twin.power_supply import PowerSupplyTree
 from evenwatt_twin.powercap import PowercapTree
+from evenwatt_twin.processors import ProcessorTree
 from evenwatt_twin.profiles import load_function
 from evenwatt_twin.truth import TruthLog
 
@@ -181,6 +182,8 @@ class Machine:
         (sysfs / "devices").mkdir()
         if spec.powercap is not None:
             yield PowercapTree(spec.powercap, sysfs, self.plant, spec.id)
+        if spec.processors is not None:
+            yield ProcessorTree(spec.processors, sysfs, self.plant)
         for number, device in spec.hwmon.items():
             yield HwmonTree(number, device, sysfs, self.plant)
         if spec.power_supply is not None:

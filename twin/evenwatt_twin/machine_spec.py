@@ -14,6 +14,7 @@ from evenwatt_twin.nvml import Nvml
 from evenwatt_twin.plant import Component
 from evenwatt_twin.power_supply import PowerSupply
 from evenwatt_twin.powercap import Powercap
+from evenwatt_twin.processors import Processors
 from evenwatt_twin.profiles import Burst, Profile
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class MachineSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     components: Annotated[dict[str, Component], Meta(min_length=1)]
     profile: Profile = Burst()
     powercap: Powercap | None = None
+    processors: Processors | None = None
     hwmon: dict[Annotated[str, Meta(pattern=r"^hwmon\d+$")], Hwmon] = {}
     power_supply: PowerSupply | None = None
     nvml: Nvml | None = None
@@ -51,6 +53,11 @@ class MachineSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         if self.powercap is not None:
             for number, zone in self.powercap.zones.items():
                 yield from ((f"powercap.zones.{number}.measures", name) for name in zone.measures)
+        if self.processors is not None:
+            for name, policy in self.processors.policies.items():
+                yield f"processors.policies.{name}.slows", policy.slows
+            for name, group in self.processors.cgroups.items():
+                yield from ((f"processors.cgroups.{name}.slows", component) for component in group.slows)
         for folder, device in self.hwmon.items():
             measured = [sensor.measures for sensor in device.power] + [rail.measures for rail in device.rails]
             yield from ((f"hwmon.{folder}", name) for names in measured for name in names)

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #define MAGIC 0x4c4d564e54574557ull /* "WEWTNVML", little endian */
-#define VERSION 3u
+#define VERSION 4u
 #define MAX_DEVICES 16u
 #define PROCESSES 8u
 
@@ -28,6 +28,7 @@
 #define GONE 32u
 #define NO_AVERAGE 64u
 #define OLD_FIELDS 128u
+#define LIMIT_LOCKED 256u
 
 enum {
     SUCCESS = 0,
@@ -73,7 +74,10 @@ typedef struct {
     uint32_t module_mw;             /* 0: not a module of several chips */
     uint32_t process_error;         /* what queries by process answer, and no other call */
     uint32_t ahead_s;               /* its samples' stamps are of a clock that is ahead by this */
-    uint8_t reserved[140];
+    uint32_t locked_mhz;            /* upper bound of the graphics clock; 0: none */
+    uint32_t top_mhz;
+    uint32_t clock_mhz;
+    uint8_t reserved[128];
 } device_t;
 
 typedef struct {
@@ -335,10 +339,55 @@ int nvmlDeviceSetPowerManagementLimit(device_t *device, unsigned limit_mw) {
         return failed;
     if (device->flags & NEEDS_ROOT)
         return NO_PERMISSION;
+    if (device->flags & LIMIT_LOCKED)
+        return NOT_SUPPORTED;
     if (limit_mw < GET(device->min_mw) || limit_mw > GET(device->max_mw))
         return INVALID_ARGUMENT;
     PUT(device->limit_mw, limit_mw);
     __atomic_add_fetch(&device->set_calls, 1, __ATOMIC_ACQ_REL);
+    return SUCCESS;
+}
+
+/* Clock types: 0 graphics, 1 SM, 2 memory, 3 video. Only the graphics clock moves here. */
+static int clock_of(device_t *device, unsigned type, uint32_t *field, unsigned *out) {
+    int failed = check(device, out);
+    if (failed)
+        return failed;
+    if (type > 3)
+        return INVALID_ARGUMENT;
+    if (type != 0)
+        return NOT_SUPPORTED;
+    *out = GET(*field);
+    return SUCCESS;
+}
+
+int nvmlDeviceGetClockInfo(device_t *device, unsigned type, unsigned *out) {
+    return clock_of(device, type, &device->clock_mhz, out);
+}
+
+int nvmlDeviceGetMaxClockInfo(device_t *device, unsigned type, unsigned *out) {
+    return clock_of(device, type, &device->top_mhz, out);
+}
+
+int nvmlDeviceSetGpuLockedClocks(device_t *device, unsigned low_mhz, unsigned high_mhz) {
+    int failed = check(device, device);
+    if (failed)
+        return failed;
+    if (device->flags & NEEDS_ROOT)
+        return NO_PERMISSION;
+    if (low_mhz > high_mhz || high_mhz == 0)
+        return INVALID_ARGUMENT;
+    PUT(device->locked_mhz, high_mhz);
+    return SUCCESS;
+}
+
+int nvmlDeviceResetGpuLockedClocks(device_t *device) {
+    int failed = check(device, device);
+    if (failed)
+        return failed;
+    if (device->flags & NEEDS_ROOT)
+        return NO_PERMISSION;
+    PUT(device->locked_mhz, 0);
     return SUCCESS;
 }
 

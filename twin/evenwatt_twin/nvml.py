@@ -18,6 +18,7 @@ from evenwatt_twin.nvml_state import MAX_BOARDS, Field, Flag, NvmlState
 if TYPE_CHECKING:
     from evenwatt_twin.plant import Plant
 
+_IDLE_MHZ: Final = 210
 LIBRARY: Final = "libnvidia-ml.so.1"
 STATE_VARIABLE: Final = "EVENWATT_TWIN_NVML"
 """The environment variable that names the shared file to the library."""
@@ -33,12 +34,19 @@ class Board(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """NVML_DEVICE_ARCH_AMPERE."""
     compute: tuple[int, int] = (8, 0)
     needs_root: bool = False
-    """Refuse every new limit with NO_PERMISSION."""
+    """Refuse every new limit and clock with NO_PERMISSION."""
+    limit_locked: bool = False
+    """Refuse every new limit with NOT_SUPPORTED; clocks can be bounded."""
+    top_mhz: Annotated[int, Meta(gt=210, le=5000)] = 1410
+    obey_clocks: bool = True
+    """Whether the board keeps to a bound of its clock."""
     has_energy: bool = True
     mig: bool | None = None
     """Whether MIG is on; None on boards that cannot."""
     obey: bool = True
     """Whether the board keeps to the limit that it takes; the enforced limit tells."""
+    lies: bool = False
+    """The board keeps to no limit, and the enforced limit does not tell."""
 
 
 class Nvml(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -113,7 +121,8 @@ class _BoardView:
         self._plant = plant
         self._component = plant.components[board.component]
         self.target = list(plant.components).index(board.component)
-        self._obey = board.obey
+        self._obey, self._lies, self._obey_clocks = board.obey, board.lies, board.obey_clocks
+        self._top_mhz, self._locked_mhz = board.top_mhz, 0
         self._base_j = 0.0
         self._reloads = 0
         self._second: deque[tuple[float, float]] = deque([(0.0, 0.0)])
@@ -144,25 +153,38 @@ class _BoardView:
             Field.CC_MINOR: board.compute[1],
             Field.PCI_BUS: 0x17 + 0x20 * self._index,
             Field.PCI_DEVICE_ID: 0x20B2_10DE,  # A100-SXM4-80GB
+            Field.TOP_MHZ: board.top_mhz,
+            Field.CLOCK_MHZ: _IDLE_MHZ,
         }
 
     def poll(self) -> bool:
         if self._shared.get(self._index, Field.RELOADS) != self._reloads:
             self._reload()
+        self._poll_clock()
         limit_mw = self._shared.get(self._index, Field.LIMIT_MW)
         if limit_mw == self._limit_mw:
             return False
         self._limit_mw = limit_mw
-        if self._obey:
+        if not self._obey:
+            return False
+        self._shared.set(self._index, Field.ENFORCED_MW, limit_mw)
+        if not self._lies:
             self.cap_w = limit_mw / 1000
-            self._shared.set(self._index, Field.ENFORCED_MW, limit_mw)
-        return self._obey
+        return not self._lies
+
+    def _poll_clock(self) -> None:
+        locked_mhz = self._shared.get(self._index, Field.LOCKED_MHZ)
+        if locked_mhz != self._locked_mhz:
+            self._locked_mhz = locked_mhz
+            if self._obey_clocks:
+                self._component.frequency_share = min(1.0, locked_mhz / self._top_mhz) if locked_mhz else 1.0
 
     def _reload(self) -> None:
-        # Counter and limit are lost with the driver.
+        # Counter, limit and clocks are lost with the driver.
         self._reloads = self._shared.get(self._index, Field.RELOADS)
         self._base_j = self._component.energy_j
         self._shared.set(self._index, Field.LIMIT_MW, self._default_mw)
+        self._shared.set(self._index, Field.LOCKED_MHZ, 0)
 
     def write(self) -> None:
         now_s, component = self._plant.elapsed_s, self._component
@@ -178,12 +200,17 @@ class _BoardView:
             numbers[at + 1] = round((energy_j - then_j) / (now_s - then_s) * 1000.0)
         numbers[at + 7] = round(component.delivered * 100.0)
         numbers[at + 8] = round(component.delivered * 60.0)
+        busy = component.delivered > 0.0
+        clock = NvmlState.at(self._index, Field.CLOCK_MHZ)
+        numbers[clock] = round(self._top_mhz * component.frequency_share) if busy else _IDLE_MHZ
 
 
 def _flags(board: Board) -> Flag:
     flags = Flag.PERSISTENT
     if board.needs_root:
         flags |= Flag.NEEDS_ROOT
+    if board.limit_locked:
+        flags |= Flag.LIMIT_LOCKED
     if not board.has_energy:
         flags |= Flag.NO_ENERGY
     if board.mig is not None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAGIC: Final = 0x4C4D_564E_5457_4557
-VERSION: Final = 3
+VERSION: Final = 4
 MAX_BOARDS: Final = 16
 PROCESSES: Final = 8
 """Processes that one board shows at most."""
@@ -43,6 +43,8 @@ class Flag(IntFlag):
     """The average power field is not supported; the instant one is."""
     OLD_FIELDS = 128
     """The driver is older than the power fields, and calls them invalid."""
+    LIMIT_LOCKED = 256
+    """Its power limit cannot be set (NOT_SUPPORTED), as on boards of vendors that fix it."""
 
 
 class Field(IntEnum):
@@ -77,6 +79,10 @@ class Field(IntEnum):
     """NVML code that queries by process answer, while every other call works; 0 for none."""
     AHEAD_S = 92
     """Seconds that the stamps of process samples are ahead, as before the clock was set back."""
+    LOCKED_MHZ = 93
+    """Upper bound of the graphics clock; 0 for none."""
+    TOP_MHZ = 94
+    CLOCK_MHZ = 95
 
 
 class NvmlState:

@@ -80,7 +80,9 @@ class ComponentState:
         "delivered",
         "elapsed_s",
         "energy_j",
+        "frequency_share",
         "power_w",
+        "quota_share",
         "spec",
         "uncapped_energy_j",
         "uncapped_power_w",
@@ -99,6 +101,10 @@ class ComponentState:
         self.work_demanded = 0.0
         self.delivered = 0.0
         """Load that was served in the last step."""
+        self.frequency_share = 1.0
+        """Clock ceiling over the full clock, in force now."""
+        self.quota_share = 1.0
+        """Share of its time that the work may use."""
         self.elapsed_s = 0.0
         self._idle_w = spec.idle_w
         self._span_w = spec.max_w - spec.idle_w
@@ -139,7 +145,10 @@ class ComponentState:
         while self._pending and self._pending[0][0] <= self.elapsed_s + 1e-9:
             self._cap_w = max(self._pending.popleft()[1], self._floor_w)
         served = load if offered is None else offered
-        target_w = self._idle_w + self._span_w * served
+        clock = self.frequency_share
+        served = min(served, clock, self.quota_share)
+        # Dynamic power ~ utilisation * f * V^2, and utilisation * f is what is served; V^2 falls about as f does.
+        target_w = self._idle_w + self._span_w * served * clock
         if target_w > self._cap_w:
             served *= speed_at(self._curve, self._cap_w / target_w)
             target_w = self._cap_w

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from evenwatt_twin.plant import Plant
+    from evenwatt_twin.sysfile import Admit
 
 Identifier = Annotated[str, Meta(pattern=r"^\d+(:\d+)*$")]
 
@@ -57,6 +58,8 @@ class Zone(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The firmware locked it: what is written is silently restored."""
     obey: bool = True
     """Whether the device keeps to what it accepts and reads back."""
+    raises_to_w: Annotated[float, Meta(ge=0.0, le=4095.0)] = 0.0
+    """The firmware raises lower limits to this, and reads back what it has made of them."""
 
 
 class Powercap(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -152,7 +155,7 @@ class PowercapTree:
         self._link(nested[-1], f"../../{below}")
 
     def _limit_files(self, folder: Path, zone: Zone) -> None:
-        admit = keep if zone.locked else rapl.admit_limit
+        admit = keep if zone.locked else _raising(round(zone.raises_to_w * 1e6))
         files = []
         for index, constraint in enumerate(zone.constraints):
             stem = f"constraint_{index}_"
@@ -170,6 +173,10 @@ class PowercapTree:
             self._limits.append(_ZoneLimits(files, switch, self._order.index(zone.measures[0])))
         else:
             self._dormant += [*files, switch]
+
+
+def _raising(least_uw: int) -> Admit:
+    return lambda asked_uw, current_uw: rapl.admit_limit(max(least_uw, asked_uw), current_uw)
 
 
 class _ZoneLimits:

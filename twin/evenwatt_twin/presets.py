@@ -13,6 +13,7 @@ from evenwatt_twin.nvml import Board, Nvml
 from evenwatt_twin.plant import Component
 from evenwatt_twin.power_supply import PowerSupply
 from evenwatt_twin.powercap import Constraint, Powercap, Zone
+from evenwatt_twin.processors import Cgroup, Policy, Processors
 from evenwatt_twin.profiles import Burst, Diurnal, Steady, TrainingSteps
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def apu_box(machine_id: str) -> MachineSpec:
 
 
 def edge_ina(machine_id: str) -> MachineSpec:
-    """A small board whose ina3221 shows three rails; the first is the total. Nothing to cap."""
+    """A small board whose ina3221 shows three rails; the first is the total. No limit in watts: clocks and quotas."""
     components = {
         "cpu-gpu": Component(kind="soc", idle_w=2.0, max_w=18.0),
         "soc": Component(kind="platform", idle_w=1.5, max_w=4.0, follows="cpu-gpu"),
@@ -162,13 +163,20 @@ def edge_ina(machine_id: str) -> MachineSpec:
         Rail(label="VDD_SOC", measures=("soc",)),
     )
     device = Hwmon(name="ina3221", device="platform/bus@0/c240000.i2c/i2c-1/1-0040", driver="i2c/ina3221", rails=rails)
+    policy = Policy(slows="cpu-gpu", cpus="0-5", min_khz=115_200, max_khz=1_510_400)
     return MachineSpec(
-        id=machine_id, components=components, profile=Diurnal(period_s=30.0, peak_s=15.0), hwmon={"hwmon1": device}
+        id=machine_id,
+        components=components,
+        profile=Diurnal(period_s=30.0, peak_s=15.0),
+        hwmon={"hwmon1": device},
+        processors=Processors(
+            online=6, policies={"policy0": policy}, cgroups={"machine.slice": Cgroup(slows=("cpu-gpu",))}
+        ),
     )
 
 
 def epyc(machine_id: str) -> MachineSpec:
-    """Package and core energy in AMD's unit, and no limit register."""
+    """Package and core energy in AMD's unit, and no limit register: frequency ceilings of eight policies, quotas."""
     zones = {
         "0": Zone(name="package-0", measures=("package-0",), unit_nj=rapl.UNIT_AMD),
         "0:0": Zone(name="core", measures=("package-0",), idle_share=0.2, dynamic_share=0.75, unit_nj=rapl.UNIT_AMD),
@@ -178,6 +186,13 @@ def epyc(machine_id: str) -> MachineSpec:
         components={"package-0": Component(kind="cpu-package", idle_w=65.0, max_w=280.0)},
         profile=Steady(load=0.6),
         powercap=Powercap(zones=zones),
+        processors=Processors(
+            online=128,
+            policies={
+                f"policy{first}": Policy(slows="package-0", cpus=f"{first}-{first + 15}") for first in range(0, 128, 16)
+            },
+            cgroups={"machine.slice": Cgroup(slows=("package-0",))},
+        ),
     )
 
 

@@ -8,11 +8,13 @@ A frequency ceiling or a quota says nothing about watts, so the share ``s`` of t
 - **Above the goal** the share is multiplied by goal/power at once. For power ~ s^n the error becomes 1-n of itself in
   the logarithm: nothing for n = 1, a dip below the goal for n > 1, the safe side.
 - **Below the goal under load** it is multiplied by (goal/power)^0.5, at most 5 % a step: stable for every n < 4.
-- **Idle** (below 0.7 of the goal) says nothing about what the setting would do under load: it is held for 30 s, so that
-  the gaps of a bursty load do not open it, and then goes back to the line.
+- **Far below the goal** the domain idles, or is held down by a line that is too careful. Every 3 s the share is raised
+  by a tenth for a moment: if power answers, there is load and the raise stays; if not, it is taken back. So the gaps of
+  a bursty load do not open it. After 30 s without an answer it goes back to the line.
 
 After each step as many bins are let pass as the change needs to show (integral control with a dead time is stable when
-it waits for it). The ends are learned: power above the line lifts its upper end, power at the least share its lower.
+it waits for it). What was seen stays: more power than the upper end or, at the least share, than the lower one lifts
+that end; power above the line in between lifts where the line begins.
 """
 
 from __future__ import annotations
@@ -29,32 +31,41 @@ _RISE: Final = 1.05
 _CUT: Final = 0.5
 """A step never does more than halve the share, since power also has a part that the share does not reach."""
 _HOLD_BINS: Final = 300
+_PROBE_BINS: Final = 30
+_PROBE: Final = 1.1
+_ANSWER: Final = 1.03
+"""Power that has risen by less than this has not answered: meters and loads are noisy."""
 _DRIFT: Final = 0.01
 """Share per bin on the way back to the line."""
-_TRUSTED: Final = 0.2
-"""Part of the range below which the line is too short to be drawn on from."""
+_TELLING: Final = 0.8
+"""Part of the range up to which a power says something about the line's lower end."""
 
 
 @dataclass(slots=True)
 class Ends:
-    """Power of the domain under full load at the least and at the full setting, in watts: estimated, then learned."""
+    """Power of the domain under full load at the least and at the full setting, in watts: estimated, then seen."""
 
     floor_w: float
     ceiling_w: float
+    lift_w: float = 0.0
+    """How far above the floor the line begins: it must not lie below any power that was seen in between."""
 
     def share_for(self, goal_w: float, least: float) -> float:
         """Return where the line meets ``goal_w``, within ``least`` and 1."""
-        span_w = max(1e-9, self.ceiling_w - self.floor_w)
-        return min(1.0, max(least, least + (1.0 - least) * (goal_w - self.floor_w) / span_w))
+        first_w = min(self.ceiling_w, self.floor_w + self.lift_w)
+        span_w = max(1e-9, self.ceiling_w - first_w)
+        return min(1.0, max(least, least + (1.0 - least) * (goal_w - first_w) / span_w))
 
     def learn(self, power_w: float, share: float, least: float) -> None:
-        """Lift an end where power above the line shows that it was too low."""
-        along = 1.0 if least >= 1.0 else (share - least) / (1.0 - least)
-        if along <= 0.0:
+        """Lift an end, or the line between them, where power shows that it was too low."""
+        self.ceiling_w = max(self.ceiling_w, power_w)
+        if share <= least:
             self.floor_w = max(self.floor_w, power_w)
-        elif along >= _TRUSTED:
-            self.ceiling_w = max(self.ceiling_w, self.floor_w + (power_w - self.floor_w) / along)
-        self.ceiling_w = max(self.ceiling_w, power_w, self.floor_w)
+            return
+        along = (share - least) / (1.0 - least)
+        if along <= _TELLING:
+            first_w = (power_w - along * self.ceiling_w) / (1.0 - along)
+            self.lift_w = max(self.lift_w, first_w - self.floor_w)
 
 
 class Follower:
@@ -73,6 +84,8 @@ class Follower:
         self._wait_bins = wait_bins
         self._waiting = 0
         self._idle_bins = 0
+        self._probe: tuple[float, float] | None = None
+        """Power and share before a raise whose answer is awaited."""
 
     @property
     def at_least(self) -> bool:
@@ -81,7 +94,7 @@ class Follower:
 
     def aim(self, goal_w: float, power_w: float) -> float:
         """Take a new goal while the domain draws ``power_w``; return the share from now on."""
-        before_w, self.goal_w = self.goal_w, goal_w
+        before_w, self.goal_w, self._probe = self.goal_w, goal_w, None
         line = self._line()
         if goal_w > before_w:
             return self._move(max(self.share, line))
@@ -98,12 +111,10 @@ class Follower:
         self.ends.learn(power_w, self.share, self.least)
         if self.goal_w >= self.ends.ceiling_w:
             return self._move(1.0)
-        ratio = self.goal_w / max(power_w, 1e-9)
-        if power_w >= _BUSY * self.goal_w:
-            self._idle_bins = 0
-            return self._trim(ratio)
-        self._idle_bins += 1
-        return self._rest()
+        if power_w < _BUSY * self.goal_w:
+            return self._rest(power_w)
+        self._idle_bins, self._probe = 0, None
+        return self._trim(self.goal_w / max(power_w, 1e-9))
 
     def _trim(self, ratio: float) -> float:
         if ratio < 1.0 - _BAND:
@@ -113,12 +124,26 @@ class Follower:
             return self._move(self.share * min(_RISE, math.sqrt(ratio)))
         return self.share
 
-    def _rest(self) -> float:
+    def _rest(self, power_w: float) -> float:
         line = self._line()
+        if self._probe is not None:
+            return self._judge(power_w)
+        self._idle_bins += 1
         if self.share < line:
             self.share = min(line, self.share + _DRIFT)
         elif self._idle_bins > _HOLD_BINS:
             self.share = max(line, self.share - _DRIFT)
+        elif self._idle_bins % _PROBE_BINS == 0 and self.share < 1.0:
+            self._probe = power_w, self.share
+            self._move(self.share * _PROBE)
+        return self.share
+
+    def _judge(self, power_w: float) -> float:
+        before_w, before = self._probe or (power_w, self.share)
+        self._probe = None
+        if power_w < _ANSWER * before_w:
+            return self._move(before)
+        self._idle_bins = _PROBE_BINS - 1  # load: try the next raise at once
         return self.share
 
     def _line(self) -> float:
