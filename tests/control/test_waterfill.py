@@ -9,8 +9,8 @@ from evenwatt_collector.control import ZoneSpec, ZoneTree
 from evenwatt_collector.control.waterfill import SURPLUS, Claims, allot, fill
 
 watts = st.floats(0, 1e6)
-claim = st.tuples(watts, watts, watts, watts, st.floats(1e-3, 1e3), st.integers(0, 9)).map(
-    lambda c: (*sorted(c[:4]), c[4], c[5])
+claim = st.tuples(watts, watts, watts, watts, watts, st.floats(1e-3, 1e3), st.integers(0, 9)).map(
+    lambda c: (*sorted(c[:5]), c[5], c[6])
 )
 claims_lists = st.lists(claim, min_size=1, max_size=30)
 FLAT = ZoneTree.of([ZoneSpec("z")])
@@ -20,8 +20,10 @@ NEST = ZoneTree.of(
 
 
 def claims_of(rows) -> Claims:
+    """Rows of floor, essential, recent, full, ceiling, weight and class; without an essential part it is the floor."""
+    rows = [row if len(row) == 7 else (row[0], *row) for row in rows]
     columns = [np.array(column, dtype=float) for column in zip(*rows, strict=True)]
-    return Claims(*columns[:5], columns[5].astype(np.int64))
+    return Claims(*columns[:6], columns[6].astype(np.int64))
 
 
 def shared(rows, available, *, braking=False):
@@ -62,7 +64,14 @@ def test_higher_class_is_served_first():
     rows = [(50, 300, 300, 500, 1, 1), (50, 300, 300, 500, 1, 9), (50, 300, 300, 500, 1, 1)]
     allotment = shared(rows, 500)
     assert allotment.share_w == pytest.approx([100, 300, 100])
-    assert (allotment.stage[0], allotment.level[0]) == (2 * 8, pytest.approx(100))
+    assert (allotment.stage[0], allotment.level[0]) == (10 + 2 * 8, pytest.approx(100))
+
+
+def test_the_essential_part_of_the_lowest_class_goes_before_the_last_watts_of_the_highest():
+    rows = [(50, 200, 300, 300, 500, 1, 9), (50, 200, 300, 300, 500, 1, 0)]
+    assert shared(rows, 350).share_w == pytest.approx([200, 150])
+    assert shared(rows, 450).share_w == pytest.approx([250, 200])
+    assert shared(rows, 550).share_w == pytest.approx([300, 250])
 
 
 def test_surplus_lifts_the_low_first_and_stops_at_ceilings():
@@ -134,15 +143,19 @@ def test_nobody_has_more_than_the_level_while_another_wants(rows, available):
     """Max-min: in the stage where the watts run out, a share is the level by weight, between its marks."""
     claims, found = claims_of(rows), shared(rows, available)
     stage, level = int(found.stage[0]), float(found.level[0])
-    first = 2 * (9 - claims.priority)
+    rank = 9 - claims.priority
+    first = 10 + 2 * rank
     for low, high, here in (
-        (claims.floor_w, claims.recent_w, stage == first),
+        (claims.floor_w, claims.essential_w, stage == rank),
+        (claims.essential_w, claims.recent_w, stage == first),
         (claims.recent_w, claims.demand_w, stage == first + 1),
         (claims.demand_w, claims.ceiling_w, np.full(len(rows), stage == SURPLUS)),
     ):
         wanted = np.clip(level * claims.weight, low, high)
         assert found.share_w[here] == pytest.approx(wanted[here], rel=1e-6, abs=1e-6)
-    for mark, served in ((claims.recent_w, first < stage), (claims.demand_w, first + 1 < stage)):
+    for mark, served in (
+        (claims.essential_w, rank < stage), (claims.recent_w, first < stage), (claims.demand_w, first + 1 < stage),
+    ):  # fmt: skip
         assert np.all(found.share_w[served] >= mark[served] * (1 - 1e-9))
 
 
@@ -161,7 +174,10 @@ def test_every_zone_of_a_tree_keeps_to_its_watts(nodes, limits, braking):
     assert np.all(found.share_w >= claims.floor_w * (1 - 1e-12))
     assert np.all(sums <= np.maximum(available, floors) * (1 + 1e-9) + 1e-6)
     # Watts that are left over stay so only where every node under them is served in full or a zone inside is short.
+    full = sums >= available * (1 - 1e-9) - 1e-6
     for z in range(5):
+        if any(full[around] for around in NEST.path(z)[:-1]):
+            continue  # what an outer zone takes, an inner one has left
         inside = (NEST.around == z).any(axis=0)[zone]
         if np.isfinite(available[z]) and sums[z] < available[z] * (1 - 1e-9) - 1e-6 and not any(braking):
             free = inside & (found.bound == z)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evenwatt_collector.control import Band
+from evenwatt_collector.control.demand import ESSENTIAL
 from tests.control.model import LeaseClock, Network
 from tests.control.named import Named, Seen
 
@@ -28,7 +29,7 @@ def busy(caps, count=8, want=500.0, **known):
 
 def test_a_saturated_fleet_is_shared_evenly_at_the_target():
     decision, caps = run(Named(2400), busy, 60)
-    target = 0.95 * 0.97 * 2400
+    target = 0.99 * 0.98 * 2400
     assert decision.leased_w == pytest.approx(target, rel=0.02)
     assert max(caps.values()) - min(caps.values()) < 11  # the deadband
     assert decision.band in (Band.NORMAL, Band.HOLD)
@@ -46,7 +47,7 @@ def test_watts_move_from_idle_nodes_to_one_at_its_cap_within_two_steps():
         return [Seen(f"n{i}", power_w=draw, peak_w=draw) for i, draw in enumerate(draws)]
 
     _, after = run(zone, observe, 2, start=60)
-    assert before["n0"] == pytest.approx(276, rel=0.03)
+    assert before["n0"] == pytest.approx(291, rel=0.03)
     assert after["n0"] == pytest.approx(500)
     assert after["n1"] == pytest.approx(500)
 
@@ -56,9 +57,12 @@ def test_the_lowest_class_gives_first():
         nodes = busy(caps)
         return [Seen(n.node, power_w=n.power_w, peak_w=n.peak_w, priority=9 if n.node < "n2" else 1) for n in nodes]
 
-    _, caps = run(Named(2400), observe, 60)
+    _, caps = run(Named(3200), observe, 60)
     assert caps["n0"] == pytest.approx(500, abs=11)
-    assert caps["n7"] == pytest.approx((0.95 * 0.97 * 2400 - 1000) / 6, abs=11)
+    assert caps["n7"] == pytest.approx((0.99 * 0.98 * 3200 - 1000) / 6, abs=11)
+    _, caps = run(Named(2400), observe, 60)
+    assert caps["n0"] == pytest.approx(ESSENTIAL * 500, abs=11), "the essential part of all goes before the rest of any"
+    assert caps["n7"] == pytest.approx((0.99 * 0.98 * 2400 - 2 * ESSENTIAL * 500) / 6, abs=11)
 
 
 def test_decreases_come_first_and_raises_wait_for_them():
@@ -69,7 +73,7 @@ def test_decreases_come_first_and_raises_wait_for_them():
     changes = [grant.cap_w - caps[grant.node] for grant in first.grants]
     assert changes[0] < 0
     assert first.grants[7].node == "n0"
-    assert changes[7] == pytest.approx(0.97 * 0.97 * 2400 - sum(caps.values())), "only what is free below the trigger"
+    assert changes[7] == pytest.approx(0.995 * 0.98 * 2400 - sum(caps.values())), "only what is free below the trigger"
     assert first.waiting_w > 0
     for grant in first.grants:
         zone.acknowledge(grant.node, grant.seq, "applied", grant.cap_w, 60.3)
@@ -87,7 +91,7 @@ def test_leases_are_renewed_every_two_seconds_and_say_why():
     assert len(decision.grants) + len(quiet.grants) == 8
     assert grants[0].ttl_s == 10
     assert grants[0].fallback_w == 150
-    assert "water level" in grants[0].reason
+    assert "a part of what is essential in class 5" in grants[0].reason
     assert "of 2400 W in z" in grants[0].reason
     assert all(len(grant.reason) <= 400 for grant in grants)
 
@@ -105,11 +109,11 @@ def test_a_budget_that_falls_is_followed_at_once_and_told_from_a_disobedient_dev
     zone.set_budget(1600)
     decision, caps = run(zone, lambda caps: busy(before | caps), 1, start=60)
     assert decision.band is Band.BRAKE
-    assert sum(caps.values()) <= 0.95 * 0.97 * 1600 + 1e-6
+    assert sum(caps.values()) <= 0.99 * 0.98 * 1600 + 1e-6
     assert any("decreases are on their way" in alarm for alarm in decision.alarms)
     held = before | caps
     decision, caps = run(zone, lambda caps: busy(held | caps), 40, start=61)
-    assert decision.leased_w == pytest.approx(0.95 * 0.97 * 1600, rel=0.02)
+    assert decision.leased_w == pytest.approx(0.99 * 0.98 * 1600, rel=0.02)
     with pytest.raises(ValueError, match="budget"):
         zone.set_budget(math.nan)
 
@@ -118,7 +122,7 @@ def test_infeasible_floors_are_said_with_numbers_and_given():
     decision, caps = run(Named(400), busy, 3)
     assert set(caps.values()) == {60.0}
     assert decision.alarms[0].startswith("infeasible: floors 480 W")
-    assert "by 92 W" in decision.alarms[0]
+    assert "by 88 W" in decision.alarms[0]
 
 
 def test_silent_nodes_count_as_their_lease_and_too_many_freeze_the_zone():
@@ -151,7 +155,7 @@ def test_locked_devices_and_nodes_without_caps_count_by_their_power():
     nodes = [*busy({}), Seen("meter", controllable=False, power_w=200, peak_w=260)]
     decision = zone.step(0, nodes)
     assert decision.power_w == 8 * 150 + 200 + 100
-    assert decision.leased_w <= 0.97 * 2400
+    assert decision.leased_w <= 0.98 * 2400
     zone.acknowledge("n0", decision.grants[0].seq, "locked", None, 0.2)
     node = decision.grants[0].node
     decision = zone.step(1, nodes)
@@ -167,7 +171,7 @@ def test_a_device_that_does_not_obey_costs_the_others():
     zone = Named(1600)
     decision, caps = run(zone, observe, 60)
     assert decision.decision.disobeying.tolist() == [zone.slots["n0"]]
-    assert 480 + sum(caps[f"n{i}"] for i in range(1, 8)) <= 0.97 * 1600
+    assert 480 + sum(caps[f"n{i}"] for i in range(1, 8)) <= 0.98 * 1600
 
 
 def test_an_arrival_is_counted_at_its_fallback_and_leased_at_once():
@@ -175,7 +179,7 @@ def test_an_arrival_is_counted_at_its_fallback_and_leased_at_once():
     _, caps = run(zone, busy, 60)
     decision = zone.step(60, [*busy(caps), Seen("new", power_w=90, peak_w=90)])
     assert "new" in {grant.node for grant in decision.grants}
-    assert decision.leased_w <= 0.97 * 2400 + 150
+    assert decision.leased_w <= 0.98 * 2400 + 150
 
 
 def test_the_sum_of_leases_grows_by_two_percent_a_second():
@@ -187,7 +191,7 @@ def test_the_sum_of_leases_grows_by_two_percent_a_second():
         for grant in decision.grants:
             caps[grant.node] = grant.cap_w
             zone.acknowledge(grant.node, grant.seq, "applied", grant.cap_w, now + 0.3)
-    step = 0.02 * 0.97 * 2400
+    step = 0.02 * 0.98 * 2400
     assert all(total <= 8 * 150 + step * now + 1e-6 for now, total in enumerate(sums))
     assert sums[-1] > 2100
 
@@ -200,7 +204,7 @@ def test_a_controller_that_takes_over_observes_first_and_starts_from_what_nodes_
     decision = zone.step(5, nodes)
     caps = {grant.node: grant.cap_w for grant in decision.grants}
     assert caps["n0"] < 300
-    assert decision.leased_w == pytest.approx(sum(held), abs=0.97 * 2400 - sum(held) + 1e-6)
+    assert decision.leased_w == pytest.approx(sum(held), abs=0.98 * 2400 - sum(held) + 1e-6)
 
 
 observations = st.builds(
@@ -242,7 +246,7 @@ def test_the_zone_holds_the_invariant_over_any_network(seed, loss, slowest, take
     """Random demand, loss, delay, doubling, agent restarts, collectors that die: caps never add up past the budget."""
     rng = random.Random(seed)
     clocks = [LeaseClock(f"n{i}", 60, rng.choice([60, 100, 150])) for i in range(8)]
-    budget = sum(clock.cap_at(0) for clock in clocks) / 0.97 + rng.uniform(0, 2000)
+    budget = sum(clock.cap_at(0) for clock in clocks) / 0.98 + rng.uniform(0, 2000)
     zone = Named(budget)
     down, up = Network(rng, loss, (0, slowest), 0.1), Network(rng, loss, (0, slowest), 0.1)
     wants, alive_s = [87.0] * 8, 0.0
@@ -266,7 +270,7 @@ def test_the_zone_holds_the_invariant_over_any_network(seed, loss, slowest, take
                 now, [_as_reported(c, w, now, rng) for c, w in zip(clocks, wants, strict=True)]
             ).grants:
                 down.send(now, (grant, now))
-        assert sum(clock.cap_at(now) for clock in clocks) <= budget * 0.97 + 1e-6, f"seed {seed} at {now} s"
+        assert sum(clock.cap_at(now) for clock in clocks) <= budget * 0.98 + 1e-6, f"seed {seed} at {now} s"
 
 
 def _as_reported(clock, want, now, rng):

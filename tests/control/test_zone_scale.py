@@ -32,12 +32,12 @@ def test_ten_thousand_nodes_in_a_site_of_250_racks_keep_every_limit():
         grants = decision.grants
         caps_w[grants.slot] = grants.cap_w
         controller.acknowledge_many(grants.slot, grants.seq, grants.cap_w, now + 0.3)
-        assert np.all(tree.totals(seen.zone, caps_w) <= 0.97 * budget_w)
-        assert np.all(decision.most_w <= 0.97 * budget_w * (1 + 1e-9))
+        assert np.all(tree.totals(seen.zone, caps_w) <= 0.98 * budget_w)
+        assert np.all(decision.most_w <= 0.98 * budget_w * (1 + 1e-9))
         if now == 4:
             tracemalloc.start()
         if now > 4:
             sizes.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
-    assert caps_w.sum() > 0.8 * 0.95 * 0.97 * budget_w[0]
+    assert caps_w.sum() > 0.8 * 0.99 * 0.98 * budget_w[0]
     assert sizes[-1] < sizes[1] + 500_000

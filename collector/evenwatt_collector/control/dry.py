@@ -39,7 +39,15 @@ def would_share_w(
     available_w = limits.bands.target * (1 - limits.margin) * budget_w - other_w
     floor_w, ceiling_w = seen.floor_w[at], np.maximum(seen.floor_w[at], seen.ceiling_w[at])
     demand_w = np.clip(HEADROOM * seen.peak_w[at] + HEADROOM_W, floor_w, ceiling_w)
-    claims = Claims(floor_w, np.clip(ESSENTIAL * demand_w, floor_w, demand_w), demand_w, demand_w, ceiling_w, seen.weight[at] * ceiling_w, seen.priority[at])
+    claims = Claims(
+        floor_w,
+        np.clip(ESSENTIAL * demand_w, floor_w, demand_w),
+        demand_w,
+        demand_w,
+        ceiling_w,
+        seen.weight[at] * ceiling_w,
+        seen.priority[at],
+    )
     calm = np.zeros(len(tree), dtype=np.bool_)
     share_w = np.full(len(seen), np.nan)
     share_w[at] = allot(tree, seen.zone[at], claims, available_w, calm, seen.power_w[at]).share_w

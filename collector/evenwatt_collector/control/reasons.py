@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evenwatt_collector.control.issue import deadband_w
-from evenwatt_collector.control.waterfill import SURPLUS
+from evenwatt_collector.control.waterfill import CLASSES, SURPLUS
 
 if TYPE_CHECKING:
     from evenwatt_collector.control.arrays import Bools, Floats, Ints
@@ -65,19 +65,32 @@ class Why:
             return f"floor {self.floor_w[i]:.0f} W, as the floors alone exceed what is left {where}"
         if self.braking[z]:
             return self._brake(i, z, stage, where)
-        level_class = 9 - stage // 2
         if stage >= SURPLUS:
             got = f"met, surplus to {self.allotment.share_w[i]:.0f} W (level {level_w:.0f} W)"
-        elif own > level_class:
-            got = f"met in class {own}"
-        elif own < level_class:
-            got = f"waits, for class {level_class} goes first and takes what is left"
+        elif stage < CLASSES:
+            got = _essential(own, CLASSES - 1 - stage, level_w)
         else:
-            got = f"up to water level {level_w:.0f} W in class {own}"
+            got = _rest(own, CLASSES - 1 - (stage - CLASSES) // 2, level_w)
         return f"{wish} {got} {where}"
 
     def _brake(self, i: int, z: int, stage: int, where: str) -> str:
-        own, level_class = int(self.priority[i]), 9 - stage // 2
+        own, level_class = int(self.priority[i]), CLASSES - 1 - (stage - CLASSES) // 2
         kept = own > level_class or stage >= SURPLUS
         cut = f"kept to its use of {self.power_w[i]:.0f} W" if kept else f"cut to {self.allotment.share_w[i]:.0f} W"
         return f"brake at {self.zone_power_w[z]:.0f} W drawn {where}: class {own} {cut}"
+
+
+def _essential(own: int, level_class: int, level_w: float) -> str:
+    if own > level_class:
+        return f"met in its essential part (class {own})"
+    if own < level_class:
+        return f"waits, for the essential part of class {level_class} takes what is left"
+    return f"met up to {level_w:.0f} W, a part of what is essential in class {own}"
+
+
+def _rest(own: int, level_class: int, level_w: float) -> str:
+    if own > level_class:
+        return f"met in class {own}"
+    if own < level_class:
+        return f"met in its essential part, for class {level_class} goes first and takes what is left"
+    return f"met up to water level {level_w:.0f} W in class {own}"

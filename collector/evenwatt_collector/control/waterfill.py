@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 CLASSES: Final = 10
 SURPLUS: Final = 3 * CLASSES
-"""The last stage. Class ``p`` has the stages ``9 - p`` (essential), ``10 + 2 * (9 - p)`` (recent) and the next (full)."""
+"""The last stage. Class ``p`` has ``9 - p`` (essential), ``10 + 2 * (9 - p)`` (recent) and the next one (full)."""
 _LEAST_WEIGHT: Final = 1e-6
 _TURNS: Final = 80
 _EXACT: Final = 1e-12
