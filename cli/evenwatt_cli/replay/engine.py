@@ -84,7 +84,7 @@ def run(
             budget_w = scenario.budget.at(now_s)
             told_w = scenario.budget.planned(now_s) if ours else budget_w
             if isinstance(loop, Ours):
-                faults = strike(loop, faults, now_s - WARM_S)
+                faults = strike(loop, faults, now_s, WARM_S)
             loop.arrive(k, now_s)
             loop.act(k, now_s, scenario.limits_w(told_w))
             caps_w, paused = loop.caps_w(now_s), loop.paused(now_s)

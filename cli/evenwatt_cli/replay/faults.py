@@ -59,9 +59,9 @@ def parse_faults(texts: Sequence[str]) -> list[Fault]:
     return sorted(faults, key=lambda fault: fault.at_s)
 
 
-def strike(loop: Ours, faults: list[Fault], now_s: float) -> list[Fault]:
-    """Let happen what is due; return what is still to come."""
-    while faults and faults[0].at_s <= now_s:
+def strike(loop: Ours, faults: list[Fault], now_s: float, origin_s: float) -> list[Fault]:
+    """Let happen what is due, counted from ``origin_s``; return what is still to come."""
+    while faults and origin_s + faults[0].at_s <= now_s:
         _happen(loop, faults.pop(0), now_s)
     return faults
 
@@ -70,7 +70,7 @@ def _happen(loop: Ours, fault: Fault, now_s: float) -> None:
     every = np.arange(len(loop.nodes.cap_w))
     if fault.kind == "collector":
         if fault.ends:
-            loop.start_collector()
+            loop.start_collector(now_s)
         else:
             loop.kill_collector()
     elif fault.kind == "broker":

@@ -90,6 +90,8 @@ class Ours:
         self._down: Pipe[_Grants] = Pipe(conditions, dt_s, [seed, 23], lambda message, rows: message.part(rows))
         self._pauses: Pipe[_Pauses] = Pipe(conditions, dt_s, [seed, 24], lambda message, rows: message.part(rows))
         self._due_s = 0.0
+        self._epoch_from = 0
+        self._quiet_until_s = -np.inf
         self._last_s = -np.inf
         self._hurry = False
         self._budget_w: Floats = np.full(len(tree), np.inf)
@@ -119,6 +121,7 @@ class Ours:
                 self._take(windows, now_s)
         for acks in self._acks.arrived(k):
             if self.alive:
+                acks = acks.part(acks.seq >= self._epoch_from)  # answers to an earlier collector say its epoch
                 self._controller.acknowledge_many(acks.at, acks.seq, acks.after_w, now_s)
                 self._hurry |= self.decision is not None and self.decision.waiting_w > 0
 
@@ -174,11 +177,12 @@ class Ours:
         self.alive = False
         self.decision = None
 
-    def start_collector(self) -> None:
+    def start_collector(self, now_s: float) -> None:
         """Another starts with a higher epoch: it watches first, and takes what nodes say that they hold."""
         first = self._controller.next_seq + 1_000_000
         self._controller = Controller(self._tree, first_seq=first, quiet_s=QUIET_S, seed=self._seed)
         self._controller.set_limits(self._budget_w)
+        self._epoch_from, self._quiet_until_s = first, now_s + QUIET_S
         self._heard_s[:] = -np.inf
         self.alive, self._due_s = True, 0.0
 
@@ -196,7 +200,13 @@ class Ours:
         self.nodes.skew_s[at] += skew_s
 
     def _check(self, before: Decision | None, after: Decision, now_s: float) -> None:
-        """Above a budget the most that may be drawn only falls; below it, it stays below."""
+        """Above a budget the most that may be drawn only falls; below it, it stays below.
+
+        A collector that watches first learns meanwhile what nodes hold, and grants nothing: then there is nothing to
+        check.
+        """
+        if now_s < self._quiet_until_s + STEP_S:
+            return
         limit_w = np.where(np.isfinite(self._budget_w), self._budget_w, np.inf)
         last_w = limit_w if before is None else np.maximum(limit_w, before.most_w)
         if self.decision is not None and np.any(after.most_w > last_w * (1 + 1e-9) + 1e-3) and before is not None:

@@ -1,0 +1,118 @@
+"""What nodes really hold, looked at in every step, never adds up to more than the budget, whatever breaks."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from evenwatt_cli.replay.engine import Setting, run
+from evenwatt_cli.replay.faults import Fault, parse_faults, strike
+from evenwatt_cli.replay.network import Conditions
+from evenwatt_cli.replay.ours import InvariantError, Ours
+from evenwatt_cli.replay.plant import Plant
+from evenwatt_cli.replay.scenarios import WARM_S, make_scenario
+from evenwatt_cli.replay.telemetry import Meters
+from evenwatt_collector.control import ZoneSpec, ZoneTree
+
+DT_S = 0.1
+NETWORKS = st.builds(
+    Conditions,
+    delay_s=st.tuples(st.floats(0.0, 0.3), st.floats(0.3, 2.5)),
+    loss=st.floats(0.0, 0.4),
+    double=st.sampled_from((0.0, 0.3)),
+)
+FAULTS = st.lists(
+    st.one_of(
+        st.builds(lambda at, length: f"collector@{at}+{length}", st.integers(0, 60), st.integers(1, 30)),
+        st.builds(lambda at, length: f"broker@{at}+{length}", st.integers(0, 60), st.integers(1, 30)),
+        st.builds(lambda at, share: f"nodes@{at}={share}", st.integers(0, 90), st.sampled_from((0.1, 0.5, 1.0))),
+        st.builds(lambda at, jump: f"clocks@{at}={jump}", st.integers(0, 90), st.sampled_from((-3600, -1.5, 1.5, 60))),
+    ),
+    max_size=4,
+)
+
+
+def held_over_w(name, seed, conditions, faults, seconds=90.0, nodes=16):
+    """Run, and return the most by which nodes' caps ever exceeded the highest budget of the last 16 seconds.
+
+    When a budget falls without a word, leases that were given under the old one may run to their end: 10 s, 5 s of
+    ramp, and what a grant may travel. Where the budget stands still this is the budget itself.
+    """
+    scenario = make_scenario(name, nodes, DT_S, seed, seconds=seconds)
+    loop = Ours(scenario.fleet, scenario.tree, scenario.fallback_w(), DT_S, conditions, seed)
+    plant, meters = Plant(scenario.fleet, DT_S), Meters(nodes, DT_S, seed)
+    coming = parse_faults(faults)
+    worst_w, budgets_w = -np.inf, []
+    for k, load in enumerate(scenario.traffic.block(round((WARM_S + seconds) / DT_S))):
+        now_s = k * DT_S
+        coming = strike(loop, coming, now_s, WARM_S)
+        budgets_w.append(scenario.budget.at(now_s))
+        loop.arrive(k, now_s)
+        loop.act(k, now_s, scenario.limits_w(scenario.budget.planned(now_s)))
+        caps_w = loop.caps_w(now_s)
+        worst_w = max(worst_w, caps_w.sum() - max(budgets_w[-round(18.0 / DT_S) :]))
+        plant.step(load, caps_w, loop.paused(now_s))
+        windows = meters.take(k, plant.mean_w, caps_w, loop.paused(now_s))
+        if windows is not None:
+            loop.hear(k, windows)
+    return worst_w
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from(("inference", "mixed-priorities")), st.integers(0, 10_000), NETWORKS, FAULTS)
+def test_caps_in_force_stay_within_a_budget_that_stands_still(name, seed, conditions, faults):
+    assert held_over_w(name, seed, conditions, faults) <= 1e-6
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from(("demand-response", "sagging-budget")), st.integers(0, 10_000), NETWORKS, FAULTS)
+def test_and_within_what_a_falling_budget_was_a_lease_ago(name, seed, conditions, faults):
+    assert held_over_w(name, seed, conditions, faults) <= 1e-6
+
+
+@pytest.mark.parametrize("name", ["inference", "demand-response"])
+def test_on_a_good_network_nothing_is_over_at_any_moment(name):
+    for seed in (1, 2, 3):
+        found = run(lambda: make_scenario(name, 24, DT_S, seed, seconds=120), None, Setting(dt_s=DT_S, seed=seed))  # noqa: B023
+        assert found.measures.over_budget_ws == 0.0
+        assert found.measures.max_lease_to_budget <= 1.0 + 1e-9
+
+
+def test_a_collector_that_dies_leaves_all_nodes_in_their_fallback_after_ttl_and_ramp():
+    scenario = make_scenario("mixed-priorities", 20, DT_S, 5, seconds=60)
+    fallback_w = scenario.fallback_w()
+    loop = Ours(scenario.fleet, scenario.tree, fallback_w, DT_S, Conditions(), 5)
+    meters, plant = Meters(20, DT_S, 5), Plant(scenario.fleet, DT_S)
+    for k, load in enumerate(scenario.traffic.block(500)):
+        if k == 300:
+            loop.kill_collector()
+            assert not np.allclose(loop.caps_w(k * DT_S), fallback_w)
+        loop.arrive(k, k * DT_S)
+        loop.act(k, k * DT_S, scenario.limits_w(scenario.budget.base_w))
+        windows = meters.take(k, plant.step(load, loop.caps_w(k * DT_S), loop.paused(k * DT_S)),
+                              loop.caps_w(k * DT_S), loop.paused(k * DT_S))  # fmt: skip
+        if windows is not None:
+            loop.hear(k, windows)
+    last_grant_s = 30.0 + 0.1
+    assert np.all(loop.caps_w(last_grant_s + 15.0) <= np.maximum(fallback_w, scenario.fleet.floor_w) + 1e-9)
+    assert not loop.paused(last_grant_s + 15.0).any()
+
+
+def test_the_check_itself_raises_where_leases_outgrow_the_budget():
+    scenario = make_scenario("inference", 4, DT_S, 1, seconds=10)
+    loop = Ours(scenario.fleet, ZoneTree.of([ZoneSpec("fleet")]), scenario.fallback_w(), DT_S, Conditions(), 1)
+    limits_w = np.array([1000.0])
+    loop.act(0, 0.0, limits_w)
+    before = loop.decision
+    loop.decision = type(before)(**{name: getattr(before, name) for name in before.__slots__} | {
+        "most_w": np.maximum(before.most_w, limits_w) + 10.0})  # fmt: skip
+    with pytest.raises(InvariantError, match="seed 1"):
+        loop._check(before, loop.decision, 0.0)
+
+
+def test_a_fault_strikes_once_and_in_order():
+    faults = parse_faults(["broker@5+2", "collector@1+10"])
+    assert [(fault.kind, fault.at_s, fault.ends) for fault in faults] == [
+        ("collector", 1.0, False), ("broker", 5.0, False), ("broker", 7.0, True), ("collector", 11.0, True)
+    ]  # fmt: skip
+    assert parse_faults(["nodes@3"]) == [Fault("nodes", 3.0, 30.0, 0.2)]
