@@ -203,8 +203,10 @@ class Controller:
         issued = issue(self.tree, self._accounts, seen, steered, cap_w, room_w, Clock(now_s, elapsed_s, self._seq))
         self._seq += len(issued.grants)
         after_w = found.leased_w + self._grown_w(seen, issued.grants, found.out_w)
-        low = at_floors(self.tree, zone, self._accounts.intent_w[at], floor_w, deadband_w(floor_w))
-        heat = Heat(found.power_w, budget_w, low)
+        in_force_w = self._accounts.in_force_w(now_s)[at]
+        low = at_floors(self.tree, zone, in_force_w, floor_w, deadband_w(floor_w))
+        floors_w = self.tree.totals(zone, floor_w)
+        heat = Heat(found.power_w, budget_w, floors_w + found.unsteered_w, low)
         live = np.zeros(len(seen), dtype=np.bool_)
         live[at] = True
         pauses = self._pausing.step(self.tree, seen, live, heat, self.delay_s, now_s, self._limits.bands)
@@ -216,7 +218,7 @@ class Controller:
             target_w=np.where(np.isfinite(budget_w), self._total_w, found.power_w),
             power_w=found.power_w,
             most_w=after_w + found.unmanaged_w,
-            alarms=alarms(self.tree, found, budget_w, self._budget_w, self.tree.totals(zone, floor_w)),
+            alarms=alarms(self.tree, found, budget_w, self._budget_w, floors_w),
             share_w=shares_w,
             grants=issued.grants,
             pauses=pauses,

@@ -3,6 +3,7 @@
 ::
 
     RUNS --zone over B for 10 s, every cap in it at its floor, chosen--> PAUSED
+    RUNS --zone over B, its floors alone exceed B, chosen--> PAUSED
     PAUSED --60 s paused, zones around below 0.80 B for 60 s, room for its peak, its turn--> RUNS
     PAUSED --no longer allowed to be paused, or no limit holds any more--> RUNS
 
@@ -81,8 +82,11 @@ class Pausing:
         cool = zones.power_w < bands.resume_below * zones.budget_w
         self._hot_since_s = np.where(hot, np.fmin(self._hot_since_s, now_s), np.nan)
         self._cool_since_s = np.where(cool, np.fmin(self._cool_since_s, now_s), np.nan)
-        settled = now_s - self._acted_s >= max(_LEAST_DELAY_S, delay_s)
-        for z in np.flatnonzero(hot & settled & (now_s - self._hot_since_s >= bands.pause_s)):
+        takes_s = max(_LEAST_DELAY_S, delay_s)
+        settled = now_s - self._acted_s >= takes_s
+        # Where the floors alone exceed the budget it need not be waited whether power comes down by itself.
+        waited = now_s - self._hot_since_s >= np.where(zones.infeasible, takes_s, bands.pause_s)
+        for z in np.flatnonzero(hot & settled & waited):
             self._pause_one(tree, seen, live, int(z), now_s)
         self._resume_unasked(tree, seen, limited, now_s)
         if self.paused.any():
@@ -130,8 +134,10 @@ class Pausing:
 class Heat:
     """How hot zones are. One position a zone."""
 
-    def __init__(self, power_w: Floats, budget_w: Floats, at_floors: Bools) -> None:
+    def __init__(self, power_w: Floats, budget_w: Floats, floors_w: Floats, at_floors: Bools) -> None:
         self.power_w = power_w
+        self.infeasible: Bools = floors_w > budget_w
+        """Whether floors and what cannot be steered exceed the budget."""
         self.budget_w = budget_w
         """After the margin; infinite without a limit."""
         self.at_floors = at_floors
