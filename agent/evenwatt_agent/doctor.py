@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from evenwatt_agent import clocks
+from evenwatt_agent.actuators.throttle import Throttle
 from evenwatt_agent.inventory import Inventory, take_inventory
 from evenwatt_agent.local import read_status
 from evenwatt_agent.sources.held import entries, read_text
@@ -26,6 +27,8 @@ from evenwatt_wire import Kind, Quality, State, Topic, encode
 from evenwatt_wire.messages import NodeState
 
 if TYPE_CHECKING:
+    from evenwatt_agent.actuators.ladder import Ladder
+    from evenwatt_agent.governor import Governor, Outcome
     from evenwatt_agent.settings import AgentSettings
     from evenwatt_agent.sources import Problem
 
@@ -152,12 +155,21 @@ def _total(inventory: Inventory) -> Finding:
 def _caps(settings: AgentSettings, inventory: Inventory, *, write_caps: bool) -> Finding:
     if not settings.control.enabled:
         return Finding("caps", Verdict.SKIPPED, "control is off in the settings: this node only measures")
-    names = ", ".join(actuator.id for actuator in inventory.actuators)
+    names = "; ".join(_ladder(ladder) for ladder in inventory.governor.ladders)
     if not names:
-        return Finding("caps", Verdict.ABSENT, "nothing here limits power; commands that cap will be refused")
+        fix = "load a cpufreq driver, or name cgroups in control.cpu_max; see docs/control-on-the-node.md"
+        return Finding("caps", Verdict.ABSENT, "nothing here limits power; commands that cap will be refused", fix)
     if not write_caps:
         return Finding("caps", Verdict.SKIPPED, f"{names}: not tried; --write-caps writes a limit and puts it back")
     return _try_caps(settings, inventory, names)
+
+
+def _ladder(ladder: Ladder) -> str:
+    """Return the knobs of one domain in the order in which they are tried."""
+    return ", then ".join(
+        f"{knob.id} ({knob.floor_w:.0f} to {knob.ceiling_w:.0f} W{' estimated' * isinstance(knob, Throttle)})"
+        for knob in ladder.knobs
+    )
 
 
 def _try_caps(settings: AgentSettings, inventory: Inventory, names: str) -> Finding:
@@ -168,10 +180,8 @@ def _try_caps(settings: AgentSettings, inventory: Inventory, names: str) -> Find
     governor = inventory.governor
     try:
         settings.state_path.mkdir(parents=True, exist_ok=True)  # the originals are kept there first
-        outcome = governor.apply(_TRIAL_SHARE * governor.ceiling_w)
-        time.sleep(_FIRMWARE_S)
-        if not outcome.locked:
-            outcome = governor.verify()
+        outcome = _hold_trial(governor)
+        replaced = governor.take_replaced()
         left = governor.restore()
     except OSError as error:
         return Finding("caps", Verdict.DENIED, str(error), "run as root, or as the agent's unit does")
@@ -180,7 +190,21 @@ def _try_caps(settings: AgentSettings, inventory: Inventory, names: str) -> Find
     if outcome.locked or left:
         fix = "the firmware or another program holds the limit; see docs/install-debian.md"
         return Finding("caps", Verdict.LOCKED, outcome.locked or "; ".join(left), fix)
+    if replaced:
+        words = "; ".join(f"{row.knob} does not work ({row.why}), {row.by} takes its place" for row in replaced)
+        return Finding("caps", Verdict.FOUND, f"{words}; written, read back, and put back")
     return Finding("caps", Verdict.FOUND, f"{names}: written, read back, and put back")
+
+
+def _hold_trial(governor: Governor) -> Outcome:
+    """Hold a cap a twentieth below the ceiling, long enough for every knob that does not work to be replaced."""
+    knobs = sum(len(ladder.knobs) for ladder in governor.ladders)
+    for _ in range(2 * knobs):
+        outcome = governor.apply(_TRIAL_SHARE * governor.ceiling_w)
+        time.sleep(_FIRMWARE_S)
+        if outcome.locked or not governor.verify().locked:
+            break
+    return governor.outcome
 
 
 async def _agent(settings: AgentSettings) -> tuple[Finding, bool]:

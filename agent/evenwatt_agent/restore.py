@@ -13,12 +13,12 @@ import json
 import os
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 class Saved(TypedDict):
@@ -100,14 +100,24 @@ def main() -> int:
 
 
 def _put_file(where: str, value: int) -> None:
+    _write(where, b"%d\n" % value, lambda text: int(text) == value)
+
+
+def _write(where: str, content: bytes, is_there: Callable[[str], bool]) -> None:
+    """Write a file. Gone is well, its limit with it; one that refuses is well where it holds the value already."""
     try:
         descriptor = os.open(where, os.O_WRONLY | os.O_TRUNC)
+        try:
+            os.write(descriptor, content)
+        finally:
+            os.close(descriptor)
     except FileNotFoundError:
-        return  # the device or cgroup is gone, and its limit with it
-    try:
-        os.write(descriptor, b"%d\n" % value)
-    finally:
-        os.close(descriptor)
+        return
+    except OSError:
+        with suppress(OSError, ValueError):
+            if is_there(Path(where).read_text().strip()):
+                return
+        raise
 
 
 def _put_signal(where: str, value: int) -> None:
@@ -127,6 +137,9 @@ def _put_signal(where: str, value: int) -> None:
 
 def _put_nvml(where: str, value: int) -> None:
     with _board(where) as (library, handle):
+        now = ctypes.c_uint()
+        if library.nvmlDeviceGetPowerManagementLimit(handle, ctypes.byref(now)) == 0 and now.value == value:
+            return  # a board whose limit is locked would refuse what it has
         _nvml(library.nvmlDeviceSetPowerManagementLimit(handle, ctypes.c_uint(value)), "SetPowerManagementLimit")
 
 
@@ -143,14 +156,8 @@ def _board(uuid: str) -> Iterator[tuple[ctypes.CDLL, ctypes.c_void_p]]:
 
 
 def _put_quota(where: str, value: int) -> None:
-    try:
-        descriptor = os.open(where, os.O_WRONLY | os.O_TRUNC)
-    except FileNotFoundError:
-        return  # the cgroup is gone
-    try:
-        os.write(descriptor, b"max\n" if value < 0 else b"%d\n" % value)
-    finally:
-        os.close(descriptor)
+    quota = "max" if value < 0 else str(value)
+    _write(where, f"{quota}\n".encode(), lambda text: text.split()[:1] == [quota])
 
 
 def _put_clocks(where: str, _value: int) -> None:

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from evenwatt_agent.doctor import Verdict, examine
-from evenwatt_agent.settings import AgentSettings, SourceSettings
+from evenwatt_agent.settings import AgentSettings, ControlSettings, SourceSettings
 from evenwatt_daemon.broker import BrokerSettings
 from evenwatt_twin.machine import Machine
 from evenwatt_twin.presets import preset
@@ -154,3 +154,38 @@ def test_a_container_that_masks_powercap_is_seen(tmp_path):
     script = f"mount -t tmpfs none {folder} && {sys.executable} -c '{code.replace(chr(39), chr(34))}'"
     done = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "True", done.stderr
+
+
+def controlled(tmp_path, sysfs, **control):
+    base = settings(tmp_path, sysfs)
+    base.control = ControlSettings(enabled=True, **control)
+    return base
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("xeon_2s", "powercap:package-0 (90 to 225 W); powercap:package-1 (90 to 225 W)"),
+        ("epyc", "cpufreq:package-0 (154 to 384 W estimated), then cpu.max:package-0 (154 to 384 W estimated)"),
+        ("edge_ina", "cpufreq:ina3221/VDD_IN (7 to 18 W estimated), then cpu.max:ina3221/VDD_IN (7 to 18 W estimated)"),
+    ],
+)
+def test_it_names_the_knobs_of_each_domain_in_their_order(tmp_path, name, said):
+    machine = Machine(preset(name, "m1"), tmp_path / "m1", start_ns=0, step_ns=5 * MS)
+    groups = [str(path) for path in machine.places.sysfs.glob("fs/cgroup/*")]
+    try:
+        finding = found(examine(controlled(tmp_path, machine.places.sysfs, cpu_max=groups)))["caps"]
+    finally:
+        machine.close()
+    assert finding.detail.startswith(said)
+
+
+def test_a_locked_limit_with_a_knob_behind_it_is_told_and_is_no_fault(site):
+    clocks = {"online": 8, "policies": {"policy0": {"slows": "package-0", "cpus": "0-7"}}}
+    spec = {"preset": "xeon_2s", "processors": clocks, "powercap": {"zones": {"0": {"locked": True}}}}
+    (site.folder / "twin.json").write_text(json.dumps({"machines": [{"id": NODE, **spec}]}))
+    with site.twin():
+        site.await_twin()
+        report = doctor(site, "--write-caps")[2]
+        assert report["caps"]["verdict"] == "found"
+        assert "cpufreq:package-0 takes its place" in report["caps"]["detail"]

@@ -1,4 +1,4 @@
-"""Knobs that are not in watts on machines that look real, under virtual time: they hold, they are replaced, they go back."""
+"""Knobs that are not in watts, on machines that look real under virtual time: they hold, are replaced, and go back."""
 
 from __future__ import annotations
 
@@ -130,7 +130,9 @@ def test_a_jetson_obeys_through_a_quota_where_that_comes_first(box, tmp_path):
 
 def test_a_quota_goes_on_where_the_frequency_cannot_go_lower(box, tmp_path):
     """At its least frequency the processor still draws 100 W; the quota brings it to 90."""
-    machine = box("epyc", control={"cpu_max": [slice_of(tmp_path)], "ceilings_w": {"package-0": 280}, "floor_share": 0.2})
+    machine = box(
+        "epyc", control={"cpu_max": [slice_of(tmp_path)], "ceilings_w": {"package-0": 280}, "floor_share": 0.2}
+    )
     powers = machine.run(20, 90, "package-0")
     assert machine.active() == ["cpu.max:package-0"]
     assert [r.by for r in machine.governor.take_replaced()] == ["cpu.max:package-0"]
@@ -200,7 +202,8 @@ def test_after_a_sigkill_the_restorer_gives_clocks_and_quotas_back(box, tmp_path
         "from evenwatt_agent.actuators.throttle import Throttle\n"
         "from evenwatt_agent.governor import Governor\n"
         f"sysfs = Path({str(machine.sysfs)!r})\n"
-        "levers = [cpufreq.discover(sysfs, None, {}), cpu_max.discover([sysfs / 'fs/cgroup/machine.slice'], sysfs, {})]\n"
+        "groups = [sysfs / 'fs/cgroup/machine.slice']\n"
+        "levers = [cpufreq.discover(sysfs, None, {}), cpu_max.discover(groups, sysfs, {})]\n"
         "knobs = [Throttle(lever, str(i), Ends(40, 100)) for i, lever in enumerate(levers)]\n"
         f"Governor(knobs, {{}}, 0.0, Path({str(tmp_path)!r})).apply(100)\n"
         "os.kill(os.getpid(), 9)\n"
