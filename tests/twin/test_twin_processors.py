@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from tests.twin.virtual import MS, SECOND, steady
+from virtual import MS, SECOND, steady
 
 from evenwatt_twin import Machine, MachineSpec
 from evenwatt_twin.processors import Policy, Processors
