@@ -121,8 +121,8 @@ class Ours:
                 self._take(windows, now_s)
         for acks in self._acks.arrived(k):
             if self.alive:
-                acks = acks.part(acks.seq >= self._epoch_from)  # answers to an earlier collector say its epoch
-                self._controller.acknowledge_many(acks.at, acks.seq, acks.after_w, now_s)
+                mine = acks.part(acks.seq >= self._epoch_from)  # answers to an earlier collector say its epoch
+                self._controller.acknowledge_many(mine.at, mine.seq, mine.after_w, now_s)
                 self._hurry |= self.decision is not None and self.decision.waiting_w > 0
 
     def _take(self, windows: Windows, now_s: float) -> None:
@@ -184,6 +184,10 @@ class Ours:
         self._controller.set_limits(self._budget_w)
         self._epoch_from, self._quiet_until_s = first, now_s + QUIET_S
         self._heard_s[:] = -np.inf
+        seen = self._seen  # births are retained by the broker; what nodes do and hold, they must say again
+        seen.held_w[:] = np.nan
+        seen.power_w[:] = seen.peak_w[:] = seen.window_peak_w[:] = 0.0
+        seen.paused[:] = False
         self.alive, self._due_s = True, 0.0
 
     def set_broker(self, *, up: bool) -> None:
