@@ -303,9 +303,8 @@ class Authority:
 
     async def _keep_learned(self) -> None:
         """Keep what throttles have learned of the machine's power; whole watts, so that it is seldom written."""
-        learned = {
-            name: [round(floor_w), round(ceiling_w)] for name, (floor_w, ceiling_w) in self._governor.learned().items()
-        }
+        known = self._governor.learned().items()
+        learned = {name: [round(floor_w), round(ceiling_w), seen] for name, (floor_w, ceiling_w, seen) in known}
         text = json.dumps(learned) if learned else ""
         if text != self._learned:
             await self._in_worker(lambda: self._spool.remember(learned=text))
@@ -337,10 +336,13 @@ class Authority:
 
 
 def _fallbacks(control: ControlSettings, governor: Governor) -> tuple[float, float]:
-    """Return the node's own fallback and the highest one that a controller may send, within what the node can hold."""
+    """Return the node's own fallback and the highest one that a controller may send.
+
+    Both within what the node can hold, where that is known and not estimated.
+    """
     middle_w = (governor.floor_w + governor.ceiling_w) / 2
-    most_w = float("inf") if governor.estimated else governor.ceiling_w
-    own_w = min(most_w, max(governor.floor_w, control.fallback_w or middle_w))
+    least_w, most_w = (0.0, float("inf")) if governor.estimated else (governor.floor_w, governor.ceiling_w)
+    own_w = min(most_w, max(least_w, control.fallback_w or middle_w))
     return own_w, min(most_w, max(own_w, control.fallback_max_w or own_w))
 
 

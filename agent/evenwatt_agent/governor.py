@@ -78,6 +78,7 @@ class Governor:
         self._path = restore.originals_path(state_dir)
         self._saved: list[restore.Saved] = restore.load(self._path)
         self._limits: list[float] = []
+        self._confirmed: list[float] = []
         self._fixed_peaks: deque[float] = deque(maxlen=_PEAK_BINS)
         self._power_w: Mapping[str, float] = {}
         self._fresh = False
@@ -115,14 +116,13 @@ class Governor:
             problems = self.restore()
             self.outcome = Outcome(None, None, locked="; ".join(problems))
             return self.outcome
-        troubles = self._follow(cap_w)
-        bounded_w = min(self.ceiling_w, max(self.floor_w, cap_w))
-        limits = split_cap(bounded_w, self._fixed_w(), self._claims())
+        changed = self._follow()
+        limits = self._split(cap_w)
         moved = not self._limits or any(
             new < old - 0.5 or abs(new - old) > _DEADBAND_W for new, old in zip(limits, self._limits, strict=True)
         )
-        if not moved and not troubles and self.outcome.requested_w == cap_w:
-            return self.outcome
+        if not moved and not changed and self.outcome.requested_w == cap_w:
+            return self._look_again(cap_w)
         self._save([original for ladder in self.ladders for original in ladder.originals()])
         self.outcome = self._write(cap_w, limits)
         return self.outcome
@@ -194,11 +194,11 @@ class Governor:
             for knob in ladder.knobs
         ]
 
-    def learned(self) -> dict[str, tuple[float, float]]:
-        """Return floor and ceiling of every throttle, by its id, as they are known by now."""
-        return {t.id: (t.floor_w, t.ceiling_w) for t in self._throttles()}
+    def learned(self) -> dict[str, tuple[float, float, bool]]:
+        """Return what every throttle knows of its domain by now, by its id."""
+        return {throttle.id: throttle.learned for throttle in self._throttles()}
 
-    def recall(self, learned: Mapping[str, tuple[float, float]]) -> None:
+    def recall(self, learned: Mapping[str, tuple[float, float, bool]]) -> None:
         """Take over what an earlier run had learned."""
         for throttle in self._throttles():
             if throttle.id in learned:
@@ -207,7 +207,7 @@ class Governor:
     @property
     def estimated(self) -> bool:
         """Whether floor and ceiling are partly estimates, which grow with what is seen."""
-        return any(ladder.learns for ladder in self.ladders)
+        return any(ladder.throttle for ladder in self.ladders)
 
     def _throttles(self) -> list[Throttle]:
         return [knob for ladder in self.ladders for knob in ladder.knobs if isinstance(knob, Throttle)]
@@ -216,12 +216,11 @@ class Governor:
         """Return which knobs have taken over from which since the last call."""
         return [replaced for ladder in self.ladders for replaced in ladder.take_replaced()]
 
-    def _follow(self, cap_w: float) -> bool:
+    def _follow(self) -> bool:
         """Let throttles follow the latest bin, and doubt knobs that power does not obey; return whether one changed."""
         if not self._fresh or not self._limits:
             return False
         self._fresh = False
-        short_w = max(0.0, self.floor_w - cap_w)
         changed = False
         for i, (ladder, limit_w) in enumerate(zip(self.ladders, self._limits, strict=True)):
             power_w = self._power_w.get(ladder.domain, 0.0)
@@ -230,11 +229,9 @@ class Governor:
             except OSError as error:
                 changed |= self._step_down(i, str(error))
                 continue
-            # The floor of a throttle is what it was seen to leave: where that is too much, another may do better.
-            wanted_w = limit_w - short_w if ladder.learns else limit_w
-            doubted = self._watches[i].doubted(power_w, wanted_w, ladder.active.delay_s + self._lag_s)
+            doubted = self._watches[i].doubted(power_w, limit_w, ladder.active.delay_s + self._lag_s)
             if doubted and ladder.exhausted:
-                changed |= self._step_down(i, f"{power_w:.0f} W where {wanted_w:.0f} W were asked for")
+                changed |= self._step_down(i, f"{power_w:.0f} W where {limit_w:.0f} W were asked for")
         return changed
 
     def _step_down(self, i: int, why: str) -> bool:
@@ -255,10 +252,37 @@ class Governor:
         for i in order:
             confirmed[i], trouble = self._write_one(i, limits[i])
             locked += [trouble] if trouble else []
-        self._limits = limits
-        confirmed_w = sum(confirmed) + self._fixed_w()
+        self._limits, self._confirmed = limits, confirmed
+        return self._outcome(cap_w, "; ".join(locked))
+
+    def _outcome(self, cap_w: float, locked: str) -> Outcome:
+        confirmed_w = sum(self._confirmed) + self._fixed_w()
         off_w = abs(confirmed_w - cap_w)
-        return Outcome(cap_w, confirmed_w, clamped=off_w > max(1.0, 0.01 * cap_w), locked="; ".join(locked))
+        return Outcome(cap_w, confirmed_w, clamped=off_w > max(1.0, 0.01 * cap_w), locked=locked)
+
+    def _look_again(self, cap_w: float) -> Outcome:
+        """Return what became of the cap, also where a throttle has found out meanwhile that it cannot go so low."""
+        held = [
+            t.held_w if (t := ladder.throttle) else w for ladder, w in zip(self.ladders, self._confirmed, strict=True)
+        ]
+        if held != self._confirmed:
+            self._confirmed = held
+            self.outcome = self._outcome(cap_w, self.outcome.locked)
+        return self.outcome
+
+    def _split(self, cap_w: float) -> list[float]:
+        """Share the cap among the domains.
+
+        A cap below the floors goes below those of throttles, in proportion: they are estimates, or what was seen under
+        the load of another time.
+        """
+        floor_w = self.floor_w
+        limits = split_cap(min(self.ceiling_w, max(floor_w, cap_w)), self._fixed_w(), self._claims())
+        soft_w = sum(limit for limit, ladder in zip(limits, self.ladders, strict=True) if ladder.throttle)
+        if cap_w >= floor_w or soft_w <= 0.0:
+            return limits
+        keep = max(0.0, 1.0 - (floor_w - cap_w) / soft_w)
+        return [w * keep if ladder.throttle else w for w, ladder in zip(limits, self.ladders, strict=True)]
 
     def _write_one(self, i: int, limit_w: float) -> tuple[float, str]:
         """Return what the domain is held to, and why it is not held where it should be."""

@@ -103,7 +103,7 @@ def one_package(locked=False, **zone):
     }
 
 
-@pytest.mark.parametrize(("cap_w", "load"), [(240, 1.0), (180, 1.0), (150, 0.8), (240, 0.9)])
+@pytest.mark.parametrize(("cap_w", "load"), [(240, 1.0), (180, 1.0), (150, 0.8), (120, 1.0), (240, 0.9)])
 def test_an_epyc_without_a_limit_obeys_through_its_frequency(box, cap_w, load):
     machine = box("epyc", load=load)
     assert machine.active() == ["cpufreq:package-0"]
@@ -126,6 +126,13 @@ def test_a_jetson_obeys_through_a_quota_where_that_comes_first(box, tmp_path):
     assert machine.active() == ["cpu.max:ina3221/VDD_IN"]
     assert max(powers[20:]) <= 15.6
     assert min(powers[60:]) >= 13
+
+
+def test_ends_that_were_thought_far_too_high_do_not_hold_it_down(box, tmp_path):
+    control = {"knobs": ["cpu.max"], "cpu_max": [slice_of(tmp_path)], "ceilings_w": {"package-0": 900.0}}
+    powers = box("epyc", control=control).run(20, 150, "package-0")
+    assert max(powers[20:]) <= 155
+    assert min(powers[-50:]) >= 135
 
 
 def test_a_quota_goes_on_where_the_frequency_cannot_go_lower(box, tmp_path):

@@ -9,12 +9,13 @@ A frequency ceiling or a quota says nothing about watts, so the share ``s`` of t
   the logarithm: nothing for n = 1, a dip below the goal for n > 1, the safe side.
 - **Below the goal under load** it is multiplied by (goal/power)^0.5, at most 5 % a step: stable for every n < 4.
 - **Far below the goal** the domain idles, or is held down by a line that is too careful. Every 3 s the share is raised
-  by a tenth for a moment: if power answers, there is load and the raise stays; if not, it is taken back. So the gaps of
-  a bursty load do not open it. After 30 s without an answer it goes back to the line.
+  by a tenth, at least by 0.05, for a moment: if power answers, there is load and the raise stays; if not, it is taken
+  back. So the gaps of a bursty load do not open it. After 30 s without an answer it goes back to the line.
 
 After each step as many bins are let pass as the change needs to show (integral control with a dead time is stable when
-it waits for it). What was seen stays: more power than the upper end or, at the least share, than the lower one lifts
-that end; power above the line in between lifts where the line begins.
+it waits for it). The ends are estimates until they are seen: more power than the upper end, or at the least share than
+the lower one, lifts that end; a goal below the lower end that is held lowers it; power above the line in between lifts
+where the line begins.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _CUT: Final = 0.5
 _HOLD_BINS: Final = 300
 _PROBE_BINS: Final = 30
 _PROBE: Final = 1.1
+_PROBE_LEAST: Final = 0.05
 _ANSWER: Final = 1.03
 """Power that has risen by less than this has not answered: meters and loads are noisy."""
 _DRIFT: Final = 0.01
@@ -47,6 +49,8 @@ class Ends:
 
     floor_w: float
     ceiling_w: float
+    floor_seen: bool = False
+    """Whether power was seen at the least setting under load; until then a lower goal is tried all the same."""
     lift_w: float = 0.0
     """How far above the floor the line begins: it must not lie below any power that was seen in between."""
 
@@ -56,12 +60,16 @@ class Ends:
         span_w = max(1e-9, self.ceiling_w - first_w)
         return min(1.0, max(least, least + (1.0 - least) * (goal_w - first_w) / span_w))
 
-    def learn(self, power_w: float, share: float, least: float) -> None:
-        """Lift an end, or the line between them, where power shows that it was too low."""
+    def learn(self, power_w: float, goal_w: float, share: float, least: float) -> None:
+        """Take a bin that shows the domain at ``share``, on its way to ``goal_w``."""
         self.ceiling_w = max(self.ceiling_w, power_w)
         if share <= least:
-            self.floor_w = max(self.floor_w, power_w)
+            if power_w > goal_w:  # there is load, and nothing is left to lower
+                self.floor_w = max(self.floor_w, power_w) if self.floor_seen else power_w
+                self.floor_seen = True
             return
+        if goal_w < self.floor_w and _BUSY * goal_w <= power_w <= goal_w:
+            self.floor_w = goal_w  # it was thought to be more
         along = (share - least) / (1.0 - least)
         if along <= _TELLING:
             first_w = (power_w - along * self.ceiling_w) / (1.0 - along)
@@ -108,7 +116,7 @@ class Follower:
         if self._waiting > 0:
             self._waiting -= 1
             return self.share
-        self.ends.learn(power_w, self.share, self.least)
+        self.ends.learn(power_w, self.goal_w, self.share, self.least)
         if self.goal_w >= self.ends.ceiling_w:
             return self._move(1.0)
         if power_w < _BUSY * self.goal_w:
@@ -135,7 +143,7 @@ class Follower:
             self.share = max(line, self.share - _DRIFT)
         elif self._idle_bins % _PROBE_BINS == 0 and self.share < 1.0:
             self._probe = power_w, self.share
-            self._move(self.share * _PROBE)
+            self._move(max(self.share * _PROBE, self.share + _PROBE_LEAST))
         return self.share
 
     def _judge(self, power_w: float) -> float:

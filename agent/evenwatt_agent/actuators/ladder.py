@@ -63,14 +63,14 @@ class Ladder:
         return self.active.domain
 
     @property
-    def learns(self) -> bool:
-        """Whether the knob in use is a throttle, whose ends are estimates that are learned."""
-        return isinstance(self.active, Throttle)
+    def throttle(self) -> Throttle | None:
+        """The knob in use where it is a throttle, whose ends are estimates that are learned."""
+        return self.active if isinstance(self.active, Throttle) else None
 
     @property
     def exhausted(self) -> bool:
         """Whether the knob in use can go no lower; a limit in watts is obeyed or not, at any value."""
-        return not isinstance(self.active, Throttle) or self.active.exhausted
+        return self.throttle is None or self.throttle.exhausted
 
     def originals(self) -> list[Original]:
         """Those of the knob in use."""
@@ -91,8 +91,8 @@ class Ladder:
 
     def follow(self, power_w: float) -> None:
         """Let a knob that is not in watts follow the domain's power."""
-        if isinstance(self.active, Throttle):
-            self.active.follow(power_w)
+        if self.throttle is not None:
+            self.throttle.follow(power_w)
 
     def step_down(self, why: str) -> bool:
         """Give up the knob in use; return whether there is another one."""

@@ -42,13 +42,19 @@ class Throttle:
 
     @property
     def floor_w(self) -> float:
-        """Power under load at the least setting: an estimate until more has been seen there."""
+        """Power under load at the least setting: an estimate until it has been seen."""
         return self._ends.floor_w
 
     @property
     def ceiling_w(self) -> float:
         """The highest power seen, or the estimate of it."""
         return self._ends.ceiling_w
+
+    @property
+    def held_w(self) -> float:
+        """What the domain is held to: the limit, or where that is too low the power seen at the least setting."""
+        goal_w = self._follower.goal_w
+        return max(goal_w, self._ends.floor_w) if self._ends.floor_seen else goal_w
 
     @property
     def exhausted(self) -> bool:
@@ -64,11 +70,13 @@ class Throttle:
         return self._follower.goal_w if self._lever.read() <= self._set + _SLACK else self.ceiling_w
 
     def write(self, limit_w: float) -> float:
-        """Aim at a limit; return it once the lever is set."""
-        goal_w = max(self.floor_w, limit_w)
-        self._follower.aim(goal_w, self._power_w)
+        """Aim at a limit, and return what the domain is held to by it.
+
+        A limit below the floor is tried as long as the floor is an estimate.
+        """
+        self._follower.aim(limit_w, self._power_w)
         self._apply(always=True)
-        return goal_w
+        return self.held_w
 
     def follow(self, power_w: float) -> None:
         """Take the domain's power over the latest bin, and move the lever if that is called for.
@@ -81,9 +89,15 @@ class Throttle:
         self._follower.step(power_w)
         self._apply(always=False)
 
-    def recall(self, floor_w: float, ceiling_w: float) -> None:
+    @property
+    def learned(self) -> tuple[float, float, bool]:
+        """Floor, ceiling, and whether the floor was seen: for :meth:`recall` after a restart."""
+        return self.floor_w, self.ceiling_w, self._ends.floor_seen
+
+    def recall(self, floor_w: float, ceiling_w: float, floor_seen: bool) -> None:
         """Take over ends that were learned before."""
-        self._ends.floor_w = max(self._ends.floor_w, floor_w)
+        if floor_seen:
+            self._ends.floor_w, self._ends.floor_seen = floor_w, True
         self._ends.ceiling_w = max(self._ends.ceiling_w, ceiling_w, self._ends.floor_w)
 
     def forget(self) -> None:
