@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -259,3 +260,12 @@ class LedgerDatabase:
 
 def _marks(count: int) -> str:
     return ", ".join("?" * count)
+
+
+def grams_since(path: Path, zone: str, wall_s: float) -> float:
+    """Return what a zone's records that ended after a moment (Unix time) weigh; reads beside the writer."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=_BUSY_MS / 1e3)) as connection:
+        row = connection.execute(
+            "SELECT total(grams) FROM ledger WHERE zone = ? AND end_wall_ms > ?", (zone, round(wall_s * 1e3))
+        ).fetchone()
+    return float(row[0])

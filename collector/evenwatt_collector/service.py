@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 from evenwatt_collector import __version__
 from evenwatt_collector.api import listen, make_app, serve
 from evenwatt_collector.books import Books, Commit, Entry
+from evenwatt_collector.carbon_budget import CarbonBudgets, ZoneNow
 from evenwatt_collector.fleet import Fleet
 from evenwatt_collector.ingest import HEARD_KINDS, Ingest, Sinks
 from evenwatt_collector.issuer import Issuer
 from evenwatt_collector.keys import load_keys
 from evenwatt_collector.link import Link, Post
+from evenwatt_collector.policy import Watcher, limits_at
 from evenwatt_collector.rules import SettingsRules
 from evenwatt_collector.settings import ZoneSettings
 from evenwatt_collector.status import Document, Views, status_document
@@ -72,10 +74,13 @@ class Collector:
         self._fleet, self._books = Fleet(), Books()
         self._books.load(self._store.loaded)
         quiet_s = _QUIET_S if self._store.took_over else _FIRST_QUIET_S
-        self._steering = Steering(SettingsRules(settings.zones), quiet_s, seed=self._epoch)
+        self._policy = Watcher(Path(settings.policy)) if settings.policy else None
+        rules = self._policy.rules if self._policy else SettingsRules(settings.zones)
+        self._steering = Steering(rules, quiet_s, seed=self._epoch)
+        self._carbon = CarbonBudgets(self._store.grams_since)
         self._zones: dict[str, Zone] = {}
-        for zone in settings.zones:
-            self._zone(zone.name)
+        for name in dict.fromkeys([*(zone.name for zone in settings.zones), *(zone.name for zone in rules.zones)]):
+            self._zone(name)
         for known, node in self._books.names:
             if not self._zones or known in self._zones:
                 self._fleet.expect(known, node, time.monotonic())
@@ -188,6 +193,7 @@ class Collector:
         """Publish summaries and presence, and keep the service manager's line up to date."""
         presence_s = time.monotonic() + _PRESENCE_S
         while True:
+            self._follow_policy()
             summaries = self._summaries()
             for _, summary in summaries:
                 self._publish(Topic(summary.zone, ZONE_NODE, Kind.SUMMARY), encode(summary), qos=1)
@@ -199,6 +205,32 @@ class Collector:
             trouble = "; ".join(self._reasons())
             self._notify.status(trouble or f"epoch {self._epoch}, {nodes} nodes, {power_w:.0f} W")
             await asyncio.sleep(_SUMMARY_S)
+
+    def _follow_policy(self) -> None:
+        """Take a changed policy, and the carbon loop's limits."""
+        policy = self._policy
+        if policy is None:
+            return
+        before = policy.trouble
+        if policy.poll():
+            self._steering.use(policy.rules)
+            self._log.info("policy taken", path=self._settings.policy)
+            self._hurry("")
+        if policy.trouble and policy.trouble != before:
+            self._log.error("policy refused", why=policy.trouble)
+        self._carbon.follow(policy.rules, time.time(), self._zone_now)
+
+    def _zone_now(self, name: str) -> ZoneNow | None:
+        """Return what the carbon loop needs; None before anything was decided about the zone."""
+        zone, policy = self._zones.get(name), self._policy
+        if zone is None or policy is None or self._steering.zone(name) is None:
+            return None
+        limit = limits_at(policy.rules.policy, time.time(), policy.rules.overrides, {})[name]
+        inside = [self._zones[inner] for inner in self._steering.inside(name) if inner in self._zones]
+        emitted_g = sum(
+            self._books.grams(part.name) + part.unrecorded_g(self._fleet, self._books) for part in (zone, *inside)
+        )
+        return ZoneNow(emitted_g, self._steering.floors_w(name), limit.budget_w, zone.factor)
 
     async def _watch(self) -> None:
         """Feed the watchdog while every part makes progress: this loop, the links, the steering and the writer."""
@@ -213,7 +245,7 @@ class Collector:
     def _summaries(self) -> list[tuple[Zone, ZoneSummary]]:
         for name in self._fleet.zones:
             self._zone(name)
-        now_s, wall_ms, troubles = time.monotonic(), _wall_ms(), self._reasons()
+        now_s, wall_ms, troubles = time.monotonic(), _wall_ms(), self._reasons() + self._policy_troubles()
         own = {
             name: zone.summary(now_s, wall_ms, self._fleet, self._books, self._steering.zone(name), troubles)
             for name, zone in sorted(self._zones.items())
@@ -251,6 +283,19 @@ class Collector:
         if self._store.alarm is not None:
             troubles.append(f"database: {self._store.alarm}; nodes keep their records until it can be written")
         return troubles
+
+    def _policy_troubles(self) -> list[str]:
+        """What is wrong with the policy: control goes on by the one before."""
+        policy = self._policy
+        if policy is None:
+            return []
+        missing = [zone.name for zone in policy.rules.zones if self._link_of(zone.name) is None]
+        new = [f"zones new in the policy: {', '.join(missing)}; restart the collector to connect to them"]
+        return (
+            ([policy.trouble] if policy.trouble else [])
+            + (new if missing else [])
+            + list(self._carbon.infeasible.values())
+        )
 
     # --- words ----------------------------------------------------------------------------------------------------
 

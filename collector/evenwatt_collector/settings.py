@@ -76,6 +76,9 @@ class CollectorSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     http: HttpSettings = field(default_factory=HttpSettings)
     keys: KeySettings | None = None
     zones: list[ZoneSettings] = []
+    policy: str = ""
+    """Policy file (TOML): limits, timetables, classes of nodes; see docs/policy.md. With one, zones here have no
+    ``budget_w``."""
     log: LogSettings = field(default_factory=LogSettings)
 
     @property
@@ -116,6 +119,8 @@ def load(path: str | None, table: IntensityTable) -> CollectorSettings:
     except TopicError as error:
         raise Failure(f"{where}: {error}") from None
     _check_names(where, settings.zones)
+    if settings.policy:
+        _check_policy(where, settings)
     for i, zone in enumerate(settings.zones):
         _check_zone(f"{where}: key 'zones[{i}]", zone, settings.keys, table)
     return settings
@@ -126,6 +131,20 @@ def _check_names(where: str, zones: list[ZoneSettings]) -> None:
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
         raise Failure(f"{where}: zone {doubled[0]!r} stands twice; give each [[zones]] its own name")
+
+
+def _check_policy(where: str, settings: CollectorSettings) -> None:
+    both = next((zone for zone in settings.zones if zone.budget_w is not None), None)
+    if both is not None:
+        raise Failure(
+            f"{where}: zone {both.name!r} has a budget_w, and there is a policy ({settings.policy}); "
+            "move the budget into the policy"
+        )
+    if settings.keys is None:
+        raise Failure(
+            f"{where}: key 'policy': there is no [keys] table; set keys.private_key and keys.trust so that commands "
+            "can be signed"
+        )
 
 
 def _check_zone(where: str, zone: ZoneSettings, keys: KeySettings | None, table: IntensityTable) -> None:

@@ -176,6 +176,12 @@ class Steering:
             return []
         return [tree.names[other] for other in range(len(tree)) if other != z and z in tree.path(other)]
 
+    def floors_w(self, name: str) -> float:
+        """Return what a zone's nodes, and those of zones inside it, can be brought down to, with unmanaged load."""
+        z, seen = self._index[name], self._seen
+        floors_w = np.where(seen.present & seen.controllable, seen.floor_w, 0.0)
+        return float(self._controller.tree.totals(seen.zone, floors_w)[z] + self._controller.fixed_w[z])
+
     def slot(self, zone: str, node: str) -> int | None:
         """Return a node's slot."""
         return self._slots.get((zone, node))

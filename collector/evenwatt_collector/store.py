@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from evenwatt_collector.ledger_db import LedgerDatabase
+from evenwatt_collector.ledger_db import LedgerDatabase, grams_since
 from evenwatt_daemon import get_logger
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Store:
 
     def __init__(self, path: Path, on_commit: Callable[[Commit], None]) -> None:
         self._log: Any = get_logger("store")
-        self._database = LedgerDatabase(path)
+        self._path, self._database = path, LedgerDatabase(path)
         self.epoch, self.took_over = self._database.new_epoch(int(time.time()))
         self.loaded: tuple[BootTotals, ...] = self._database.totals()
         self._on_commit = on_commit
@@ -76,6 +76,10 @@ class Store:
     def waiting(self) -> int:
         """Records in the queue."""
         return self._queue.qsize()
+
+    def grams_since(self, zone: str, wall_s: float) -> float:
+        """Return what a zone's stored records that ended since a moment (Unix time) weigh, in grams."""
+        return grams_since(self._path, zone, wall_s)
 
     def close(self, patience_s: float = 10.0) -> None:
         """Write what is queued and close; what cannot be written in time stays with the nodes."""

@@ -206,7 +206,9 @@ class Controller:
         in_force_w = self._accounts.in_force_w(now_s)[at]
         low = at_floors(self.tree, zone, in_force_w, floor_w, deadband_w(floor_w))
         floors_w = self.tree.totals(zone, floor_w)
-        heat = Heat(found.power_w, budget_w, floors_w + found.unsteered_w, low)
+        rests = self._pausing.paused[at] & seen.paused[at]
+        least_w = self.tree.totals(zone, np.where(rests, np.minimum(floor_w, seen.power_w[at]), floor_w))
+        heat = Heat(found.power_w, budget_w, least_w + found.unsteered_w, low)
         live = np.zeros(len(seen), dtype=np.bool_)
         live[at] = True
         pauses = self._pausing.step(self.tree, seen, live, heat, self.delay_s, now_s, self._limits.bands)

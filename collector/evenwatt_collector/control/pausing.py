@@ -3,13 +3,14 @@
 ::
 
     RUNS --zone over B for 10 s, every cap in it at its floor, chosen--> PAUSED
-    RUNS --zone over B, its floors alone exceed B, chosen--> PAUSED
-    PAUSED --60 s paused, zones around below 0.80 B for 60 s, room for its peak, its turn--> RUNS
+    RUNS --floors in the zone exceed B, chosen--> PAUSED
+    PAUSED --60 s paused, zones around below 0.80 B for 60 s, room for its peak and floor, its turn--> RUNS
     PAUSED --no longer allowed to be paused, or no limit holds any more--> RUNS
 
 Only work that opted in is paused (``Observations.pausable``), one node per delay of the loop, so that the effect of one
-is seen before the next: the lowest class first, in it the one that draws most. A pause is a lease: it is renewed, and
-a node that hears nothing any more resumes under its fallback cap. A paused node's lease counts in full all the time.
+is seen before the next: the lowest class first, in it the one that draws most. Floors that exceed the budget do not
+wait until power does: no cap could bring a burst down. A pause is a lease: it is renewed, and a node that hears nothing
+any more resumes under its fallback cap. A paused node's lease counts in full all the time.
 """
 
 from __future__ import annotations
@@ -78,13 +79,12 @@ class Pausing:
             bands: Thresholds.
         """
         limited = np.isfinite(zones.budget_w)
-        hot = limited & (zones.power_w > bands.brake_at * zones.budget_w) & zones.at_floors
+        hot = limited & zones.at_floors & (zones.infeasible | (zones.power_w > bands.brake_at * zones.budget_w))
         cool = zones.power_w < bands.resume_below * zones.budget_w
         self._hot_since_s = np.where(hot, np.fmin(self._hot_since_s, now_s), np.nan)
         self._cool_since_s = np.where(cool, np.fmin(self._cool_since_s, now_s), np.nan)
         takes_s = max(_LEAST_DELAY_S, delay_s)
         settled = now_s - self._acted_s >= takes_s
-        # Where the floors alone exceed the budget it need not be waited whether power comes down by itself.
         waited = now_s - self._hot_since_s >= np.where(zones.infeasible, takes_s, bands.pause_s)
         for z in np.flatnonzero(hot & settled & waited):
             self._pause_one(tree, seen, live, int(z), now_s)
@@ -112,6 +112,7 @@ class Pausing:
             path = [z for z in tree.path(int(seen.zone[slot])) if np.isfinite(zones.budget_w[z])]
             calm = all(now_s - self._cool_since_s[z] >= bands.resume_s for z in path)
             fits = all(zones.power_w[z] + self._peak_w[slot] <= bands.target * zones.budget_w[z] for z in path)
+            fits &= all(zones.least_w[z] + seen.floor_w[slot] <= zones.budget_w[z] for z in path)
             rested_long = all(now_s - self._acted_s[z] >= bands.pause_s for z in path)
             if calm and fits and rested_long:
                 self._turn(tree, seen, slot, now_s, paused=False)
@@ -134,10 +135,11 @@ class Pausing:
 class Heat:
     """How hot zones are. One position a zone."""
 
-    def __init__(self, power_w: Floats, budget_w: Floats, floors_w: Floats, at_floors: Bools) -> None:
+    def __init__(self, power_w: Floats, budget_w: Floats, least_w: Floats, at_floors: Bools) -> None:
         self.power_w = power_w
-        self.infeasible: Bools = floors_w > budget_w
-        """Whether floors and what cannot be steered exceed the budget."""
+        self.least_w = least_w
+        """Floors, of paused nodes their power, and what cannot be steered."""
+        self.infeasible: Bools = least_w > budget_w
         self.budget_w = budget_w
         """After the margin; infinite without a limit."""
         self.at_floors = at_floors
