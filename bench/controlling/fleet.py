@@ -130,23 +130,18 @@ def write_fleet(folder: Path, count: int, steps: int, lead_s: float, seed: int) 
 
 def _write_load(fleet: Fleet, rng: random.Random) -> None:
     kinds = [node.kind for node in fleet.nodes]
-    rows = [["t_s,load"] for _ in kinds]
-    low = _low(kinds, [1.0] * len(kinds), rng)
-    for row, share in zip(rows, low, strict=True):
-        row.append(f"0,{share:.4f}")
-    for up_s, down_s in zip((*fleet.ups_s, fleet.high_s), (*fleet.downs_s, fleet.high_s + FOR_GOOD_S), strict=True):
+    rows = [["t_s,load", f"0,{share:.4f}"] for share in _low(kinds, [0.9] * len(kinds), rng)]
+    down_s = 0.0
+    for up_s, end_s in zip((*fleet.ups_s, fleet.high_s), (*fleet.downs_s, fleet.high_s + FOR_GOOD_S), strict=True):
         high = [rng.uniform(0.8, 1.0) for _ in kinds]
         low = _low(kinds, high, rng)
-        for row, was, share, after in zip(rows, _last(rows), high, low, strict=True):
-            up, down = up_s + rng.uniform(0.0, SPREAD_S), down_s + rng.uniform(0.0, SPREAD_S)
-            row += [f"{up:.3f},{was:.4f}", f"{up + EDGE_S:.3f},{share:.4f}"]
-            row += [f"{down:.3f},{share:.4f}", f"{down + EDGE_S:.3f},{after:.4f}"]
+        for row, below, above in zip(rows, low, high, strict=True):
+            falls_s, rises_s = down_s + rng.uniform(0.0, SPREAD_S), up_s + rng.uniform(0.0, SPREAD_S)
+            row += [f"{falls_s + EDGE_S:.3f},{below:.4f}", f"{rises_s:.3f},{below:.4f}"]
+            row += [f"{rises_s + EDGE_S:.3f},{above:.4f}", f"{end_s:.3f},{above:.4f}"]
+        down_s = end_s
     for node, row in zip(fleet.nodes, rows, strict=True):
         (fleet.folder / f"{node.name}.csv").write_text("\n".join(row) + "\n")
-
-
-def _last(rows: list[list[str]]) -> list[float]:
-    return [float(row[-1].split(",")[1]) for row in rows]
 
 
 def _low(kinds: list[Kind], high: list[float], rng: random.Random) -> list[float]:

@@ -121,9 +121,9 @@ class _Live:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             self._refuse_dead()
-            if '{"ready"' in (self._fleet.folder / "twin.log").read_text():
-                # The first record of a machine's log is the moment at which it was built: second 0 of its load.
-                return Truth.load(self._fleet.truth(self._fleet.nodes[0].name)).mono_ns[0]
+            log = self._fleet.truth(self._fleet.nodes[0].name)
+            if '{"ready"' in (self._fleet.folder / "twin.log").read_text() and (known := Truth.load(log).mono_ns):
+                return known[0]  # the moment at which the machine was built: second 0 of its load
             time.sleep(0.1)
         raise Failure("bench: the simulated machines were not ready after 60 s", exit_code=EXIT_FAILURE)
 
@@ -139,8 +139,8 @@ class _Live:
             time.sleep(0.3)
         late = ", ".join(sorted(names - leased))
         raise Failure(
-            f"bench: no lease in time: {late}; expected all {len(names)} nodes to be leased by now: this machine is too "
-            f"slow or too busy for as many agents; ask for fewer, or wait until it is free",
+            f"bench: no lease in time: {late}; expected all {len(names)} nodes to be leased by now; this machine is "
+            f"too slow or too busy for as many agents: ask for fewer, or wait until it is free",
             exit_code=EXIT_FAILURE,
         )
 
@@ -236,13 +236,11 @@ class _Live:
     def _fallback_s(self, node: str, killed_ns: int) -> float | None:
         """Return how long after a death a node's agent said that its cap is the fallback now."""
         offset_ns = time.monotonic_ns() - time.time_ns()
-        for line in reversed(self._log(node).read_text(errors="replace").splitlines()):
-            with suppress(ValueError):
+        for line in self._log(node).read_text(errors="replace").splitlines():
+            if '"fallback"' in line:
                 entry = json.loads(line)
                 at_ns = datetime.fromisoformat(entry["timestamp"]).timestamp() * 1e9 + offset_ns
-                if at_ns < killed_ns:
-                    return None
-                if entry["event"] == "fallback":
+                if entry["event"] == "fallback" and at_ns > killed_ns:
                     return (at_ns - killed_ns) / 1e9
         return None
 
