@@ -1,7 +1,7 @@
-"""``./dev bench control [--json] [--quick] [--trace PATH] [--plant PATH]``: our control core beside the published rules.
+"""``./dev bench control [--json] [--quick] [--trace PATH] [--plant PATH]``: our control core beside published rules.
 
 Three parts: replays of every scenario under every rule, on the same machines, work, network and dice; a fleet of real
-agents on a real broker that is hit by a step and then loses its collector and its broker (``control/live.py``); and the
+agents on a real broker that is hit by a step and then loses its collector and its broker (``controlling/live.py``); and the
 time of one step for 10,000 nodes. docs/benchmarks.md says what this can tell and what it cannot.
 """
 

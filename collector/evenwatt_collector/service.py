@@ -267,6 +267,7 @@ class Collector:
             books=self._books,
             ingest=self._ingest,
             issuer=self._issuer,
+            steering=self._steering,
             broker={
                 "where": self._settings.mqtt.where,
                 "connected": all(link.online for link in self._links.values()),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from evenwatt_collector.ingest import Ingest
     from evenwatt_collector.issuer import Issuer
     from evenwatt_collector.node import Node
+    from evenwatt_collector.steering import Steering
     from evenwatt_collector.zone import Zone
     from evenwatt_wire import ZoneSummary
 
@@ -32,6 +33,7 @@ class Views:
     books: Books
     ingest: Ingest
     issuer: Issuer | None
+    steering: Steering
     broker: Document
     store: Document
     reasons: list[str]
@@ -47,10 +49,8 @@ def status_document(views: Views, now_s: float) -> Document:
         "reasons": views.reasons,
         "broker": views.broker,
         "store": views.store,
-        "zones": [_zone(zone, summary) for zone, summary in views.zones],
-        "nodes": [
-            _node(node, views.books, now_s) for zone, _ in views.zones for node in views.fleet.in_zone(zone.name)
-        ],
+        "zones": [_zone(zone, summary, views.steering) for zone, summary in views.zones],
+        "nodes": [_node(node, views, now_s) for zone, _ in views.zones for node in views.fleet.in_zone(zone.name)],
         "events": _events(views.fleet),
         "messages": _messages(views),
         "caps": _caps(views.issuer),
@@ -62,19 +62,25 @@ def status_document(views: Views, now_s: float) -> Document:
     }
 
 
-def _zone(zone: Zone, summary: ZoneSummary) -> Document:
+def _zone(zone: Zone, summary: ZoneSummary, steering: Steering) -> Document:
     fields: Document = msgspec.to_builtins(summary)
+    view = steering.zone(zone.name)
     return fields | {
         "intensity_year": zone.factor.year,
-        "unmanaged_w": zone.settings.unmanaged_w,
-        "controlled": zone.settings.budget_w is not None,
+        "unmanaged_w": view.unmanaged_w if view else zone.settings.unmanaged_w,
+        "controlled": view is not None,
+        "budget_why": view.budget_why if view else "",
+        "target_w": view.target_w if view else None,
+        "dry_run": view.dry_run if view else False,
+        "inside": steering.inside(zone.name),
     }
 
 
-def _node(node: Node, books: Books, now_s: float) -> Document:
+def _node(node: Node, views: Views, now_s: float) -> Document:
     """Return a node's row; ``energy_j`` and ``emissions_g`` are sums of stored records, the rest is live."""
-    birth, live, summary, stored = node.birth, node.live, node.summary, books.node(node.zone, node.name)
+    birth, live, summary, stored = node.birth, node.live, node.summary, views.books.node(node.zone, node.name)
     lease = live.lease if live else None
+    rule, slot = views.steering.rule(node.zone, node.name), views.steering.slot(node.zone, node.name)
     return {
         "node": node.name,
         "zone": node.zone,
@@ -101,7 +107,9 @@ def _node(node: Node, books: Books, now_s: float) -> Document:
         "floor_w": birth.floor_w if birth else None,
         "ceiling_w": birth.ceiling_w if birth else None,
         "fallback_w": birth.fallback_w if birth else None,
-        "priority": birth.priority if birth else None,
+        "class": rule.kind or None,
+        "priority": rule.priority if rule.priority is not None else birth.priority if birth else None,
+        "would_w": views.steering.would_w(slot) if slot is not None else None,
         "counters": len(birth.domains) if birth else None,
         "total_formula": birth.total_formula if birth else None,
         "paused": summary.paused if summary else [],

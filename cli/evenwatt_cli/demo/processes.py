@@ -44,7 +44,12 @@ class Child:
         """Start it, its output going to the log."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self._environment
+                self._command,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env=self._environment,
+                start_new_session=True,  # a job is paused with its group, which must not be ours
             )
         self._started_s = time.monotonic()
 
@@ -128,6 +133,20 @@ class Agent(Child):
         """Do what the unit does after a death: give the machine its limits back, then start again."""
         subprocess.run(self._restore, env=self._environment, check=False)
         self.start()
+
+
+class Job(Child):
+    """A batch job: a process that does nothing; the twin draws its power for as long as it is not stopped."""
+
+    def __init__(self, scenario: Scenario, node: str) -> None:
+        super().__init__(f"job of {node}", ["sleep", "infinity"], scenario.folder / f"{node}.job.log")
+        self._pidfile = scenario.job(node)
+
+    def start(self) -> None:
+        """Start it, and say who it is."""
+        super().start()
+        if self._process is not None:
+            self._pidfile.write_text(f"{self._process.pid}\n")
 
 
 def collector(scenario: Scenario) -> Child:

@@ -8,13 +8,16 @@ machines without caps (the twin runs that shadow along), from the moment every n
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from evenwatt_twin import truth
-from evenwatt_twin.truth import Truth
+from evenwatt_twin.truth import OverBudget, Truth
 
 if TYPE_CHECKING:
-    from evenwatt_cli.demo.scenario import Node, Scenario
+    from collections.abc import Sequence
+
+    from evenwatt_cli.demo.scenario import Event, Node, Scenario
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,8 @@ class Measured:
     """The collector's last status document."""
     span_ns: tuple[int, int]
     """From when every node held a lease to the end of the run."""
+    events: Sequence[Event]
+    """Demand response; second 0 is the start of the span."""
     costs: dict[str, tuple[float, float]]
     """Each agent's memory in the end (MB, 10^6 bytes) and its mean processor use (percent of a core)."""
 
@@ -38,8 +43,7 @@ def make_report(scenario: Scenario, measured: Measured) -> dict[str, Any]:
     rows += [_real(name, known.get(name, {}), measured) for name in measured.costs if name not in truths]
     fleet = list(truths.values())
     t0_ns, t1_ns = measured.span_ns
-    with_control = truth.over_budget(fleet, scenario.budget_w, t0_ns, t1_ns)
-    without = truth.over_budget(fleet, scenario.budget_w, t0_ns, t1_ns, control=False)
+    with_control, without = (_over(fleet, scenario, measured, control=control) for control in (True, False))
     return {
         "seconds": (t1_ns - t0_ns) * 1e-9,
         "budget_w": scenario.budget_w,
@@ -56,6 +60,25 @@ def make_report(scenario: Scenario, measured: Measured) -> dict[str, Any]:
         "caps": status["caps"],
         "ledger": status["ledger"],
     }
+
+
+def _over(fleet: Sequence[Truth], scenario: Scenario, measured: Measured, *, control: bool) -> OverBudget:
+    """Return how the fleet kept to its budget, which is lower while an event lasts."""
+    t0_ns, t1_ns = measured.span_ns
+    edges = {t0_ns, t1_ns}
+    for event in measured.events:
+        edges |= {min(t1_ns, t0_ns + round(at_s * 1e9)) for at_s in (event.start_s, event.end_s)}
+    found = []
+    for start_ns, end_ns in pairwise(sorted(edges)):
+        at_s = (start_ns - t0_ns) * 1e-9 + 1e-6
+        budget_w = min(
+            [scenario.budget_w, *(event.budget_w for event in measured.events if event.start_s <= at_s < event.end_s)]
+        )
+        found.append(truth.over_budget(fleet, budget_w, start_ns, end_ns, control=control))
+    return OverBudget(
+        max(part.peak_over_w for part in found),
+        *(sum(c) for c in zip(*((p.over_ws, p.over_s) for p in found), strict=True)),
+    )
 
 
 def _node(node: Node, known: dict[str, Any], log: Truth, measured: Measured) -> dict[str, Any]:

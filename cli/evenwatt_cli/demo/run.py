@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from evenwatt_cli.demo.faults import Fault, parse_faults
-from evenwatt_cli.demo.processes import Agent, Child, Twin, collector, start_broker
+from evenwatt_cli.demo.processes import Agent, Child, Job, Twin, collector, start_broker
 from evenwatt_cli.demo.report import Measured, make_report
-from evenwatt_cli.demo.scenario import Scenario, make_scenario, real_node_settings
+from evenwatt_cli.demo.scenario import Event, Scenario, make_scenario, real_node_settings, write_policy
 from evenwatt_cli.demo.view import LiveView, Progress, View
 from evenwatt_cli.exits import Exit
 from evenwatt_daemon import EXIT_FAILURE, Failure
@@ -84,11 +84,16 @@ class Demo:
         self._collector = collector(scenario)
         self._status: dict[str, Any] = {}
         self._measured_ns = (0, 0)
+        self._jobs: list[Job] = []
+        self._events: list[Event] = []
 
     def start(self) -> None:
         """Start everything and wait until every node holds a lease."""
         print("demo: starting broker, simulated machines, agents and collector ...", file=sys.stderr)
         self._broker = start_broker(self._scenario.broker_port)
+        self._jobs = [Job(self._scenario, node.name) for node in self._scenario.nodes if node.batch]
+        for job in self._jobs:
+            job.start()
         self._twin.start()
         machines = self._twin.await_ready()
         self._agents = {
@@ -108,6 +113,8 @@ class Demo:
     def run(self, seconds: float, view: View) -> None:
         """Let it run for a while, showing it."""
         started = time.monotonic()
+        self._events = self._scenario.events(seconds)
+        write_policy(self._scenario, self._events, time.time())
         try:
             while (elapsed := time.monotonic() - started) < seconds:
                 self._break_things(elapsed)
@@ -129,13 +136,15 @@ class Demo:
             agent.await_stop()
         if self._collector.exited is None:
             self._poll()
+        for job in self._jobs:
+            job.kill()
         for child in (self._collector, self._twin):
             child.ask_to_stop()
             child.await_stop()
         if self._broker is not None:
             self._broker.stop()
         costs = {name: (agent.rss_mb, agent.cpu_pct) for name, agent in self._agents.items()}
-        return Measured(self._status, self._measured_ns, costs)
+        return Measured(self._status, self._measured_ns, self._events, costs)
 
     def _await_leases(self) -> None:
         deadline = time.monotonic() + _READY_S

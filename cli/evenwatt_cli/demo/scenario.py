@@ -9,36 +9,42 @@ from __future__ import annotations
 import json
 import socket
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 ZONE: Final = "demo"
 GRID: Final = "DE"
 BURST: Final = {"kind": "burst", "period_s": 6.0, "width_s": 2.5, "rise_s": 0.2, "low": 0.0, "high": 1.0}
 """Every node goes from idle to full load within a quarter of a second, all at the same time, every six seconds."""
+STEADY: Final = {"kind": "steady", "load": 0.9}
+"""Batch work runs all the time."""
+EVENT_SHARE: Final = 0.62
+"""To this share of the budget it falls in a demand-response event: below what caps can bring the fleet to."""
+EVENT_EVERY_S: Final = 480.0
 LEDGER_S: Final = 5.0
 """A record every five seconds instead of every minute, so that a short demo has some."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A sort of machine: its twin preset, its power at full load, and how important it is."""
+    """A sort of machine: its twin preset and its power at full load."""
 
     preset: str
     peak_w: float
-    priority: int
 
 
 XEON, GPU, APU, LAPTOP = (
-    Kind("xeon_2s", 500.0, 5),
-    Kind("gpu_server", 1110.0, 7),
-    Kind("apu_box", 65.0, 5),
-    Kind("laptop", 54.0, 5),
+    Kind("xeon_2s", 500.0),
+    Kind("gpu_server", 1110.0),
+    Kind("apu_box", 65.0),
+    Kind("laptop", 54.0),
 )
 _MIX: Final = (XEON, GPU, XEON, APU, XEON, GPU, XEON, LAPTOP)
 _NAMES: Final = {"xeon_2s": "xeon", "gpu_server": "gpu", "apu_box": "apu", "laptop": "laptop"}
@@ -50,6 +56,18 @@ class Node:
 
     name: str
     kind: Kind
+    batch: bool
+    """It runs batch work all the time, which may be paused; the others serve bursts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Demand response: the budget is lower for a while. Seconds after the demo has begun."""
+
+    start_s: float
+    end_s: float
+    budget_w: float
+    lead_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +84,22 @@ class Scenario:
     def spec(self) -> Path:
         """The twin's spec file."""
         return self.folder / "twin.json"
+
+    @property
+    def policy(self) -> Path:
+        """The policy file."""
+        return self.folder / "policy.toml"
+
+    def job(self, node: str) -> Path:
+        """File with the process number of a node's batch job."""
+        return self.folder / f"{node}.job.pid"
+
+    def events(self, seconds: float) -> list[Event]:
+        """Return the demand-response events of a demo of that length: the first soon, then every eight minutes."""
+        start_s, length_s = min(40.0, 0.4 * seconds), min(60.0, 0.4 * seconds)
+        lead_s, budget_w = 0.6 * start_s, round(EVENT_SHARE * self.budget_w)
+        starts = [start_s + i * EVENT_EVERY_S for i in range(1 + int(max(0.0, seconds - start_s) // EVENT_EVERY_S))]
+        return [Event(at_s, at_s + length_s, budget_w, lead_s) for at_s in starts]
 
     @property
     def twins(self) -> Path:
@@ -100,11 +134,13 @@ def make_scenario(folder: Path, count: int, budget_w: float, *, gpus: bool) -> S
         gpus: Whether GPU servers can be simulated (the fake driver library is compiled from C).
     """
     kinds = [kind if gpus or kind is not GPU else XEON for kind in (_MIX[i % len(_MIX)] for i in range(count))]
-    nodes = tuple(Node(f"{_NAMES[kind.preset]}-{i + 1}", kind) for i, kind in enumerate(kinds))
+    nodes = tuple(
+        Node(f"{_NAMES[kind.preset]}-{i + 1}", kind, batch=kind is XEON and i > 0) for i, kind in enumerate(kinds)
+    )
     peak_w = sum(kind.peak_w for kind in kinds)
     scenario = Scenario(folder, nodes, budget_w or round(0.6 * peak_w), free_port(), free_port())
-    machines = [{"id": node.name, "preset": node.kind.preset, "profile": BURST} for node in nodes]
-    scenario.spec.write_text(json.dumps({"machines": machines}, indent=1))
+    scenario.spec.write_text(json.dumps({"machines": [_machine(scenario, node) for node in nodes]}, indent=1))
+    write_policy(scenario, [], 0.0)
     _write_keys(scenario)
     for node in nodes:
         # Fallbacks of all nodes together stay below the budget: whatever dies, the zone keeps to it.
@@ -113,6 +149,38 @@ def make_scenario(folder: Path, count: int, budget_w: float, *, gpus: bool) -> S
     scenario.settings("collector").write_text(_collector_settings(scenario))
     scenario.settings("operator").write_text(_operator_settings(scenario))
     return scenario
+
+
+def write_policy(scenario: Scenario, events: Sequence[Event], began_s: float) -> None:
+    """Write the policy; the collector takes it while it runs.
+
+    Args:
+        scenario: Whose.
+        events: Demand response to announce.
+        began_s: Unix time of the demo's second 0.
+    """
+    batch = ", ".join(f'"{node.name}"' for node in scenario.nodes if node.batch)
+    parts = [_POLICY.format(zone=ZONE, budget_w=scenario.budget_w)]
+    for event in events:
+        start, end = (datetime.fromtimestamp(began_s + at_s, UTC) for at_s in (event.start_s, event.end_s))
+        parts.append(
+            f'[[zones.events]]\nname = "grid operator calls"\nstart = {start.isoformat()}\nend = {end.isoformat()}\n'
+            f"budget_w = {event.budget_w:.1f}\nlead_s = {event.lead_s:.1f}\n"
+        )
+    parts.append('[[classes]]\nname = "serving"\nnodes = ["gpu-*"]\npriority = 8\n')
+    if batch:
+        parts.append(f'[[classes]]\nname = "batch"\nnodes = [{batch}]\npriority = 2\npausable = true\n')
+    draft = scenario.policy.with_suffix(".tmp")
+    draft.write_text("\n".join(parts))
+    draft.replace(scenario.policy)
+
+
+_POLICY: Final = """\
+# What the demo's fleet may draw, who gives way first, and whose work may be paused.
+[[zones]]
+name = "{zone}"
+budget_w = {budget_w:.1f}
+"""
 
 
 def free_port() -> int:
@@ -128,6 +196,15 @@ def real_node_settings(scenario: Scenario, name: str) -> Path:
     path = scenario.settings(name)
     path.write_text(text)
     return path
+
+
+def _machine(scenario: Scenario, node: Node) -> dict[str, object]:
+    machine: dict[str, object] = {
+        "id": node.name,
+        "preset": node.kind.preset,
+        "profile": STEADY if node.batch else BURST,
+    }
+    return machine | ({"job_pidfile": str(scenario.job(node.name))} if node.batch else {})
 
 
 def _write_keys(scenario: Scenario) -> None:
@@ -176,9 +253,9 @@ enabled = true
 private_key = "{scenario.folder / (node.name + ".pem")}"
 trust = "{scenario.folder / "trust.json"}"
 fallback_w = {fallback_w:.1f}
-priority = {node.kind.priority}
 require_synchronised_clock = false  # issuer and node share one clock here
 """
+        + (f'[[control.pausable]]\nname = "job"\npidfile = "{scenario.job(node.name)}"\n' if node.batch else "")
     )
 
 
@@ -186,6 +263,7 @@ def _collector_settings(scenario: Scenario) -> str:
     return f"""\
 fleet = "demo"
 state_dir = "{scenario.database.parent}"
+policy = "{scenario.policy}"
 
 [mqtt]
 port = {scenario.broker_port}
@@ -202,7 +280,6 @@ style = "json"
 
 [[zones]]
 name = "{ZONE}"
-budget_w = {scenario.budget_w:.1f}
 grid = "{GRID}"
 pue = 1.2
 """

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _BAR: Final = 24
 _PROGRESS_S: Final = 5.0
+_COLUMNS: Final = (
+    ("node", "left"), ("class", "left"), ("power", "right"), ("", "left"), ("cap", "right"), ("lease", "left"),
+)  # fmt: skip
 
 
 class View(Protocol):
@@ -54,9 +57,11 @@ class Progress:
         self._peak_w = max(self._peak_w, zone["power_w"])
         if elapsed_s < self._due_s:
             return
+        paused = [node["node"] for node in status["nodes"] if node.get("paused")]
         print(
             f"demo: {elapsed_s:3.0f} of {seconds:.0f} s  {zone['power_w']:5.0f} W, up to {self._peak_w:5.0f} W "
-            f"of {zone['budget_w']:.0f} W  {zone['emissions_g_per_h']:4.0f} g/h  {zone['band']}",
+            f"of {zone['budget_w']:.0f} W  {zone['emissions_g_per_h']:4.0f} g/h  {zone['band']}"
+            f"{'  paused: ' + ', '.join(paused) if paused else ''}",
             file=sys.stderr,
         )
         self._due_s = elapsed_s + _PROGRESS_S
@@ -94,6 +99,8 @@ def _headline(zone: dict[str, Any]) -> Text:
     text = Text(f"{power_w:7.0f} W of {budget_w:.0f} W ")
     text.append(_bar(power_w, budget_w, 30), style=colour)
     text.append(f" {zone['band']}", style=colour)
+    if zone.get("budget_why"):
+        text.append(f"  budget: {zone['budget_why']}", style="dim")
     text.append(f"\nleased {zone['leased_w']:.0f} W at most   {zone['emissions_g_per_h']:.0f} g CO2e/h   ")
     text.append(f"grid {zone['intensity_g_per_kwh']:.0f} g/kWh ({zone['intensity_source']})")
     return text
@@ -101,7 +108,7 @@ def _headline(zone: dict[str, Any]) -> Text:
 
 def _nodes(nodes: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for column, side in (("node", "left"), ("power", "right"), ("", "left"), ("cap", "right"), ("lease", "left")):
+    for column, side in _COLUMNS:
         table.add_column(column, justify=side)  # type: ignore[arg-type]  # rich's literal type
     for node in nodes:
         power_w, cap_w = node.get("power_w") or 0.0, node.get("cap_w")
@@ -109,10 +116,13 @@ def _nodes(nodes: list[dict[str, Any]]) -> Table:
         scale_w = max(node.get("ceiling_w") or 0.0, power_w, 1.0)
         table.add_row(
             node["node"],
+            f"{node.get('class') or '-'} {node.get('priority') or 0}",
             f"{power_w:.0f} W",
             Text(_bar(power_w, scale_w, _BAR, cap_w), style="dark_orange" if at_cap else "green"),
             "-" if cap_w is None else f"{cap_w:.0f} W",
-            str(node.get("lease") or node.get("state") or ""),
+            Text("paused", style="magenta")
+            if node.get("paused")
+            else str(node.get("lease") or node.get("state") or ""),
         )
     return table
 

@@ -101,7 +101,7 @@ class Scenario:
             limits = np.full(len(self.tree), np.inf)
             limits[0] = budget_w
             return limits
-        return np.multiply(self.zone_share, budget_w)
+        return np.asarray(self.zone_share * budget_w)
 
     def fallback_w(self) -> Floats:
         """Return each node's own fallback: together they stay below any budget of the scenario, if floors let them."""

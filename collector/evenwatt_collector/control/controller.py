@@ -153,14 +153,15 @@ class Controller:
         limited = self.tree.any_around(np.isfinite(budget_w))
         found, arrived = survey(self.tree, self._accounts, seen, limited, self._fixed_w, now_s)
         self._appetite.forget(arrived)
-        self._loose.take(found.unmanaged_w, now_s)
-        self._total.take(found.power_w, now_s)
-        expected_w = np.minimum(found.power_w + self._total.rise_w(self.delay_s), found.most_w)
-        capping = self._states.band >= CAP
-        self._states.move(found.power_w, np.maximum(found.power_w, expected_w), budget_w, now_s, self._limits.bands)
+        joined = self.tree.totals(seen.zone[arrived], np.ones(len(arrived))) > 0
+        self._loose.take(found.unmanaged_w, now_s, joined)
+        self._total.take(found.power_w, now_s, joined)
         if self._is_quiet(now_s):
             self._accounts = Accounts(len(seen))
             return self._watch(seen, found)
+        expected_w = np.minimum(found.power_w + self._total.rise_w(self.delay_s), found.most_w)
+        capping = self._states.band >= CAP
+        self._states.move(found.power_w, np.maximum(found.power_w, expected_w), budget_w, now_s, self._limits.bands)
         self._delay_raises(seen, capping & (self._states.band < CAP), now_s)
         elapsed_s = min(LONGEST_STEP_S, max(0.0, now_s - self._last_s))
         self._last_s = now_s

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from evenwatt_collector.control.arrays import Floats
+    from evenwatt_collector.control.arrays import Bools, Floats
 
 ALPHA: Final = 0.5
 BETA: Final = 0.2
@@ -30,13 +30,19 @@ class Forecast:
         self._square: Floats = np.zeros(zones)
         self._last_s = -np.inf
 
-    def take(self, power_w: Floats, now_s: float) -> None:
-        """Take a reading; one that comes at once after another replaces nothing and is left out."""
+    def take(self, power_w: Floats, now_s: float, anew: Bools) -> None:
+        """Take a reading; one that comes at once after another is left out.
+
+        Args:
+            power_w: Per zone.
+            now_s: Monotonic time.
+            anew: Zones that nodes have joined: what they bring is no error of the forecast.
+        """
         elapsed_s = now_s - self._last_s
         if elapsed_s < _LEAST_S:
             return
         self._last_s = now_s
-        known = ~np.isnan(self._level_w)
+        known = ~(np.isnan(self._level_w) | anew)
         if not np.isfinite(elapsed_s):
             elapsed_s = 1.0
         guess_w = np.where(known, self._level_w + self._slope * elapsed_s, power_w)

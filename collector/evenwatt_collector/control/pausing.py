@@ -32,6 +32,8 @@ LEAST_RUN_S: Final = 300.0
 LEAST_PAUSE_S: Final = 60.0
 """Paused work stays so at least this long (our choice)."""
 _LEAST_DELAY_S: Final = 2.0
+_CONFIRMED_S: Final = 6.0
+"""A node that has not said after this that it is paused is not waited for any longer."""
 
 
 class Pausing:
@@ -95,6 +97,8 @@ class Pausing:
 
     def _pause_one(self, tree: ZoneTree, seen: Observations, live: Bools, z: int, now_s: float) -> None:
         inside = (tree.around == z).any(axis=0)[seen.zone]
+        if (inside & self.paused & ~seen.paused & (now_s - self.since_s < _CONFIRMED_S)).any():
+            return  # the one before has not said yet that it is paused
         may = inside & live & seen.pausable & ~self.paused & (now_s - self.since_s >= LEAST_RUN_S)
         if may.any():
             at = np.flatnonzero(may)
