@@ -107,7 +107,7 @@ class Scenario:
         """Return each node's own fallback: together they stay below any budget of the scenario, if floors let them."""
         least = min([self.budget.at(t) for t in np.arange(0.0, self.seconds + WARM_S, 1.0)])
         share = 0.9 * least / self.fleet.max_w.sum()
-        return np.maximum(self.fleet.floor_w, np.multiply(share, self.fleet.max_w))
+        return np.asarray(np.maximum(self.fleet.floor_w, share * self.fleet.max_w))
 
 
 def make_fleet(
