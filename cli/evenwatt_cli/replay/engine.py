@@ -83,8 +83,7 @@ def run(
             now_s = k * dt_s
             budget_w = scenario.budget.at(now_s)
             told_w = scenario.budget.planned(now_s) if ours else budget_w
-            if isinstance(loop, Ours):
-                faults = strike(loop, faults, now_s, WARM_S)
+            faults = strike(loop, faults, now_s, WARM_S)
             loop.arrive(k, now_s)
             loop.act(k, now_s, scenario.limits_w(told_w))
             caps_w, paused = loop.caps_w(now_s), loop.paused(now_s)
@@ -115,7 +114,7 @@ def _loop(scenario: Scenario, rule: Callable[[], Rule] | None, setting: Setting)
         return Ours(
             scenario.fleet, scenario.tree, scenario.fallback_w(), setting.dt_s, setting.conditions, setting.seed
         )
-    return Direct(rule(), scenario.fleet, setting.dt_s, setting.conditions, setting.seed)
+    return Direct(rule, scenario.fleet, setting.dt_s, setting.conditions, setting.seed)
 
 
 def _by_class(scenario: Scenario, done: Floats, demanded: Floats) -> dict[int, float]:

@@ -13,7 +13,8 @@ from evenwatt_daemon import Failure
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from evenwatt_cli.replay.ours import Ours
+    from evenwatt_cli.replay.loops import Loop
+    from evenwatt_collector.control.arrays import Ints
 
 KINDS: Final = ("collector", "broker", "nodes", "clocks")
 _SHAPE: Final = re.compile(
@@ -59,15 +60,14 @@ def parse_faults(texts: Sequence[str]) -> list[Fault]:
     return sorted(faults, key=lambda fault: fault.at_s)
 
 
-def strike(loop: Ours, faults: list[Fault], now_s: float, origin_s: float) -> list[Fault]:
+def strike(loop: Loop, faults: list[Fault], now_s: float, origin_s: float) -> list[Fault]:
     """Let happen what is due, counted from ``origin_s``; return what is still to come."""
     while faults and origin_s + faults[0].at_s <= now_s:
         _happen(loop, faults.pop(0), now_s)
     return faults
 
 
-def _happen(loop: Ours, fault: Fault, now_s: float) -> None:
-    every = np.arange(len(loop.nodes.cap_w))
+def _happen(loop: Loop, fault: Fault, now_s: float) -> None:
     if fault.kind == "collector":
         if fault.ends:
             loop.start_collector(now_s)
@@ -76,6 +76,11 @@ def _happen(loop: Ours, fault: Fault, now_s: float) -> None:
     elif fault.kind == "broker":
         loop.set_broker(up=fault.ends)
     elif fault.kind == "nodes":
-        loop.restart_nodes(every[every % 100 < 100 * fault.value], now_s)
+        loop.restart_nodes(_some(loop.size, fault.value), now_s)
     else:
-        loop.skew_clocks(every[every % 5 == 0], fault.value)
+        loop.skew_clocks(_some(loop.size, 0.2), fault.value)
+
+
+def _some(nodes: int, share: float) -> Ints:
+    """Return a share of the nodes, from all over the fleet (multiples of the golden ratio fall evenly)."""
+    return np.flatnonzero((np.arange(nodes) * 0.6180339887498949) % 1.0 < share)

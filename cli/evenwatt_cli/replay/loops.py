@@ -1,7 +1,7 @@
 """Ways to control the fleet, as the engine turns them: each hears windows, acts, and says what caps are in the devices.
 
 ``Direct`` sends caps of a rule (``baselines``) over the same network; a rule knows no leases, so the last cap that
-arrived holds. ``ours`` has the other one.
+arrived holds. ``ours`` has the other one. What ``faults`` can break is in both.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import numpy as np
 from evenwatt_cli.replay.network import Conditions, Pipe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from evenwatt_cli.replay.plant import FleetSpec
     from evenwatt_cli.replay.telemetry import Windows
     from evenwatt_collector.control.arrays import Bools, Floats, Ints
@@ -39,8 +41,6 @@ class Rule(Protocol):
     name: str
     period_s: float
     """How often it looks."""
-    takes_s: float
-    """From its decision to the cap in the device, beyond network and device."""
 
     def step(self, reading: Reading) -> Floats | None:
         """Return every node's cap (infinite: none), or None to leave all as they are."""
@@ -50,6 +50,8 @@ class Loop(Protocol):
     """What the engine needs of a way to control."""
 
     name: str
+    size: int
+    """Number of nodes."""
 
     def arrive(self, k: int, now_s: float) -> None:
         """Let messages arrive."""
@@ -69,6 +71,21 @@ class Loop(Protocol):
     def most_w(self) -> float:
         """Return the most that the fleet may draw as far as the loop knows, or NaN where it cannot know."""
 
+    def kill_collector(self) -> None:
+        """Whoever decides dies; what it knew is gone."""
+
+    def start_collector(self, now_s: float) -> None:
+        """Another starts."""
+
+    def set_broker(self, *, up: bool) -> None:
+        """The broker goes away or comes back."""
+
+    def restart_nodes(self, at: Ints, now_s: float) -> None:
+        """Agents restart."""
+
+    def skew_clocks(self, at: Ints, skew_s: float) -> None:
+        """Nodes' wall clocks jump."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Caps:
@@ -82,20 +99,21 @@ class _Caps:
 class Direct:
     """A rule at the centre of the network."""
 
-    def __init__(self, rule: Rule, fleet: FleetSpec, dt_s: float, conditions: Conditions, seed: int) -> None:
-        self.name, self._rule, self._fleet = rule.name, rule, fleet
-        self._heard_w, self._peak_w = fleet.idle_w.copy(), fleet.idle_w.copy()
+    def __init__(
+        self, rule: Callable[[], Rule], fleet: FleetSpec, dt_s: float, conditions: Conditions, seed: int
+    ) -> None:
+        self._make, self._rule, self._fleet = rule, rule(), fleet
+        self.name, self.size = self._rule.name, len(fleet)
+        self._alive = True
+        self._forget()
         self._caps_w: Floats = np.full(len(fleet), np.inf)
         self._free: Bools = np.zeros(len(fleet), dtype=np.bool_)
-        self._up: Pipe[Windows] = Pipe(conditions, dt_s, [seed, 11], lambda message, rows: message.part(rows))
-        slow = Conditions(
-            delay_s=(conditions.delay_s[0] + rule.takes_s, conditions.delay_s[1] + rule.takes_s),
-            loss=conditions.loss,
-            double=conditions.double,
-        )
-        self._down: Pipe[_Caps] = Pipe(slow, dt_s, [seed, 12], lambda message, rows: message.part(rows))
+        self._up: Pipe[Windows] = Pipe(conditions, dt_s, [seed, 21], lambda message, rows: message.part(rows))
+        self._down: Pipe[_Caps] = Pipe(conditions, dt_s, [seed, 23], lambda message, rows: message.part(rows))
         self._due_s = 0.0
-        self._most_w = float("nan")
+
+    def _forget(self) -> None:
+        self._heard_w, self._peak_w = self._fleet.idle_w.copy(), self._fleet.idle_w.copy()
 
     def arrive(self, k: int, now_s: float) -> None:
         """Let windows and caps arrive."""
@@ -107,7 +125,7 @@ class Direct:
 
     def act(self, k: int, now_s: float, budget_w: Floats) -> None:
         """Ask the rule if it is time."""
-        if now_s < self._due_s - 1e-9:
+        if not self._alive or now_s < self._due_s - 1e-9:
             return
         self._due_s = now_s + self._rule.period_s
         caps_w = self._rule.step(Reading(self._heard_w, self._peak_w, self._fleet, float(budget_w[0]), now_s))
@@ -131,4 +149,23 @@ class Direct:
 
     def most_w(self) -> float:
         """Return NaN: a rule keeps no account."""
-        return self._most_w
+        return float("nan")
+
+    def kill_collector(self) -> None:
+        """Nobody decides any more; the last caps stay in the devices."""
+        self._alive = False
+
+    def start_collector(self, now_s: float) -> None:
+        """Start the rule anew, once every node had a second to say what it draws."""
+        self._rule, self._alive, self._due_s = self._make(), True, now_s + 1.5
+        self._forget()
+
+    def set_broker(self, *, up: bool) -> None:
+        """The broker goes away or comes back."""
+        self._up.up = self._down.up = up
+
+    def restart_nodes(self, at: Ints, now_s: float) -> None:
+        """Do nothing: a cap is in the device and stays there."""
+
+    def skew_clocks(self, at: Ints, skew_s: float) -> None:
+        """Do nothing: caps carry no times."""

@@ -79,6 +79,7 @@ class Ours:
         self, fleet: FleetSpec, tree: ZoneTree, fallback_w: Floats, dt_s: float, conditions: Conditions, seed: int
     ) -> None:
         self._fleet, self._tree, self._dt_s, self._seed = fleet, tree, dt_s, seed
+        self.size = len(fleet)
         self.nodes = NodeLeases(fleet.floor_w, fleet.max_w, fallback_w)
         self._controller = Controller(tree, seed=seed)
         self.alive = True
