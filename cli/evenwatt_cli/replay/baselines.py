@@ -168,7 +168,8 @@ class Polca:
 
     Above 80 % the low class is locked to 1275 of 1410 MHz; above 89 % it goes to 1110 and the high class to 1305; at
     100 % the brake takes all to 288 MHz. Each is lifted 5 % below its threshold. Clocks are set out of band, up to
-    40 s; the brake takes 5 s. Power under a clock is taken as its share squared of the dynamic span.
+    40 s; the brake takes 5 s. Power under a clock is taken as its share squared of the dynamic span. How little is
+    drawn under the brake says nothing of the load, so until it is off again the classes' clocks stay where they are.
     """
 
     name = "polca-two-threshold"
@@ -177,6 +178,7 @@ class Polca:
 
     def __init__(self) -> None:
         self._low = self._high = self._brake = False
+        self._braked_s = -np.inf
         self._coming: list[tuple[float, Floats]] = []
         self._caps_w: Floats | None = None
         self._wanted = (False, False, False)
@@ -184,9 +186,12 @@ class Polca:
     def step(self, reading: Reading) -> Floats | None:
         """Move the thresholds' state, and let out what has taken its time."""
         share = reading.power_w.sum() / reading.budget_w
-        self._low = share > 0.80 or (self._low and share > 0.75)
-        self._high = share > 0.89 or (self._high and share > 0.84)
         self._brake = share >= 1.00 or (self._brake and share > 0.95)
+        if self._brake:
+            self._braked_s = reading.now_s
+        blind = reading.now_s - self._braked_s <= self._BRAKE_TAKES_S + 2.0  # and two windows
+        self._low = share > 0.80 or (self._low and (blind or share > 0.75))
+        self._high = share > 0.89 or (self._high and (blind or share > 0.84))
         wanted = (self._low, self._high, self._brake)
         if wanted != self._wanted:
             slow = self._CLOCK_TAKES_S if wanted[2] == self._wanted[2] else self._BRAKE_TAKES_S

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 TARGET = 0.97
 """Settled is a fleet at or below this fraction of its budget: the hard budget less the 3 % for meters' errors."""
+ROUNDING = 1e-9
+"""A sum of caps that fills the budget exactly is not above it, whatever the last digits say."""
 MOVED = 0.02
 """A cap has turned when it moved back by more than this fraction (and 5 W)."""
 
@@ -101,6 +103,7 @@ class Judge:
         """Return the figures of what was taken; work in seconds of full load."""
         power_w, budget_w, dt_s = np.array(self.power_w), np.array(self.budget_w), self._dt_s
         over_w = np.maximum(0.0, power_w - budget_w)
+        over_w[over_w <= ROUNDING * budget_w] = 0.0
         second = max(1, round(1.0 / dt_s))
         rises = power_w[second:] - power_w[:-second]
         hours = len(power_w) * dt_s / 3600.0
@@ -122,7 +125,7 @@ class Judge:
 
 def _settle_s(power_w: Floats, budget_w: Floats, dt_s: float) -> float:
     """Return the longest time from passing the budget to a whole second at or below the target."""
-    above = power_w > budget_w
+    above = power_w > budget_w * (1 + ROUNDING)
     inside = power_w <= TARGET * budget_w
     second = max(1, round(1.0 / dt_s))
     calm = np.convolve(inside, np.ones(second), mode="valid") >= second - 1e-9
