@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from datetime import datetime
+from datetime import UTC, datetime
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from evenwatt_cli.replay.traffic import Traffic
     from evenwatt_collector.control.arrays import Floats
 
-_TIMES: Final = ("t_s", "time", "seconds", "timestamp", "time_s")
+_TIMES: Final = ("t_s", "time", "seconds", "timestamp", "time_s", "t", "date", "datetime", "utc_time")
 _REQUESTS: Final = {"timestamp", "contexttokens", "generatedtokens"}
 _JOBS: Final = {"arrival_time", "length"}
 _SWEEP: Final = ("dataset", "network", "power_limit", "time_per_epoch", "average_power")
@@ -88,7 +88,7 @@ def load_plant(path: Path) -> list[SpeedCurve]:
         lambda: defaultdict(list)
     )
     for line, row in enumerate(rows, start=2):
-        limit_w, time_s, power_w = (_number(path, line, row, name) for name in _SWEEP[2:])
+        limit_w, time_s, power_w = (_number(path, line, row, name, above_0=True) for name in _SWEEP[2:])
         setting = tuple(row.get(name, "") for name in ("batch_size", "optimizer"))
         runs[row["dataset"], row["network"]][setting].append((limit_w, time_s, power_w))
     curves = [curve for settings in runs.values() if (curve := _curve(list(settings.values()))) is not None]
@@ -119,9 +119,9 @@ def _curve(settings: list[list[tuple[float, float, float]]]) -> SpeedCurve | Non
 def _series(
     path: Path, rows: list[dict[str, str]], time_column: str, columns: list[str], nodes: int, dt_s: float
 ) -> Table:
-    values = {name: column for name in columns if (column := _column(rows, name)) is not None}
-    if not values:
-        raise Failure(f"{path}: no column beside {time_column} holds numbers; expected power in watts or load")
+    if not columns:
+        raise Failure(f"{path}: no column beside {time_column}; expected power in watts or load")
+    values = {name: _column(path, rows, name) for name in columns}
     times_s = _times_s(path, rows, time_column)
     if len(times_s) < 2 or np.any(np.diff(times_s) <= 0):
         raise Failure(f"{path}: {time_column} must rise from row to row, over two rows or more")
@@ -144,7 +144,8 @@ def _requests(path: Path, rows: list[dict[str, str]], names: dict[str, str], nod
         for line, row in enumerate(rows, start=2)
     ]
     lengths_s = np.array([seen / CONTEXT_TOKENS_PER_S + made / GENERATED_TOKENS_PER_S for seen, made in tokens])
-    return _dealt(times_s, lengths_s, nodes, dt_s)
+    order = np.argsort(times_s, kind="stable")
+    return _dealt(times_s[order], lengths_s[order], nodes, dt_s)
 
 
 def _jobs(path: Path, rows: list[dict[str, str]], nodes: int, dt_s: float, seconds: float) -> Intervals:
@@ -174,7 +175,7 @@ def _dealt(times_s: Floats, lengths_s: Floats, nodes: int, dt_s: float) -> Inter
 
 def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             rows = list(reader)
             header = list(reader.fieldnames or ())
@@ -184,34 +185,44 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
         raise Failure(f"{path}: not a CSV file ({error})") from None
     if not rows:
         raise Failure(f"{path}: no rows; expected a header and numbers below it")
+    if len(set(header)) < len(header):
+        raise Failure(f"{path}: columns {', '.join(header)}: a name stands twice; give each column its own")
+    for line, row in enumerate(rows, start=2):
+        if None in row or None in row.values():
+            raise Failure(f"{path}:{line}: not as many cells as the header has ({len(header)}); mend the row")
     return header, rows
 
 
-def _number(path: Path, line: int, row: dict[str, str], name: str) -> float:
+def _number(path: Path, line: int, row: dict[str, str], name: str, *, above_0: bool = False) -> float:
     try:
         value = float(row[name])
-    except (TypeError, ValueError):
-        raise Failure(f"{path}:{line}: column {name!r} holds {row[name]!r}; expected a number") from None
-    if not np.isfinite(value) or value < 0:
-        raise Failure(f"{path}:{line}: column {name!r} holds {value}; expected a finite number from 0 up")
+    except ValueError:
+        raise Failure(
+            f"{path}:{line}: column {name!r} holds {row[name]!r}; expected a number; mend it or leave the column out"
+        ) from None
+    if not np.isfinite(value) or value < 0 or (above_0 and value == 0):
+        least = "above 0" if above_0 else "from 0 up"
+        raise Failure(f"{path}:{line}: column {name!r} holds {row[name]}; expected a finite number {least}")
     return value
 
 
-def _column(rows: list[dict[str, str]], name: str) -> Floats | None:
-    try:
-        column = np.array([float(row[name]) for row in rows])
-    except (TypeError, ValueError):
-        return None
-    return column if np.isfinite(column).all() else None
+def _column(path: Path, rows: list[dict[str, str]], name: str) -> Floats:
+    return np.array([_number(path, line, row, name) for line, row in enumerate(rows, start=2)])
 
 
 def _times_s(path: Path, rows: list[dict[str, str]], name: str) -> Floats:
     texts = [row[name] for row in rows]
     try:
         return np.array([float(text) for text in texts])
-    except (TypeError, ValueError):
+    except ValueError:
         pass
     try:
-        return np.array([datetime.fromisoformat(text[:26]).timestamp() for text in texts])
-    except (TypeError, ValueError) as error:
+        return np.array([_moment_s(text) for text in texts])
+    except ValueError as error:
         raise Failure(f"{path}: column {name!r}: {error}; expected seconds or ISO 8601 times") from None
+
+
+def _moment_s(text: str) -> float:
+    """Return seconds of a time; one without a zone is UTC."""
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
