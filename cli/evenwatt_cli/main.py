@@ -12,6 +12,7 @@ from typing import Annotated, Optional
 import typer
 
 from evenwatt_cli.exits import Exit
+from evenwatt_cli.policy_verbs import policy_app
 from evenwatt_daemon import Failure
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(policy_app)
 
 # typer reads annotations at run time, so the types of options are real objects here (Optional, Path).
 Config = Annotated[
