@@ -44,11 +44,13 @@ class Meters:
         self._steps = max(1, round(1.0 / dt_s))
         self._bin_steps = max(1, round(0.1 / dt_s))
         self._least_steps = max(1, round(JUMP_EVERY_S / dt_s))
-        self._counted: Ints = np.random.default_rng([seed, 7]).integers(0, self._steps, nodes)
+        # Each node's second begins at a moment of its own, at the edge of a bin.
+        phases = np.random.default_rng([seed, 7]).integers(0, max(1, self._steps // self._bin_steps), nodes)
+        self._counted: Ints = phases * self._bin_steps
         self._sum_w: Floats = np.zeros(nodes)
         self._bin_w: Floats = np.zeros(nodes)
         self._last_bin_w: Floats = np.zeros(nodes)
-        self._reported_w: Floats = np.zeros(nodes)
+        self._reported_w: Floats = np.full(nodes, np.inf)  # nothing jumps from where nothing was reported
         self._window_peak_w: Floats = np.zeros(nodes)
         self._peaks_w: Floats = np.zeros((nodes, PEAK_WINDOWS))
         self._turn = -1
