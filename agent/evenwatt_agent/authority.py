@@ -217,8 +217,10 @@ class Authority:
             return Code.ACCEPTED, "pong"
         if command.op is Op.PAUSE:
             await self._in_worker(lambda: self._governor.pause(command.target))
+            renewed = command.target in self._pauses.paused
             self._pauses.pause(command.target, time.monotonic() + command.ttl_s)
-            self._event("paused", command.target, for_s=command.ttl_s, reason=command.reason)
+            if not renewed:
+                self._event("paused", command.target, for_s=command.ttl_s, reason=command.reason)
             return Code.APPLIED, f"{command.target} is paused"
         if command.op is Op.RESUME:
             await self._resume(command.target, command.reason)

@@ -265,6 +265,8 @@ class Agent:
             self._settings.node, self._boot, self._event_seq, clocks.wall_ms(), name, subject, list(facts.items())
         )
         self._link.send(Kind.EVENT, encode(event))
+        if name in _PAUSES:
+            self._summary_due_ns = 0  # what control waits for is said at once
 
     def _summary(self) -> NodeSummary:
         accounting = self._accounting
@@ -422,6 +424,7 @@ def _ignore(_batch: Batch) -> None:
     """The first reading is folded by hand, before there is a loop to hand it to."""
 
 
+_PAUSES: Final = frozenset({"paused", "resumed"})
 _TROUBLE: Final = frozenset(
     {
         "source-lost",

@@ -277,7 +277,11 @@ class Steering:
         if not pause:
             return Order(node, seq, 0.0, "there is room for it again", Op.RESUME, target)
         z = int(self._seen.zone[slot])
-        reason = f"{decision.power_w[z]:.0f} W with every cap at its floor; class {self._seen.priority[slot]} may wait"
+        limit = self._now.get(self._controller.tree.names[z], _NO_LIMIT)
+        reason = (
+            f"caps alone cannot keep to {limit.budget_w:.0f} W ({limit.why}): every cap is at its floor; "
+            f"class {self._seen.priority[slot]} may be paused"
+        )
         return Order(node, seq, ttl_s, reason, Op.PAUSE, target)
 
     def _alarms(self, decision: Decision, z: int) -> tuple[str, ...]:

@@ -196,6 +196,8 @@ class Controller:
         share_w = why.allotment.share_w
         self._total_w = np.minimum(target_w, self.tree.totals(zone, share_w) + found.unsteered_w + kept_w)
         intent_w = self._accounts.intent_w[at]
+        answered_w = np.where(self._accounts.unanswered()[at], np.inf, intent_w)
+        low = at_floors(self.tree, zone, answered_w, floor_w, deadband_w(floor_w))
         cap_w = settle(self.tree, zone, share_w, intent_w, seen.ceiling_w[at], available_w)
         # Watts on their way from one node to another may use the reserve, but not so far that capping would begin.
         room_w = self._limits.bands.cap_at * budget_w - found.unmanaged_w - found.overdraw_w - found.leased_w
@@ -204,8 +206,6 @@ class Controller:
         issued = issue(self.tree, self._accounts, seen, steered, cap_w, room_w, Clock(now_s, elapsed_s, self._seq))
         self._seq += len(issued.grants)
         after_w = found.leased_w + self._grown_w(seen, issued.grants, found.out_w)
-        in_force_w = self._accounts.in_force_w(now_s)[at]
-        low = at_floors(self.tree, zone, in_force_w, floor_w, deadband_w(floor_w))
         floors_w = self.tree.totals(zone, floor_w)
         rests = self._pausing.paused[at] & seen.paused[at]
         least_w = self.tree.totals(zone, np.where(rests, np.minimum(floor_w, seen.power_w[at]), floor_w))
