@@ -71,6 +71,23 @@ def status(
     raise typer.Exit(show_status(name, via=via, as_json=json, config=config))
 
 
+@app.command()
+def explain(
+    name: Annotated[str, typer.Argument(help="A node, ZONE/NODE, a zone, or zone:NAME.")],
+    *,
+    at: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Then instead of now: 14:02, '10m ago', or date and time with offset."),
+    ] = None,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Say in plain words why a node or zone is limited, and what would change that."""
+    from evenwatt_cli.explain import explain as explain_name
+
+    raise typer.Exit(explain_name(name, at=at, as_json=json, config=config))
+
+
 @app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 def run(
     command: Annotated[

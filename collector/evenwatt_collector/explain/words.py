@@ -1,0 +1,231 @@
+"""Reasons in plain words, for someone who has never seen this control before. Pure. Lines fit 80 columns."""
+
+from __future__ import annotations
+
+import textwrap
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from evenwatt_collector.control import Bands
+from evenwatt_collector.control.pausing import LEAST_PAUSE_S
+from evenwatt_collector.explain.records import Cause, NodeReason, Short, ZoneReason
+
+if TYPE_CHECKING:
+    from evenwatt_collector.explain.log import Spell
+
+WIDTH: Final = 80
+_BANDS: Final = Bands()
+_ALMOST: Final = 0.98
+"""A cap at this part of what a node can use holds nothing back."""
+
+
+def node_lines(spell: Spell[NodeReason], wall_s: float) -> list[str]:
+    """Return why a node may draw what it may, and what would change that.
+
+    Args:
+        spell: The decision in force at the moment asked for.
+        wall_s: That moment, Unix time.
+    """
+    reason = spell.at(wall_s)
+    parts = [_headline(reason, spell.since_s, wall_s), f"Why: {_node_why(reason)}"]
+    if reason.paused:
+        parts.append(_paused(reason))
+    parts.append(f"What would change it: {_node_release(reason)}")
+    if reason.cause is not Cause.UNSTEERED and not reason.dry_run:
+        parts.append(_alone(reason))
+    return _wrapped(parts)
+
+
+def zone_lines(spell: Spell[ZoneReason], wall_s: float) -> list[str]:
+    """Return how a zone stands against its limit, and what follows from that. Arguments as :func:`node_lines`."""
+    reason = spell.at(wall_s)
+    parts = [_zone_headline(reason, spell.since_s, wall_s), f"Why: {_BAND_WORDS[reason.band]}", _zone_nodes(reason)]
+    parts.append(f"What would change it: {_zone_release(reason)}")
+    parts += [f"Alarm: {alarm}" for alarm in reason.alarms]
+    return _wrapped(parts)
+
+
+def clock(wall_s: float) -> str:
+    """Return a moment to the second, UTC."""
+    return datetime.fromtimestamp(wall_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def watts(value_w: float) -> str:
+    """Return watts as people write them: ``1,110 W``, ``8.5 W``."""
+    return f"{value_w:,.1f} W" if value_w < 100 else f"{value_w:,.0f} W"
+
+
+def _wrapped(parts: list[str]) -> list[str]:
+    lines: list[str] = []
+    for part in parts:
+        lines += textwrap.wrap(part, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+    return lines
+
+
+def _since(since_s: float, wall_s: float) -> str:
+    age_s = max(0.0, wall_s - since_s)
+    if age_s < 90:
+        ago = f"{age_s:.0f} s"
+    elif age_s < 5400:
+        ago = f"{age_s / 60:.0f} min"
+    else:
+        ago = f"{age_s / 3600:.1f} h"
+    return f"since {clock(since_s)} ({ago})"
+
+
+# --- nodes ------------------------------------------------------------------------------------------------------------
+
+
+def _headline(reason: NodeReason, since_s: float, wall_s: float) -> str:
+    since = _since(since_s, wall_s)
+    draws = f"It draws {watts(reason.power_w)}"
+    if reason.cap_w is None:
+        return f"{reason.node} is not steered {since}. {draws}."
+    may = "would be given" if reason.dry_run else "may draw"
+    of = "all that it can use" if _is_free(reason) else f"of {watts(reason.ceiling_w)} that it could use"
+    wants = ""
+    if reason.demand_hidden:
+        wants = " and runs at its cap, so it counts as wanting all it can use"
+    elif reason.demand_w is not None:
+        wants = f" and would use up to {watts(reason.demand_w)}, judging by its latest peaks"
+    return f"{reason.node} {may} {watts(reason.cap_w)}, {of}, {since}. {draws}{wants}."
+
+
+def _is_free(reason: NodeReason) -> bool:
+    return reason.cap_w is not None and reason.cap_w >= _ALMOST * reason.ceiling_w
+
+
+def _node_why(reason: NodeReason) -> str:
+    text = _cause(reason)
+    if reason.waiting_w > 0:
+        text += f" {watts(reason.waiting_w)} more are its own and come as soon as other nodes have given them back."
+    if reason.dry_run:
+        text += " This is a dry run: nothing is sent to the node, and it is not limited."
+    return text
+
+
+def _cause(reason: NodeReason) -> str:
+    short = reason.short
+    if reason.cause is Cause.UNSTEERED:
+        return "it has gone silent, or its settings do not let it be controlled; it counts with the most it may draw."
+    if short is None or reason.cause is Cause.FREE:
+        return "no zone around it is short of power, so nothing holds it back."
+    words = {
+        Cause.SURPLUS: "Every node gets what it wants, and what is left over is shared by weight.",
+        Cause.MET: f"{_class(reason)} is important enough to get what it wants; less important ones get the rest.",
+        Cause.LEVEL: f"More important nodes come first; those of {_class(reason)} share what is left.",
+        Cause.PART: f"{_class(reason)} gets the part of its demand that does most of the work; "
+        f"the rest goes to {_priority(short)} first.",
+        Cause.WAITS: f"All that is left goes to {_priority(short)}; {_class(reason)} gives way and keeps its floor of "
+        f"{watts(reason.floor_w)}.",
+        Cause.FLOOR: f"That is less than what the nodes need at the least, so each has its floor, here "
+        f"{watts(reason.floor_w)}.",
+        Cause.BRAKE: f"That is over the limit, so present use is cut at once, the least important nodes first; this "
+        f"one is of {_class(reason)}.",
+    }
+    return f"{_standing(short)} {words[reason.cause]}"
+
+
+def _standing(short: Short) -> str:
+    share = f" ({100 * short.power_w / short.budget_w:.0f} %)" if short.budget_w > 0 else ""
+    why = f" by {short.budget_why}" if short.budget_why else ""
+    return f"zone {short.zone} has {watts(short.budget_w)}{why}, and {watts(short.power_w)} of them are drawn{share}."
+
+
+def _class(reason: NodeReason) -> str:
+    return f"class {reason.kind} (priority {reason.priority})" if reason.kind else f"priority {reason.priority}"
+
+
+def _priority(short: Short) -> str:
+    return "others" if short.level_class is None else f"nodes of priority {short.level_class}"
+
+
+def _paused(reason: NodeReason) -> str:
+    work = ", ".join(reason.paused)
+    if not reason.paused_by_us:
+        return f"Paused: {work}, by a person or another program; `evenwatt resume` ends it."
+    return (
+        f"Paused: {work}, which its owner and the policy allow. The zone was over its limit although every cap was at "
+        f"its floor, and the least important work stops first."
+    )
+
+
+def _node_release(reason: NodeReason) -> str:
+    short = reason.short
+    if reason.paused and reason.paused_by_us and short is not None:
+        low_w = _BANDS.resume_below * short.budget_w
+        return (
+            f"its work goes on, one node at a time, when zone {short.zone} has drawn less than {watts(low_w)} for "
+            f"{_BANDS.resume_s:.0f} s and there is room for it, {LEAST_PAUSE_S:.0f} s after the pause at the earliest."
+        )
+    if reason.cause is Cause.UNSTEERED:
+        return "it speaks again (see `evenwatt status`), or its settings enable control."
+    if short is None or reason.cause is Cause.FREE:
+        return "a zone around it comes near its limit."
+    words = {
+        Cause.SURPLUS: f"it has what it wants; that moves when other nodes of zone {short.zone} want more or less.",
+        Cause.BRAKE: f"zone {short.zone} draws less than {watts(short.budget_w)} again; caps then rise step by step.",
+        Cause.FLOOR: f"the limit of zone {short.zone} rises, floors are lowered in the policy, or nodes leave it.",
+    }
+    low_w = watts(_BANDS.release_below * short.budget_w)
+    return words.get(
+        reason.cause,
+        f"it gets more at once when other nodes of zone {short.zone} want less or its limit rises; the zone's caps are "
+        f"lifted when it draws less than {low_w} for {_BANDS.release_s:.0f} s.",
+    )
+
+
+def _alone(reason: NodeReason) -> str:
+    then = {
+        "fallback": f"falls back to {watts(reason.fallback_w)}",
+        "hold": "keeps its cap, as far as its own settings allow",
+        "restore": "takes its machine's own limits back, as far as its own settings allow",
+    }[reason.on_lost]
+    return f"If it hears nothing any more it {then}."
+
+
+# --- zones ------------------------------------------------------------------------------------------------------------
+
+_BAND_WORDS: Final = {
+    "normal": "there is room: leases grow with what the nodes want.",
+    "hold": f"it is near its limit ({100 * _BANDS.hold_at:.0f} % or more): leases grow no faster than power is freed.",
+    "cap": "its nodes want more than there is: important classes are served first, and the others share what is left.",
+    "brake": "it drew more than its limit: present use was cut at once, in the least important class first.",
+}
+
+
+def _zone_headline(reason: ZoneReason, since_s: float, wall_s: float) -> str:
+    since = _since(since_s, wall_s)
+    if reason.budget_w is None:
+        has = "has no limit of its own"
+    else:
+        has = f"may draw {watts(reason.budget_w)} by {reason.budget_why}"
+    outer = ""
+    if reason.outer is not None and reason.outer_budget_w is not None:
+        outer = f" It lies in zone {reason.outer}, whose {watts(reason.outer_budget_w)} hold as well."
+    share = f", {100 * reason.power_w / reason.budget_w:.0f} % of it" if reason.budget_w else ""
+    fixed = f", {watts(reason.unmanaged_w)} of it fixed load that no node reports" if reason.unmanaged_w else ""
+    drawn = f" It draws {watts(reason.power_w)}{share}{fixed}; at most {watts(reason.most_w)} by its leases."
+    dry = " Dry run: nothing is sent to its nodes." if reason.dry_run else ""
+    return f"zone {reason.zone} {has}, {reason.band} {since}.{drawn}{outer}{dry}"
+
+
+def _zone_nodes(reason: ZoneReason) -> str:
+    paused = f", {reason.paused} with paused work" if reason.paused else ""
+    if not reason.capped:
+        return f"Nodes: {reason.nodes}, and every one may draw what it wants{paused}."
+    return f"Nodes: {reason.nodes}, {reason.capped} may draw less than they want{paused}; ask `evenwatt explain NODE`."
+
+
+def _zone_release(reason: ZoneReason) -> str:
+    if reason.band == "normal":
+        return "its nodes want more, or its limit falls."
+    budget_w = min(w for w in (reason.budget_w, reason.outer_budget_w, reason.most_w) if w is not None)
+    if reason.band == "hold":
+        return f"power below {watts(_BANDS.hold_at * budget_w)}, or more demand than there is."
+    if reason.band == "brake":
+        return f"power below {watts(budget_w)}; then caps rise step by step."
+    return (
+        f"power below {watts(_BANDS.release_below * budget_w)} for {_BANDS.release_s:.0f} s, longer if it was released "
+        f"shortly before; then caps rise one node after another."
+    )
