@@ -6,6 +6,7 @@ The load is steady, so the node's mean power over a window has one true value: w
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -58,8 +59,10 @@ def measured(folder, expected=lambda mean_w: mean_w > 0, what="the agent has mea
 
 
 def true_w(folder):
-    """Return what the machine's parts draw together; the load is steady."""
+    """Return what the machine's parts draw together, the load being steady; nothing before it is on disk."""
     truth = Truth.load(folder / "twin" / "m1" / "truth.bin")
+    if not truth.mono_ns:
+        return math.nan
     start_ns, end_ns = truth.mono_ns[0], truth.mono_ns[-1]
     return truth.energy_j(start_ns, end_ns) / ((end_ns - start_ns) * 1e-9)
 
