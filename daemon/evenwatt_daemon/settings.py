@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from pathlib import Path
@@ -69,6 +68,8 @@ def _explain(kind: type[msgspec.Struct], message: str, raw: object) -> str:
     if unknown:
         at = unknown["at"] or ""
         known = _known_keys(kind, at)
+        import difflib  # noqa: PLC0415  (200 kB that a daemon with good settings does without)
+
         near = difflib.get_close_matches(unknown["field"], known, n=1)
         fix = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(known)}"
         return f"unknown key {_join(at, unknown['field'])!r}: {fix}"
