@@ -28,12 +28,15 @@ if TYPE_CHECKING:
 _GRACE_S = 2
 
 
-def make_app(status: Callable[[], Document], reasons: Callable[[], list[str]]) -> Starlette:
+def make_app(
+    status: Callable[[], Document], reasons: Callable[[], list[str]], why: Callable[[str, float | None], Document]
+) -> Starlette:
     """Return the application.
 
     Args:
         status: Makes the status document.
         reasons: Returns why the collector cannot do its work; empty when it can.
+        why: Returns why a node or zone is treated as it is, at a moment (Unix time) or now; raises LookupError.
     """
     render = make_metrics(status)
 
@@ -47,10 +50,26 @@ def make_app(status: Callable[[], Document], reasons: Callable[[], list[str]]) -
     async def show(_request: Request) -> Response:
         return Response(msgspec.json.encode(status()), media_type="application/json")
 
+    async def explain(request: Request) -> Response:
+        asked = request.query_params.get("at")
+        try:
+            at_s = None if asked is None else float(asked)
+            return JSONResponse(why(request.path_params["name"], at_s))
+        except LookupError as error:
+            return JSONResponse({"error": str(error)}, status_code=404)
+        except ValueError:
+            return JSONResponse({"error": f"at={asked!r}: expected seconds since 1970"}, status_code=400)
+
     async def metrics(_request: Request) -> Response:
         return Response(render(), media_type=CONTENT_TYPE_LATEST)
 
-    routes = {"/livez": livez, "/readyz": readyz, "/api/v1/status": show, "/metrics": metrics}
+    routes = {
+        "/livez": livez,
+        "/readyz": readyz,
+        "/api/v1/status": show,
+        "/api/v1/explain/{name}": explain,
+        "/metrics": metrics,
+    }
     return Starlette(routes=[Route(path, endpoint) for path, endpoint in routes.items()])
 
 

@@ -17,6 +17,7 @@ from evenwatt_collector import __version__
 from evenwatt_collector.api import listen, make_app, serve
 from evenwatt_collector.books import Books, Commit, Entry
 from evenwatt_collector.carbon_budget import CarbonBudgets, ZoneNow
+from evenwatt_collector.explain import explain
 from evenwatt_collector.fleet import Fleet
 from evenwatt_collector.ingest import HEARD_KINDS, Ingest, Sinks
 from evenwatt_collector.issuer import Issuer
@@ -104,7 +105,7 @@ class Collector:
         rule for both is the safe one, since nobody steers from now on.
         """
         leave = asyncio.Event()
-        app = make_app(self._status, self._reasons)
+        app = make_app(self._status, self._reasons, self._explain)
         try:
             self._store.start()
             async with serve(self._http, app), asyncio.TaskGroup() as group:
@@ -277,6 +278,10 @@ class Collector:
             reasons=self._reasons(),
         )
         return status_document(views, time.monotonic())
+
+    def _explain(self, name: str, at_s: float | None) -> Document:
+        now_s = time.time()
+        return explain(self._steering.narrator, name, now_s if at_s is None else at_s, now_s)
 
     def _reasons(self) -> list[str]:
         """Why this collector cannot do its work."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from evenwatt_collector.control import Controller, Decision, Limits, Observations, ZoneTree
 from evenwatt_collector.control.dry import would_share_w
+from evenwatt_collector.explain import Narrator, Scene
 from evenwatt_collector.issuer import Order
 from evenwatt_collector.rules import NodeRule, ZoneLimit
 from evenwatt_wire.command import Op
@@ -83,6 +84,9 @@ class Steering:
         self._now: dict[str, ZoneLimit] = {}
         self._due_s = -inf
         self._dry_w: Floats = np.zeros(0)
+        self._paused: dict[tuple[str, str], tuple[str, ...]] = {}
+        self.narrator = Narrator()
+        """Why nodes and zones are treated as they are."""
         self.decision: Decision | None = None
         """The latest; None before the first."""
 
@@ -132,6 +136,7 @@ class Steering:
         )
         self._seen.controllable &= ~dry
         self.decision = self._controller.step(now_s, self._seen)
+        self.narrator.look(self._scene(self.decision, wall_s))
         return list(self._sendings(self.decision))
 
     def acknowledge(self, zone: str, ack: Ack, now_s: float) -> bool:
@@ -195,10 +200,20 @@ class Steering:
         share_w = self._dry_w[slot] if slot < len(self._dry_w) else np.nan
         return None if np.isnan(share_w) else float(share_w)
 
-    def paused(self, slot: int) -> bool:
-        """Return whether control has paused work on a node."""
-        paused = self._controller.pausing.paused
-        return slot < len(paused) and bool(paused[slot])
+    def _scene(self, decision: Decision, wall_s: float) -> Scene:
+        return Scene(
+            wall_s=wall_s,
+            decision=decision,
+            tree=self._controller.tree,
+            limits=self._now,
+            seen=self._seen,
+            names=self._names,
+            sent_w=self._controller.accounts.intent_w,
+            dry_w=self._dry_w,
+            paused_by_us=self._controller.pausing.paused,
+            rule=self._rules.node,
+            paused=lambda zone, node: self._paused.get((zone, node), ()),
+        )
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
@@ -216,6 +231,7 @@ class Steering:
             for node in fleet.in_zone(name):
                 slot = self._slot_of(node)
                 node.write_into(self._seen, slot, now_s)
+                self._paused[name, node.name] = tuple(node.summary.paused) if node.summary else ()
                 self._apply_rule(node, slot)
                 self._seen.zone[slot] = z
                 if not ours:
