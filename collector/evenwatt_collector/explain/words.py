@@ -167,11 +167,11 @@ def _node_release(reason: NodeReason) -> str:
         Cause.BRAKE: f"zone {short.zone} draws less than {watts(short.budget_w)} again; caps then rise step by step.",
         Cause.FLOOR: f"the limit of zone {short.zone} rises, floors are lowered in the policy, or nodes leave it.",
     }
-    low_w = watts(_BANDS.release_below * short.budget_w)
+    calm = watts(_BANDS.release_below * short.budget_w)
     return words.get(
         reason.cause,
         f"it gets more at once when other nodes of zone {short.zone} want less or its limit rises; the zone's caps are "
-        f"lifted when it draws less than {low_w} for {_BANDS.release_s:.0f} s.",
+        f"lifted when it draws less than {calm} for {_BANDS.release_s:.0f} s.",
     )
 
 

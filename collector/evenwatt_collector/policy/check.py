@@ -150,10 +150,9 @@ def _limits(document: Document) -> Iterator[Problem]:
                 f"{fixed_w:g} W of unmanaged load, zones inside included, leaves nothing of the zone's lowest limit of "
                 f"{lowest_w(zone):g} W; raise that limit",
             )
-        if zone.carbon is not None and all(known.budget_w is None for known in (zone, *around)):
-            yield Problem(
-                ("zones", z, "carbon"), "needs a budget_w in this zone or around it: the most it may ever draw"
-            )
+        if zone.carbon is not None and zone.budget_w is None:
+            text = "needs a budget_w in this zone, the most it may ever draw; add one"
+            yield Problem(("zones", z, "carbon"), text)
 
 
 # --- classes ----------------------------------------------------------------------------------------------------------
