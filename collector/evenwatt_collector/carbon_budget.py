@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from evenwatt_collector.carbon.emissions import JOULES_PER_KWH
 from evenwatt_collector.carbon.loop import CarbonLoop, Intensities, ZoneNeed
 
 if TYPE_CHECKING:
@@ -53,13 +54,24 @@ class CarbonBudgets:
             del self._loops[name]
             rules.set_carbon(name, None)
         for name, carbon in wanted.items():
+            now = look(name)
+            if now is None:
+                continue
             key = (carbon.grams_per_day, carbon.interval_s, carbon.timezone)
             known = self._loops.get(name)
             if known is None or known[0] != key:
-                known = self._loops[name] = (key, CarbonLoop(*key))
-            loop, now = known[1], look(name)
-            if now is not None and loop.due(wall_s):
-                self._plan(rules, name, loop, now, wall_s)
+                known = self._loops[name] = (key, self._begin(name, key, now, wall_s))
+            if known[1].due(wall_s):
+                self._plan(rules, name, known[1], now, wall_s)
+
+    def _begin(self, name: str, key: tuple[float, float, str], now: ZoneNow, wall_s: float) -> CarbonLoop:
+        """Begin in the middle: what is left, spread evenly over what is left of the day, is no step to be ramped."""
+        fresh = CarbonLoop(*key)
+        _, end_s = fresh.day(wall_s)
+        left_g = max(0.0, key[0] - self._used_g(name, fresh, now, wall_s))
+        grams_per_ws = now.factor.intensity_g_per_kwh * now.factor.pue / JOULES_PER_KWH
+        even_w = left_g / (grams_per_ws * max(1.0, end_s - wall_s)) if grams_per_ws > 0 else now.most_w
+        return CarbonLoop(*key, before_w=min(now.most_w, max(now.floors_w, even_w)))
 
     def _plan(self, rules: PolicyRules, name: str, loop: CarbonLoop, now: ZoneNow, wall_s: float) -> None:
         used_g = self._used_g(name, loop, now, wall_s)

@@ -207,12 +207,13 @@ class CarbonLoop:
         grams_per_day: What may be emitted between two midnights.
         interval_s: How often it is planned anew; intervals count from midnight.
         timezone: Where the day begins, by its IANA name.
+        before_w: The limit to begin from; None: the most that the zone may draw.
     """
 
-    def __init__(self, grams_per_day: float, interval_s: float, timezone: str) -> None:
+    def __init__(self, grams_per_day: float, interval_s: float, timezone: str, before_w: float | None = None) -> None:
         self._grams_per_day, self._interval_s, self._zone = grams_per_day, interval_s, ZoneInfo(timezone)
         self._due_s = -inf
-        self._before_w: float | None = None
+        self._before_w = before_w
 
     def day(self, wall_s: float) -> tuple[float, float]:
         """Return the midnights around a moment, Unix time; a day of a change of clocks has 23 or 25 hours."""
