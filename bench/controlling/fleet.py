@@ -74,6 +74,8 @@ class Fleet:
     """Everything that was written, and when the load moves, in seconds since the twin's start."""
 
     folder: Path
+    twins: Path
+    """Where the machines' trees are; in memory, as a real sysfs is."""
     nodes: tuple[Node, ...]
     budget_w: float
     broker_port: int
@@ -89,14 +91,10 @@ class Fleet:
 
     def truth(self, node: str) -> Path:
         """What really happened on a machine."""
-        return self.folder / "twins" / node / "truth.bin"
-
-    def socket(self, node: str) -> Path:
-        """The status socket of a node's agent."""
-        return self.folder / node / "agent.sock"
+        return self.twins / node / "truth.bin"
 
 
-def write_fleet(folder: Path, count: int, steps: int, lead_s: float, seed: int) -> Fleet:
+def write_fleet(folder: Path, twins: Path, count: int, steps: int, lead_s: float, seed: int) -> Fleet:
     """Choose machines, load and times, and write every file."""
     rng = random.Random(seed)
     kinds = [KINDS[i % len(KINDS)] for i in range(count)]
@@ -111,7 +109,7 @@ def write_fleet(folder: Path, count: int, steps: int, lead_s: float, seed: int) 
         ups_s.append(at_s)
         downs_s.append(at_s + rng.uniform(4.5, 5.5))
         at_s = downs_s[-1] + rng.uniform(3.5, 4.5)
-    fleet = Fleet(folder, nodes, budget_w, free_port(), free_port(), tuple(ups_s), tuple(downs_s), at_s)
+    fleet = Fleet(folder, twins, nodes, budget_w, free_port(), free_port(), tuple(ups_s), tuple(downs_s), at_s)
     _write_load(fleet, rng)
     machines = [
         {"id": n.name, "preset": n.kind.preset, **n.kind.patch, "profile": {"kind": "replay", "path": f"{n.name}.csv"}}
@@ -180,7 +178,7 @@ runtime_dir = "{folder / node.name}"
 [mqtt]
 port = {fleet.broker_port}
 [sources]
-sysfs = "{folder / "twins" / node.name / "sys"}"
+sysfs = "{fleet.twins / node.name / "sys"}"
 rate_hz = {SAMPLING_HZ}
 [attribution]
 enabled = false  # every agent here would look through the processes of all the others
