@@ -1,13 +1,12 @@
 """Who may do what to this machine right now: commands in, leases held, the governor told, acknowledgements out.
 
-The shell around ``commands`` (checks), ``leases`` (time) and ``governor`` (devices). Every call that writes to the
-disk or a device goes through one worker; the loop below follows leases as they ramp and end, ten times a second.
+The shell around ``commands`` (checks), ``leases`` (time) and ``steering`` (devices). Every call that writes to the disk
+or a device goes through one worker; the loop below follows leases as they ramp and end, with every bin of power.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -16,7 +15,7 @@ from evenwatt_agent import clocks
 from evenwatt_agent.actuators import LockedError
 from evenwatt_agent.commands import Gate, Mark
 from evenwatt_agent.leases import CONTROLLER, Lease, LeaseBook, PauseBook, Target
-from evenwatt_agent.reflex import Devices, Reflex
+from evenwatt_agent.steering import Steering
 from evenwatt_daemon import Failure, get_logger
 from evenwatt_daemon.settings import parse_document
 from evenwatt_wire import Ack, Command, CommandError, Key, KeyRing, LeaseInForce, seal
@@ -36,12 +35,6 @@ T = TypeVar("T")
 
 _STEP_S: Final = 0.25
 """Leases are followed with every bin of power; where none comes for so long, without it."""
-_RETRY_LOCKED_S: Final = 5.0
-_VERIFY_S: Final = 1.0
-"""How often limits are read again, in case something else has changed them."""
-_VERIFY_FRESH_S: Final = 0.2
-"""The same after a write: firmware that does not obey may put its own value back a moment later."""
-_ANNOUNCE_SHARE: Final = 0.05
 _RECENT_ANSWERS: Final = 64
 
 
@@ -67,26 +60,20 @@ class Authority:
         changed: Callable[[], None],
     ) -> None:
         self._settings, self._governor, self._spool = settings, governor, spool
-        self._in_worker, self._event, self._changed = in_worker, event, changed
+        self._in_worker, self._event = in_worker, event
         self._log: Any = get_logger("authority")
         control = settings.control
         self.controllable = control.enabled and governor.ceiling_w > 0
         self._private, self.key_id, keys = _load_keys(settings)
         self._gate = Gate(settings.fleet, settings.node, keys, [p.name for p in control.pausable], control.max_ttl_s)
-        self._learned = spool.recall("learned") or ""
-        governor.recall(json.loads(self._learned or "{}"))
+        self._steering = Steering(governor, spool, in_worker, event, changed)
         self._remembered = spool.recall("fallback_w") or ""
         last_w = float(self._remembered) if self._remembered else None
         own_w, most_w = _fallbacks(control, governor)
         self._leases = LeaseBook(own_w, managed=self.controllable, last_fallback_w=last_w, fallback_max_w=most_w)
-        self._reflex = Reflex()
-        self._announced = _ends(governor)
         self._pauses = PauseBook()
         self._target = Target(LeaseState.UNMANAGED, None)
         self._power_w = 0.0
-        self._locked = ""
-        self._retry_s = 0.0
-        self._verify_s = 0.0
         self._busy = asyncio.Lock()
         self._bin = asyncio.Event()
         self._recent: dict[str, bytes] = {}
@@ -115,15 +102,9 @@ class Authority:
     def observe(self, now_s: float, total_w: float, power_w: Mapping[str, float]) -> None:
         """Take the latest power; called once a bin."""
         self._power_w = total_w
-        self._governor.observe(total_w, power_w)
-        if not self.controllable:
-            return
-        change = self._reflex.observe(now_s, total_w, self._target.cap_w, self._devices())
-        if change is not None:
-            facts = {"power_w": change.power_w, "cap_w": change.cap_w, "why": change.why}
-            lasted = {} if change.begun else {"lasted_s": change.lasted_s}
-            self._event("reflex-began" if change.begun else "reflex-ended", "node", **facts, **lasted)
-        self._bin.set()
+        if self.controllable:
+            self._steering.observe(now_s, total_w, power_w, self._target.cap_w)
+            self._bin.set()
 
     async def start(self, now_s: float) -> None:
         """Hold the fallback before anything else can be heard of this node."""
@@ -261,61 +242,12 @@ class Authority:
             await self._follow_locked(now_s)
 
     async def _follow_locked(self, now_s: float) -> Outcome:
-        """Bring the devices to what the leases say now, or to as much of it as the reflex allows."""
+        """Bring the devices to what the leases say now."""
         target = self._leases.target(now_s)
         if target.state is not self._target.state:
             self._say_transition(target)
         self._target = target
-        before: Outcome = self._governor.outcome
-        if target.cap_w is None and before.requested_w is None:
-            return before
-        asked_w = None if target.cap_w is None else target.cap_w * self._reflex.share
-        if self._governor.stuck and now_s < self._retry_s and asked_w == before.requested_w:
-            return before  # the device refuses: asking ten times a second would not change its mind
-        verify = now_s >= self._verify_s and before.requested_w is not None
-        done: tuple[Outcome, str] = await self._in_worker(lambda: self._carry_out_cap(asked_w, verify=verify))
-        outcome, trouble = done
-        if verify:
-            self._verify_s = now_s + _VERIFY_S
-            await self._keep_learned()
-        if outcome is not before:
-            self._verify_s = min(self._verify_s, now_s + _VERIFY_FRESH_S)
-        self._say_troubles(trouble)
-        self._retry_s = now_s + _RETRY_LOCKED_S
-        return outcome
-
-    def _carry_out_cap(self, asked_w: float | None, *, verify: bool) -> tuple[Outcome, str]:
-        """Return what became of the cap, and what was found to be wrong with what was written before; on the worker."""
-        loose = self._governor.verify() if verify else None
-        if loose is not None and loose.locked and self._governor.stuck:
-            return loose, loose.locked
-        outcome = self._governor.apply(asked_w)
-        return outcome, outcome.locked or (loose.locked if loose is not None else "")
-
-    def _say_troubles(self, trouble: str) -> None:
-        if trouble and trouble != self._locked:
-            self._event("cap-locked", "node", why=trouble)
-        self._locked = trouble
-        for replaced in self._governor.take_replaced():
-            self._event("knob-replaced", replaced.domain, knob=replaced.knob, by=replaced.by, why=replaced.why)
-        ends = _ends(self._governor)
-        if _moved(self._announced, ends):
-            self._announced = ends
-            self._changed()
-
-    async def _keep_learned(self) -> None:
-        """Keep what throttles have learned of the machine's power; whole watts, so that it is seldom written."""
-        known = self._governor.learned().items()
-        learned = {name: [round(floor_w), round(ceiling_w), seen] for name, (floor_w, ceiling_w, seen) in known}
-        text = json.dumps(learned) if learned else ""
-        if text != self._learned:
-            await self._in_worker(lambda: self._spool.remember(learned=text))
-            self._learned = text
-
-    def _devices(self) -> Devices:
-        governor, outcome, cap_w = self._governor, self._governor.outcome, self._target.cap_w
-        over = cap_w is not None and outcome.confirmed_w is not None and outcome.confirmed_w > cap_w
-        return Devices(governor.floor_w, governor.delay_s, outcome.locked if over else "")
+        return await self._steering.hold(target.cap_w, now_s)
 
     def _say_transition(self, target: Target) -> None:
         name = {
@@ -346,16 +278,6 @@ def _fallbacks(control: ControlSettings, governor: Governor) -> tuple[float, flo
     least_w, most_w = (0.0, float("inf")) if governor.estimated else (governor.floor_w, governor.ceiling_w)
     own_w = min(most_w, max(least_w, control.fallback_w or middle_w))
     return own_w, min(most_w, max(own_w, control.fallback_max_w or own_w))
-
-
-def _ends(governor: Governor) -> tuple[float, float, list[str]]:
-    return governor.floor_w, governor.ceiling_w, [ladder.active.id for ladder in governor.ladders]
-
-
-def _moved(old: tuple[float, float, list[str]], new: tuple[float, float, list[str]]) -> bool:
-    """Whether what a node can hold has changed by more than is worth a new birth."""
-    far = (abs(b - a) > max(1.0, _ANNOUNCE_SHARE * a) for a, b in zip(old[:2], new[:2], strict=True))
-    return old[2] != new[2] or any(far)
 
 
 def _load_keys(settings: AgentSettings) -> tuple[Ed25519PrivateKey | None, str, KeyRing]:

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from evenwatt_agent import restore
-from evenwatt_agent.actuators.ladder import Replaced, by_domain
-from evenwatt_agent.actuators.model import LockedError
+from evenwatt_agent.actuators.ladder import Ladder, Replaced, by_domain
 from evenwatt_agent.actuators.throttle import Throttle
-from evenwatt_agent.obedience import Obedience
+from evenwatt_agent.holding import Holding, HoldState
 from evenwatt_agent.split import Claim, split_cap
 from evenwatt_wire import Actuator
 
@@ -27,13 +26,6 @@ if TYPE_CHECKING:
     from evenwatt_agent.actuators.model import Knob, Original
     from evenwatt_agent.actuators.pause import Pausable
 
-_DEADBAND_W: Final = 2.0
-"""Shifts between knobs smaller than this are not worth a write."""
-_LOOSE_W: Final = 2.0
-"""A limit found this far above what was written no longer holds; below that is the device's rounding."""
-_STRIKES: Final = 2
-"""Times in a row that a limit is found loose before it counts as ignored and not as changed by somebody."""
-_BIN_S: Final = 0.1
 _PEAK_BINS: Final = 100
 """Ten seconds of bins: how long a peak of what no knob reaches stays set aside."""
 
@@ -69,20 +61,21 @@ class Governor:
         state_dir: Path,
         lag_s: float = 0.0,
     ) -> None:
-        self.ladders = by_domain(knobs)
-        self._watches = [Obedience(_BIN_S) for _ in self.ladders]
-        self._strikes = [0] * len(self.ladders)
         self._pausables = dict(pausables)
         self._reserve_share = reserve_share
         self._lag_s = lag_s
         self._path = restore.originals_path(state_dir)
         self._saved: list[restore.Saved] = restore.load(self._path)
-        self._limits: list[float] = []
-        self._confirmed: list[float] = []
+        self._holdings = [Holding(ladder, self._save, lag_s) for ladder in by_domain(knobs)]
         self._fixed_peaks: deque[float] = deque(maxlen=_PEAK_BINS)
         self._power_w: Mapping[str, float] = {}
         self._fresh = False
         self.outcome = Outcome(None, None)
+
+    @property
+    def ladders(self) -> list[Ladder]:
+        """The knobs of each domain."""
+        return [holding.ladder for holding in self._holdings]
 
     @property
     def floor_w(self) -> float:
@@ -101,8 +94,8 @@ class Governor:
 
     @property
     def stuck(self) -> bool:
-        """Whether a device does not take its limit and nothing else could: asking at once would not change its mind."""
-        return any(n >= _STRIKES and not ladder.has_next for n, ladder in zip(self._strikes, self.ladders, strict=True))
+        """Whether a device does not take its limit and nothing else could; it is written again only with ``retry``."""
+        return any(holding.state is HoldState.STUCK for holding in self._holdings)
 
     def observe(self, total_w: float, power_w: Mapping[str, float]) -> None:
         """Take the latest power of the node and of each domain; called once a bin."""
@@ -110,50 +103,31 @@ class Governor:
         reached_w = sum(power_w.get(ladder.domain, 0.0) for ladder in self.ladders)
         self._fixed_peaks.append(max(0.0, total_w - reached_w))
 
-    def apply(self, cap_w: float | None) -> Outcome:
-        """Hold the node under ``cap_w``, or with None give the machine its own limits back."""
+    def apply(self, cap_w: float | None, *, retry: bool = False) -> Outcome:
+        """Hold the node under ``cap_w``, or with None give the machine its own limits back.
+
+        ``retry`` writes to devices as well that did not take their limit.
+        """
         if cap_w is None:
             problems = self.restore()
             self.outcome = Outcome(None, None, locked="; ".join(problems))
             return self.outcome
-        changed = self._follow()
+        self._follow()
         limits = self._split(cap_w)
-        moved = not self._limits or any(
-            new < old - 0.5 or abs(new - old) > _DEADBAND_W for new, old in zip(limits, self._limits, strict=True)
-        )
-        if not moved and not changed and self.outcome.requested_w == cap_w:
-            return self._look_again(cap_w)
-        self._save([original for ladder in self.ladders for original in ladder.originals()])
-        self.outcome = self._write(cap_w, limits)
-        return self.outcome
+        if cap_w != self.outcome.requested_w or any(h.is_due(w, retry=retry) for h, w in self._with(limits)):
+            self._save([original for ladder in self.ladders for original in ladder.originals()])
+            # Decreases first: the sum of limits never exceeds the cap on the way.
+            for holding, limit_w in sorted(self._with(limits), key=lambda row: row[1] - row[0].limit_w):
+                if retry or holding.state is not HoldState.STUCK:
+                    holding.write(limit_w)
+        return self._sum_up(cap_w)
 
     def verify(self) -> Outcome:
-        """Read every limit again: firmware, another program or a driver may have changed it after we wrote it.
-
-        A knob found loose is written again; the second time in a row the next knob of its domain takes over.
-        """
-        loose = {}
-        for i, (ladder, limit_w) in enumerate(zip(self.ladders, self._limits, strict=False)):
-            knob = ladder.active
-            try:
-                now_w = knob.read()
-            except OSError as error:
-                loose[knob.id] = (knob.ceiling_w - limit_w, f"{knob.id}: {error}")
-                continue
-            if now_w <= limit_w + _LOOSE_W:
-                self._strikes[i] = 0
-                continue
-            reason = f"{knob.id}: {limit_w:.0f} W became {now_w:.0f} W"
-            loose[knob.id] = (min(now_w, knob.ceiling_w) - limit_w, reason)
-            self._strikes[i] += 1
-            if self._strikes[i] >= _STRIKES:
-                self._step_down(i, reason)
-        if loose:
-            excess_w = sum(watts for watts, _ in loose.values())
-            confirmed_w = sum(self._limits) + self._fixed_w() + excess_w
-            reasons = "; ".join(reason for _, reason in loose.values())
-            self.outcome = Outcome(self.outcome.requested_w, confirmed_w, self.outcome.clamped, reasons)
-            self._limits = []  # so that the next apply writes everything again
+        """Read every limit again, and note what does not hold; the next :meth:`apply` writes it anew."""
+        for holding in self._holdings:
+            holding.verify()
+        if self.outcome.requested_w is not None:
+            self._sum_up(self.outcome.requested_w)
         return self.outcome
 
     def pause(self, name: str) -> None:
@@ -168,12 +142,9 @@ class Governor:
 
     def restore(self) -> list[str]:
         """Put every original value back, pauses included. Return what could not be."""
-        self._limits = []
-        self._strikes = [0] * len(self.ladders)
         problems = restore.restore(self._path)
-        for ladder, watch in zip(self.ladders, self._watches, strict=True):
-            ladder.start_over()
-            watch.forget()
+        for holding in self._holdings:
+            holding.forget()
         if not problems:
             self._saved = []
         return problems
@@ -216,58 +187,21 @@ class Governor:
         """Return which knobs have taken over from which since the last call."""
         return [replaced for ladder in self.ladders for replaced in ladder.take_replaced()]
 
-    def _follow(self) -> bool:
-        """Let throttles follow the latest bin, and doubt knobs that power does not obey; return whether one changed."""
-        if not self._fresh or not self._limits:
-            return False
-        self._fresh = False
-        changed = False
-        for i, (ladder, limit_w) in enumerate(zip(self.ladders, self._limits, strict=True)):
-            power_w = self._power_w.get(ladder.domain, 0.0)
-            try:
-                ladder.follow(power_w)
-            except OSError as error:
-                changed |= self._step_down(i, str(error))
-                continue
-            doubted = self._watches[i].doubted(power_w, limit_w, ladder.active.delay_s + self._lag_s)
-            if doubted and ladder.exhausted:
-                changed |= self._step_down(i, f"{power_w:.0f} W where {limit_w:.0f} W were asked for")
-        return changed
+    def _follow(self) -> None:
+        if self._fresh:
+            self._fresh = False
+            for holding in self._holdings:
+                holding.follow(self._power_w.get(holding.ladder.domain, 0.0))
 
-    def _step_down(self, i: int, why: str) -> bool:
-        ladder = self.ladders[i]
-        if not ladder.has_next:
-            return False
-        self._save(ladder.next_originals())
-        ladder.step_down(why)
-        self._strikes[i] = 0
-        self._watches[i].forget()
-        return True
+    def _with(self, limits: Sequence[float]) -> list[tuple[Holding, float]]:
+        return list(zip(self._holdings, limits, strict=True))
 
-    def _write(self, cap_w: float, limits: list[float]) -> Outcome:
-        # Decreases first: the sum of limits never exceeds the cap on the way.
-        order = sorted(range(len(limits)), key=lambda i: limits[i] - (self._limits[i] if self._limits else 0.0))
-        confirmed = list(limits)
-        locked: list[str] = []
-        for i in order:
-            confirmed[i], trouble = self._write_one(i, limits[i])
-            locked += [trouble] if trouble else []
-        self._limits, self._confirmed = limits, confirmed
-        return self._outcome(cap_w, "; ".join(locked))
-
-    def _outcome(self, cap_w: float, locked: str) -> Outcome:
-        confirmed_w = sum(self._confirmed) + self._fixed_w()
+    def _sum_up(self, cap_w: float) -> Outcome:
+        confirmed_w = sum(holding.confirmed_w for holding in self._holdings) + self._fixed_w()
         off_w = abs(confirmed_w - cap_w)
-        return Outcome(cap_w, confirmed_w, clamped=off_w > max(1.0, 0.01 * cap_w), locked=locked)
-
-    def _look_again(self, cap_w: float) -> Outcome:
-        """Return what became of the cap, also where a throttle has found out meanwhile that it cannot go so low."""
-        held = [
-            t.held_w if (t := ladder.throttle) else w for ladder, w in zip(self.ladders, self._confirmed, strict=True)
-        ]
-        if held != self._confirmed:
-            self._confirmed = held
-            self.outcome = self._outcome(cap_w, self.outcome.locked)
+        troubles = [holding.trouble for holding in self._holdings if holding.trouble]
+        clamped = off_w > max(1.0, 0.01 * cap_w)
+        self.outcome = Outcome(cap_w, confirmed_w, clamped=clamped, locked="; ".join(troubles))
         return self.outcome
 
     def _split(self, cap_w: float) -> list[float]:
@@ -278,24 +212,11 @@ class Governor:
         """
         floor_w = self.floor_w
         limits = split_cap(min(self.ceiling_w, max(floor_w, cap_w)), self._fixed_w(), self._claims())
-        soft_w = sum(limit for limit, ladder in zip(limits, self.ladders, strict=True) if ladder.throttle)
+        soft_w = sum(limit_w for holding, limit_w in self._with(limits) if holding.ladder.throttle)
         if cap_w >= floor_w or soft_w <= 0.0:
             return limits
         keep = max(0.0, 1.0 - (floor_w - cap_w) / soft_w)
-        return [w * keep if ladder.throttle else w for w, ladder in zip(limits, self.ladders, strict=True)]
-
-    def _write_one(self, i: int, limit_w: float) -> tuple[float, str]:
-        """Return what the domain is held to, and why it is not held where it should be."""
-        ladder = self.ladders[i]
-        while True:
-            try:
-                return ladder.write(limit_w), ""
-            except LockedError as error:
-                if not self._step_down(i, str(error)):
-                    self._strikes[i] = _STRIKES
-                    return ladder.active.ceiling_w, str(error)
-            except OSError as error:
-                return ladder.active.ceiling_w, f"{ladder.active.id}: {error}"
+        return [w * keep if holding.ladder.throttle else w for holding, w in self._with(limits)]
 
     @property
     def _reserve_w(self) -> float:
@@ -307,11 +228,11 @@ class Governor:
     def _claims(self) -> list[Claim]:
         """A knob asks for a tenth more than its domain draws; one at its limit hides its demand and asks for all."""
         claims = []
-        for i, ladder in enumerate(self.ladders):
-            floor_w, ceiling_w = ladder.active.floor_w, ladder.active.ceiling_w
-            power_w = self._power_w.get(ladder.domain, ceiling_w)
-            hidden = bool(self._limits) and power_w >= 0.95 * self._limits[i]
-            claims.append(Claim(floor_w, ceiling_w, ceiling_w if hidden else 1.1 * power_w + 5.0))
+        for holding in self._holdings:
+            knob = holding.ladder.active
+            power_w = self._power_w.get(knob.domain, knob.ceiling_w)
+            hidden = power_w >= 0.95 * holding.limit_w
+            claims.append(Claim(knob.floor_w, knob.ceiling_w, knob.ceiling_w if hidden else 1.1 * power_w + 5.0))
         return claims
 
     def _save(self, originals: Sequence[Original]) -> None:
