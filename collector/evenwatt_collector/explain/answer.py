@@ -42,6 +42,8 @@ def explain(narrator: Narrator, name: str, wall_s: float, now_s: float) -> Docum
     nodes = [] if name != zone else _nodes_called(narrator, name)
     if len(nodes) > 1:
         raise UnknownNameError(f"{len(nodes)} nodes are called {name!r}; ask for {' or '.join(nodes)}")
+    if nodes:
+        narrator.refresh(*nodes[0].split("/"))
     found = _answer("node", narrator.nodes, nodes[0], wall_s, now_s) if nodes else None
     found = found or _answer("zone", narrator.zones, zone, wall_s, now_s)
     if found is None:

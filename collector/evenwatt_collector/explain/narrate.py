@@ -1,7 +1,9 @@
 """From a step of control to reasons worth keeping. Pure: wall time is an argument.
 
 Nearly every step changes nothing that a reader would ask about. So the numbers of all nodes are compared as arrays
-first, and only a node whose decision has changed, or whose numbers are old, is put into a record.
+first, and only a node whose decision has changed, or whose numbers are old, is put into a record; so many a step, the
+longest unrecorded first, so that ten thousand that change at once do not hold up control. Who asks about the present
+gets the latest step all the same.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 REFRESH_S: Final = 30.0
 """A decision that stands has its numbers renewed so often, each node at its own time (our choice)."""
+AT_ONCE: Final = 64
+"""Records made in one step at the most (our choice: 2 ms)."""
 _CAUSES: Final = tuple(Cause)
 _LOST_WORDS: Final = {OnLost.FALLBACK: "fallback", OnLost.HOLD: "hold", OnLost.RESTORE: "restore"}
 
@@ -62,6 +66,7 @@ class Narrator:
         self._code: Ints = np.zeros(0, dtype=np.int64)
         self._cap_w: Floats = np.zeros(0)
         self._noted_s: Floats = np.zeros(0)
+        self._latest: _View | None = None
 
     def look(self, scene: Scene) -> None:
         """Take a step."""
@@ -69,15 +74,31 @@ class Narrator:
         self._grow(count)
         view = _View(scene, count)
         capped = view.capped
-        moved = np.abs(view.cap_w - self._cap_w[:count]) > np.maximum(CAP_MOVED_W, CAP_MOVED * self._cap_w[:count])
-        changed = (view.code != self._code[:count]) | moved | (np.isnan(view.cap_w) != np.isnan(self._cap_w[:count]))
+        changed = (view.code != self._code[:count]) | _moved(view.cap_w, self._cap_w[:count])
         old = scene.wall_s - self._noted_s[:count] >= REFRESH_S
-        for slot in np.flatnonzero((changed | old) & scene.seen.present[:count]).tolist():
-            self.nodes.note(view.reason(slot))
-            self._code[slot], self._noted_s[slot] = view.code[slot], scene.wall_s
-            if changed[slot]:
-                self._cap_w[slot] = view.cap_w[slot]
+        due = np.flatnonzero((changed | old) & scene.seen.present[:count])
+        if len(due) > AT_ONCE:
+            rank = self._noted_s[due] - REFRESH_S * changed[due]
+            due = due[np.argpartition(rank, AT_ONCE)[:AT_ONCE]]
+        for slot in due.tolist():
+            self._note(view, slot)
+        self._latest = view
         self._zones(scene, capped, count)
+
+    def refresh(self, zone: str, node: str) -> None:
+        """Put the latest step's decision about a node into the record, if there is one."""
+        view = self._latest
+        if view is not None and (zone, node) in view.scene.names:
+            slot = view.scene.names.index((zone, node))
+            if slot < len(view.code) and view.scene.seen.present[slot]:
+                self._note(view, slot)
+
+    def _note(self, view: _View, slot: int) -> None:
+        self.nodes.note(view.reason(slot))
+        cap_w = view.cap_w[slot]
+        if view.code[slot] != self._code[slot] or _moved(cap_w, self._cap_w[slot]):
+            self._code[slot], self._cap_w[slot] = view.code[slot], cap_w
+        self._noted_s[slot] = view.scene.wall_s
 
     def _grow(self, count: int) -> None:
         more = count - len(self._code)
@@ -101,7 +122,7 @@ class _View:
     """A step as columns of what reasons are made of."""
 
     def __init__(self, scene: Scene, count: int) -> None:
-        self._scene = scene
+        self.scene = scene
         why, seen = scene.decision.why, scene.seen
         self._place: Ints = np.full(count, -1, dtype=np.int64)
         """Each slot's position in ``why``."""
@@ -113,6 +134,7 @@ class _View:
             self._take(why)
         dry = ~np.isnan(scene.dry_w[:count]) if len(scene.dry_w) >= count else np.zeros(count, dtype=np.bool_)
         self._dry = dry
+        self._cause[dry] = _CAUSES.index(Cause.DRY_RUN)
         self.cap_w[dry] = scene.dry_w[:count][dry] if dry.any() else self.cap_w[dry]
         flags = seen.paused[:count].astype(np.int64) + 2 * dry + 4 * seen.priority[:count]
         self.code: Ints = ((flags * 16 + self._cause) * 16 + self._class + 1) * (len(scene.tree) + 1) + self._zone + 1
@@ -120,14 +142,14 @@ class _View:
     @property
     def capped(self) -> Bools:
         """Which nodes may draw less than they want."""
-        least = [_CAUSES.index(c) for c in (Cause.FREE, Cause.SURPLUS, Cause.UNSTEERED, Cause.MET)]
-        capped: Bools = ~np.isin(self._cause, least)
+        fed = [_CAUSES.index(c) for c in (Cause.FREE, Cause.SURPLUS, Cause.UNSTEERED, Cause.MET, Cause.DRY_RUN)]
+        capped: Bools = ~np.isin(self._cause, fed)
         return capped
 
     def _take(self, why: Why) -> None:
         at, allotment = why.at, why.allotment
         self._place[at] = np.arange(len(at))
-        self.cap_w[at] = self._scene.sent_w[at]
+        self.cap_w[at] = self.scene.sent_w[at]
         bound = allotment.bound
         held = bound >= 0
         stage = np.where(held, allotment.stage[bound], SURPLUS + 1)
@@ -151,7 +173,7 @@ class _View:
 
     def reason(self, slot: int) -> NodeReason:
         """Return a slot's reason."""
-        scene, seen = self._scene, self._scene.seen
+        scene, seen = self.scene, self.scene.seen
         zone, node = scene.names[slot]
         rule, dry = scene.rule(zone, node), bool(self._dry[slot])
         why, i = scene.decision.why, int(self._place[slot])
@@ -181,7 +203,7 @@ class _View:
         )
 
     def _short(self, slot: int) -> Short | None:
-        scene, z = self._scene, int(self._zone[slot])
+        scene, z = self.scene, int(self._zone[slot])
         if z < 0:
             return None
         name = scene.tree.names[z]
@@ -192,6 +214,13 @@ class _View:
             power_w=float(scene.decision.power_w[z]),
             level_class=int(self._class[slot]) if self._class[slot] >= 0 else None,
         )
+
+
+def _moved(now_w: Floats, before_w: Floats) -> Bools:
+    """Return which caps have moved so far that it is another decision; one that came or went has."""
+    far: Bools = np.abs(now_w - before_w) > np.maximum(CAP_MOVED_W, CAP_MOVED * before_w)
+    moved: Bools = far | (np.isnan(now_w) != np.isnan(before_w))
+    return moved
 
 
 def _classes_of(stage: Ints) -> Ints:

@@ -31,6 +31,8 @@ class Cause(StrEnum):
     """The floors alone exceed what there is."""
     BRAKE = "brake"
     """The zone drew more than its limit: present use was cut at once."""
+    DRY_RUN = "dry-run"
+    """Its zone is in dry run: nothing is sent to it."""
     UNSTEERED = "unsteered"
     """It is lost, silent, or does not let itself be steered."""
 

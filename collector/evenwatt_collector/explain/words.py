@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from evenwatt_collector.control import Bands
+from evenwatt_collector.control import Bands, Limits
 from evenwatt_collector.control.pausing import LEAST_PAUSE_S
 from evenwatt_collector.explain.records import Cause, NodeReason, Short, ZoneReason
 
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 
 WIDTH: Final = 80
 _BANDS: Final = Bands()
+_MARGIN: Final = Limits().margin
+_WITH_UNIT: Final = re.compile(r"(\d) (W|s|min|h|%)(?![a-z])")
+"""A number stays on the line of its unit."""
+_HALF_A_DAY_S: Final = 43_200.0
+"""What began so long ago gets its date."""
 _ALMOST: Final = 0.98
 """A cap at this part of what a node can use holds nothing back."""
 
@@ -52,14 +58,20 @@ def clock(wall_s: float) -> str:
 
 def watts(value_w: float) -> str:
     """Return watts as people write them: ``1,110 W``, ``8.5 W``."""
-    return f"{value_w:,.1f} W" if value_w < 100 else f"{value_w:,.0f} W"
+    return f"{value_w:,.1f} W" if value_w < 10 else f"{value_w:,.0f} W"
+
+
+def _usable_w(budget_w: float) -> float:
+    """Return a limit after control's margin, to which its thresholds refer."""
+    return (1 - _MARGIN) * budget_w
 
 
 def _wrapped(parts: list[str]) -> list[str]:
     lines: list[str] = []
     for part in parts:
-        lines += textwrap.wrap(part, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
-    return lines
+        kept = _WITH_UNIT.sub("\\1\N{NO-BREAK SPACE}\\2", part)
+        lines += textwrap.wrap(kept, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
 
 
 def _since(since_s: float, wall_s: float) -> str:
@@ -70,7 +82,8 @@ def _since(since_s: float, wall_s: float) -> str:
         ago = f"{age_s / 60:.0f} min"
     else:
         ago = f"{age_s / 3600:.1f} h"
-    return f"since {clock(since_s)} ({ago})"
+    begun = clock(since_s)[11:] if age_s < _HALF_A_DAY_S else clock(since_s)
+    return f"since {begun} ({ago})"
 
 
 # --- nodes ------------------------------------------------------------------------------------------------------------
@@ -99,23 +112,23 @@ def _node_why(reason: NodeReason) -> str:
     text = _cause(reason)
     if reason.waiting_w > 0:
         text += f" {watts(reason.waiting_w)} more are its own and come as soon as other nodes have given them back."
-    if reason.dry_run:
-        text += " This is a dry run: nothing is sent to the node, and it is not limited."
     return text
 
 
 def _cause(reason: NodeReason) -> str:
     short = reason.short
+    if reason.cause is Cause.DRY_RUN:
+        return "its zone is in dry run: this is what it would be given by what it shows, and nothing is sent to it."
     if reason.cause is Cause.UNSTEERED:
         return "it has gone silent, or its settings do not let it be controlled; it counts with the most it may draw."
     if short is None or reason.cause is Cause.FREE:
         return "no zone around it is short of power, so nothing holds it back."
     words = {
         Cause.SURPLUS: "Every node gets what it wants, and what is left over is shared by weight.",
-        Cause.MET: f"{_class(reason)} is important enough to get what it wants; less important ones get the rest.",
-        Cause.LEVEL: f"More important nodes come first; those of {_class(reason)} share what is left.",
-        Cause.PART: f"{_class(reason)} gets the part of its demand that does most of the work; "
-        f"the rest goes to {_priority(short)} first.",
+        Cause.MET: f"A node of {_class(reason)} is important enough to get what it wants; others share the rest.",
+        Cause.LEVEL: f"Nodes of {_class(reason)} share what is left after more important ones.",
+        Cause.PART: f"For {_class(reason)} there is the part of its demand that does most of the work; what is left "
+        f"after that goes to {_priority(short)} first.",
         Cause.WAITS: f"All that is left goes to {_priority(short)}; {_class(reason)} gives way and keeps its floor of "
         f"{watts(reason.floor_w)}.",
         Cause.FLOOR: f"That is less than what the nodes need at the least, so each has its floor, here "
@@ -153,11 +166,13 @@ def _paused(reason: NodeReason) -> str:
 def _node_release(reason: NodeReason) -> str:
     short = reason.short
     if reason.paused and reason.paused_by_us and short is not None:
-        low_w = _BANDS.resume_below * short.budget_w
+        low_w = _BANDS.resume_below * _usable_w(short.budget_w)
         return (
             f"its work goes on, one node at a time, when zone {short.zone} has drawn less than {watts(low_w)} for "
             f"{_BANDS.resume_s:.0f} s and there is room for it, {LEAST_PAUSE_S:.0f} s after the pause at the earliest."
         )
+    if reason.cause is Cause.DRY_RUN:
+        return "the policy's dry_run is set to false; then the node is capped for real."
     if reason.cause is Cause.UNSTEERED:
         return "it speaks again (see `evenwatt status`), or its settings enable control."
     if short is None or reason.cause is Cause.FREE:
@@ -167,7 +182,7 @@ def _node_release(reason: NodeReason) -> str:
         Cause.BRAKE: f"zone {short.zone} draws less than {watts(short.budget_w)} again; caps then rise step by step.",
         Cause.FLOOR: f"the limit of zone {short.zone} rises, floors are lowered in the policy, or nodes leave it.",
     }
-    calm = watts(_BANDS.release_below * short.budget_w)
+    calm = watts(_BANDS.release_below * _usable_w(short.budget_w))
     return words.get(
         reason.cause,
         f"it gets more at once when other nodes of zone {short.zone} want less or its limit rises; the zone's caps are "
@@ -220,7 +235,8 @@ def _zone_nodes(reason: ZoneReason) -> str:
 def _zone_release(reason: ZoneReason) -> str:
     if reason.band == "normal":
         return "its nodes want more, or its limit falls."
-    budget_w = min(w for w in (reason.budget_w, reason.outer_budget_w, reason.most_w) if w is not None)
+    limits_w = [limit_w for limit_w in (reason.budget_w, reason.outer_budget_w) if limit_w is not None]
+    budget_w = _usable_w(min(limits_w, default=reason.power_w))
     if reason.band == "hold":
         return f"power below {watts(_BANDS.hold_at * budget_w)}, or more demand than there is."
     if reason.band == "brake":
