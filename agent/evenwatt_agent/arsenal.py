@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from evenwatt_agent import restore
-from evenwatt_agent.actuators import cpu_max, cpufreq, hwmon, nvml, nvml_clocks, powercap
+from evenwatt_agent.actuators import cpu_max, cpufreq, hwmon, powercap
 from evenwatt_agent.actuators.follow import Ends
 from evenwatt_agent.actuators.throttle import Throttle
 from evenwatt_agent.sources.estimate import MAX_W_PER_CPU
@@ -82,8 +82,7 @@ class _Finder:
         yield from self._frequencies()
         yield from self._quotas()
         if self._library is not None:
-            yield from nvml.discover(self._library, originals)
-            yield from self._clocks(self._library)
+            yield from self._boards(self._library)
 
     def _frequencies(self) -> Iterator[Throttle]:
         for domain, package in _processor_domains(self._domains):
@@ -108,7 +107,10 @@ class _Finder:
         processors = cpu_max.processors(self._sysfs)
         yield self._throttle(lever, places[0][0], MAX_W_PER_CPU * processors)
 
-    def _clocks(self, library: Nvml) -> Iterator[Throttle]:
+    def _boards(self, library: Nvml) -> Iterator[Knob]:
+        from evenwatt_agent.actuators import nvml, nvml_clocks  # noqa: PLC0415  (only where there are boards)
+
+        yield from nvml.discover(library, self._originals)
         boards = {domain.id: domain for domain in self._domains}
         for lever in nvml_clocks.discover(library):
             if lever.domain in boards:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evenwatt_agent.actuators.pause import FrozenCgroup, Pausable, StoppedProcess
-from evenwatt_agent.arsenal import find_knobs, lag_of
 from evenwatt_agent.governor import Governor
 from evenwatt_agent.gpu_use import GpuWatch
 from evenwatt_agent.hierarchy import choose_total, worst
@@ -29,6 +28,9 @@ from evenwatt_agent.sources import (
 from evenwatt_daemon import Failure
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from evenwatt_agent.actuators import Knob
     from evenwatt_agent.settings import AgentSettings
     from evenwatt_wire import Actuator, Domain, Quality
 
@@ -104,11 +106,10 @@ def take_inventory(settings: AgentSettings) -> Inventory:
     if not any(domain.in_total for domain in domains):
         found.add(_estimate(settings))
         domains, formula = choose_total(found.probes)
-    knobs = find_knobs(settings, domains, library) if settings.control.enabled else []
+    knobs, lag_s = _knobs(settings, domains, library) if settings.control.enabled else ([], 0.0)
     pausables = {item.name: _pausable(item.name, item.cgroup, item.pidfile) for item in settings.control.pausable}
     terms = {domain.id for domain in domains if domain.in_total}
     reserve_share = 0.0 if terms <= {knob.domain for knob in knobs} else settings.control.reserve_share
-    lag_s = max((lag_of(settings, domain) for domain in domains if domain.in_total), default=0.0)
     governor = Governor(knobs, pausables, reserve_share, settings.state_path, lag_s)
     return Inventory(found.probes, domains, formula, found.problems, governor, pausables, library)
 
@@ -176,6 +177,14 @@ def _estimate(settings: AgentSettings) -> Found:
         estimate.MAX_W_PER_CPU * processors if max_w is None else max_w,
         lambda: psutil.cpu_percent(interval=None) / 100.0,
     )
+
+
+def _knobs(settings: AgentSettings, domains: Sequence[Domain], library: nvml.Nvml | None) -> tuple[list[Knob], float]:
+    """Return what limits power and how old the node's power may be; its modules are loaded where control is on."""
+    from evenwatt_agent.arsenal import find_knobs, lag_of  # noqa: PLC0415
+
+    lag_s = max((lag_of(settings, domain) for domain in domains if domain.in_total), default=0.0)
+    return find_knobs(settings, domains, library), lag_s
 
 
 def _pausable(name: str, cgroup: str | None, pidfile: str | None) -> Pausable:

@@ -84,6 +84,30 @@ def test_a_locked_zone_is_said_to_be_locked(tmp_path):
     assert outcome.confirmed_w > 300, "a knob that does not hold counts with all it may draw"
 
 
+def test_a_device_that_ignores_and_has_no_other_knob_is_left_alone_until_it_is_to_be_tried_again(tmp_path):
+    def lock(spec):
+        zones = dict(spec.powercap.zones)
+        zones["0"] = msgspec.structs.replace(zones["0"], locked=True)
+        return msgspec.structs.replace(spec, powercap=msgspec.structs.replace(spec.powercap, zones=zones))
+
+    box = Box(tmp_path, "xeon_2s", lock)
+    governor = Governor(knobs(box), {}, 0.1, tmp_path)
+    for _ in range(2):
+        governor.apply(300)
+        box.run(0.1)
+        governor.verify()
+    assert governor.stuck
+    limit = next(path for path in box.sysfs.rglob("constraint_0_power_limit_uw") if path.parent.name == "intel-rapl:0")
+    before = limit.stat().st_mtime_ns
+    outcome = governor.apply(300)
+    assert outcome.locked, "and it is still said"
+    assert outcome.confirmed_w > 300
+    assert limit.stat().st_mtime_ns == before
+    governor.apply(300, retry=True)
+    assert limit.stat().st_mtime_ns > before
+    box.twin.close()
+
+
 def test_a_refused_write_is_said_to_be_locked(xeon):
     knob = knobs(xeon)[0]
     gone = replace(knob, long_term=xeon.sysfs)  # a folder cannot be written
