@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 Caps = dict[str, list[tuple[int, float]]]
-"""For each node when (CLOCK_MONOTONIC, ns) it had read a cap back from its devices, and which."""
+"""For each node when (CLOCK_MONOTONIC, ns) it had read a lease's cap back from its devices, and which."""
 
 
 class Hearing:
@@ -50,7 +50,9 @@ class Hearing:
                 ack = open_ack(payload, keys)
                 if ack.code in (Code.APPLIED, Code.CLAMPED) and ack.after_w is not None:
                     at_ns = ack.wall_ms * 1_000_000 + self._wall_to_mono_ns
-                    caps.setdefault(ack.node, []).append((at_ns, ack.after_w))
+                    # A node that is over may ask its devices for less than its lease; the lease is what it may draw.
+                    cap_w = max(ack.after_w, ack.requested_w or 0.0)
+                    caps.setdefault(ack.node, []).append((at_ns, cap_w))
         for known in caps.values():
             known.sort()
         return caps

@@ -23,7 +23,9 @@ _LIMITS = Limits()
 TARGET = (1 - _LIMITS.margin) * _LIMITS.bands.target
 """Where a zone that needs capping is held, of the hard budget."""
 INSIDE = (1 - _LIMITS.margin) * _LIMITS.bands.cap_at
-"""Up to here a zone is inside its target band: above, the controller itself says that capping must begin."""
+"""Up to here a zone is inside its target band: above, the controller itself says that capping must begin ..."""
+FROM = (1 - _LIMITS.margin) * 0.95
+"""... and from here on (Dynamo's target): below, a step of the load does not get what the budget has."""
 _GRAIN_W = 1.0
 _GRAIN = 0.01
 
@@ -49,32 +51,33 @@ class Settled:
 
     rise: float
     """Of the uncapped power, from just before the step to its end, as a fraction."""
-    power_s: float
-    """From the uncapped power crossing the budget until true power is inside the target band for good."""
-    caps_s: float
-    """The same for the sum of the caps that the nodes had read back."""
+    above_s: float
+    """From the uncapped power crossing the budget until neither true power nor the sum of the caps that the nodes have
+    read back is above the target band any more."""
+    below_s: float
+    """The same until true power is not below the band any more."""
     used: float
-    """Mean true power of the last second, of the target: a fleet that is throttled too far settles at once, too."""
+    """Mean true power of the last second, of the target."""
 
     @property
     def settle_s(self) -> float:
-        """Inside the band, read back."""
-        return max(self.power_s, self.caps_s)
+        """Inside the band, from both sides and for good."""
+        return max(self.above_s, self.below_s)
 
 
 def settled(power: Power, caps_w: np.ndarray, budget_w: float, up_ns: float, down_ns: float) -> Settled:
     """Judge the step between two moments; ``caps_w`` is the sum of the confirmed caps on the grid."""
     start, end = power.at(up_ns), power.at(down_ns)
-    uncapped_w = power.uncapped_w[start:end]
-    crossing = np.flatnonzero(uncapped_w > budget_w)
+    crossing = np.flatnonzero(power.uncapped_w[start:end] > budget_w)
     if not len(crossing):
         raise AssertionError("the step of the load does not cross the budget: the bench's own plan is wrong")
     first = start + int(crossing[0])
     second = round(1 / GRID_S)
+    most_w = np.maximum(power.fleet_w, caps_w)[first:end]
     return Settled(
         rise=float(power.uncapped_w[end - second : end].mean() / power.uncapped_w[start - second : start].mean()) - 1,
-        power_s=_outside_s(power.fleet_w[first:end] > INSIDE * budget_w),
-        caps_s=_outside_s(caps_w[first:end] > INSIDE * budget_w),
+        above_s=_outside_s(most_w > INSIDE * budget_w),
+        below_s=_outside_s(power.fleet_w[first:end] < FROM * budget_w),
         used=float(power.fleet_w[end - second : end].mean() / (TARGET * budget_w)),
     )
 
