@@ -148,7 +148,7 @@ def _serve(
     ended = np.where(rest_w < 0, -1, (up_to_w <= rest_w[:, None]).sum(axis=1))
     before_w = np.where(ended > 0, np.take_along_axis(up_to_w, np.maximum(ended - 1, 0)[:, None], 1)[:, 0], 0.0)
     stage, level = found
-    present = np.unique(zone)
+    present = np.bincount(zone, minlength=zones) > 0
     stage[present] = ended[present]
     mine = ended[zone]
     share_w, high_w, here = marks[0], marks[0], np.zeros(len(zone), dtype=np.bool_)
@@ -161,8 +161,8 @@ def _serve(
     if len(at):
         low_w = share_w[at]
         total_w = np.bincount(zone[at], weights=low_w, minlength=zones) + rest_w - before_w
-        groups = np.unique(zone[at])
-        group = np.searchsorted(groups, zone[at])
+        groups = np.bincount(zone[at], minlength=zones) > 0
+        group = (np.cumsum(groups) - 1)[zone[at]]
         filled_w, levels = fill(low_w, high_w[at], claims.weight[at], group, total_w[groups])
         share_w[at] = filled_w
         level[groups] = levels
