@@ -10,7 +10,7 @@ fallback holds. Only a signed release gives the machine its own limits back.
 ::
 
     UNMANAGED --grant--> LEASED --grant--> LEASED
-    FALLBACK  --grant--> LEASED --last lease ends--> RAMPING --5 s--> FALLBACK
+    FALLBACK  --grant--> LEASED --last lease ends--> RAMPING --4.5 s--> FALLBACK
     RAMPING   --grant--> LEASED
     any       --release, and nobody else holds anything--> UNMANAGED
 
@@ -24,7 +24,8 @@ from typing import Final
 
 from evenwatt_wire.messages import LeaseState
 
-RAMP_S: Final = 5.0
+RAMP_S: Final = 4.5
+"""The controller counts the lease's cap for 5 s from its end: carrying out the last of the ramp must fit in as well."""
 CONTROLLER: Final = "controller"
 """Holder's name of whoever controls the zone: a new controller takes the old one's place."""
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evenwatt_agent.leases import CONTROLLER, Lease, LeaseBook
-from evenwatt_cli.replay.nodes import EXPIRY_S, NodeLeases
+from evenwatt_cli.replay.nodes import EXPIRY_S, RAMP_S, NodeLeases
 
 FLOOR_W, CEILING_W, OWN_W, TTL_S = 150.0, 500.0, 300.0, 10.0
 
@@ -77,5 +77,5 @@ def test_a_wall_clock_that_jumped_refuses_grants_but_leases_run_on_the_other_clo
     many.skew_s[1] = 3600.0
     assert many.receive(at, np.array([2, 2]), cap_w, cap_w, TTL_S, 5.0, 5.0).tolist() == [True, False]
     assert many.cap_at(9.9).tolist() == [400.0, 400.0]
-    assert many.cap_at(12.5)[1] == pytest.approx(325.0)  # half of the ramp from 400 to 250 W
+    assert many.cap_at(TTL_S + RAMP_S / 2)[1] == pytest.approx(325.0)  # half of the ramp from 400 to 250 W
     assert many.cap_at(15.0).tolist() == [400.0, 250.0]

@@ -1,7 +1,7 @@
 """The nodes' side of leases, in arrays: what ``evenwatt_agent.leases.LeaseBook`` does for one node.
 
 The newest grant of the newest epoch only, not older than two seconds, its ttl from receipt, then a straight ramp of
-five seconds to the lower of the node's own fallback and the granted one. A test holds the two against each other.
+4.5 seconds to the lower of the node's own fallback and the granted one. A test holds the two against each other.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from evenwatt_collector.control.arrays import Bools, Floats, Ints
 
-RAMP_S = 5.0
+RAMP_S = 4.5
 EXPIRY_S = 2.0
 
 
