@@ -46,18 +46,18 @@ def test_everything_at_once():
         "policy.toml:5: zones[0].carbon.intervall_s: unknown key; did you mean 'interval_s'?",
         'policy.toml:7: zones[0].schedule[0].from: found 07:30:00, expected a time of day in quotes such as "07:30"',
         (
-            'policy.toml:8: zones[0].schedule[0].to: found "25:00", expected a time of day in quotes such as "19:00" or '
-            '"24:00"'
+            'policy.toml:8: zones[0].schedule[0].to: found "25:00", expected a time of day in quotes such as "19:00" '
+            'or "24:00"'
         ),
         "policy.toml:9: zones[0].schedule[0].budget_w: found -5, expected a number >= 0.0",
         (
-            'policy.toml:10: zones[0].schedule[0].days[1]: found "sunday", expected a list of "mon", "tue", "wed", "thu", '
-            '"fri", "sat", "sun"'
+            'policy.toml:10: zones[0].schedule[0].days[1]: found "sunday", expected a list of "mon", "tue", "wed", '
+            '"thu", "fri", "sat", "sun"'
         ),
         "policy.toml:12: zones[0].events[0].name: missing; add name = ... with a name in quotes; " + NAME,
         (
-            "policy.toml:13: zones[0].events[0].start: found 2026-01-01T00:00:00, expected a moment with its offset from "
-            "UTC, without quotes, such as 2026-01-15T17:00:00+01:00"
+            "policy.toml:13: zones[0].events[0].start: found 2026-01-01T00:00:00, expected a moment with its offset "
+            "from UTC, without quotes, such as 2026-01-15T17:00:00+01:00"
         ),
         "policy.toml:15: zones[0].events[0].budget_w: found nan, expected a number >= 0.0",
         "policy.toml:17: classes[0].name: missing; add name = ... with a name in quotes; " + NAME,
