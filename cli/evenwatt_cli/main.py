@@ -73,7 +73,7 @@ def status(
 
 @app.command()
 def explain(
-    name: Annotated[str, typer.Argument(help="A node, ZONE/NODE, a zone, or zone:NAME.")],
+    name: Annotated[str, typer.Argument(help="NODE, ZONE:NODE, ZONE, or ZONE: where a node has its name.")],
     *,
     at: Annotated[
         Optional[str],  # noqa: UP045

@@ -45,7 +45,7 @@ class Story:
     """Nodes draw what they want, under the caps they were sent; they answer and pause as agents do.
 
     Args:
-        wants: Watts by "zone/node".
+        wants: Watts by "zone:node".
     """
 
     def __init__(self, wants, policy=POLICY):
@@ -54,7 +54,7 @@ class Story:
         self.wants = dict(wants)
         self.caps, self.paused, self.second = {}, set(), 0
         for full in self.wants:
-            zone, name = full.split("/")
+            zone, name = full.split(":")
             known = {"floor_w": 100.0, "ceiling_w": 600.0, "fallback_w": 200.0, "pausable": ["training"]}
             self.fleet.on_state(zone, state(name), 0.0)
             self.fleet.on_birth(zone, birth(name, **known), 0.0)
@@ -64,7 +64,7 @@ class Story:
             self.second += 1
             now_s = float(self.second)
             for full, watts in self.wants.items():
-                zone, name = full.split("/")
+                zone, name = full.split(":")
                 drawn_w = 90.0 if full in self.paused else min(watts, self.caps.get(full, 1e9))
                 self.fleet.on_live(zone, live(name, power_w=drawn_w, seq=self.second), now_s)
                 self.fleet.on_summary(zone, summary(name, paused=["training"] if full in self.paused else []))
@@ -73,7 +73,7 @@ class Story:
         return self
 
     def _obey(self, zone, order, now_s):
-        full = f"{zone}/{order.node}"
+        full = f"{zone}:{order.node}"
         if order.op is Op.PAUSE:
             self.paused.add(full)
         elif order.op is Op.RESUME:

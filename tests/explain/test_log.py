@@ -23,12 +23,12 @@ def test_small_moves_are_one_decision_and_a_new_cause_is_another():
     log.note(replace(BASE, wall_s=4.0, cap_w=440.0))
     log.note(replace(BASE, wall_s=5.0, cap_w=440.0, cause=Cause.LEVEL))
     assert len(log) == 3
-    assert log.at("z/n", 3.5).last.cap_w == 480.0
-    assert log.at("z/n", 3.5).since_s == 0.0
-    assert log.at("z/n", 2.0).at(2.0).cap_w == 500.0, "the newest numbers are later than that moment"
-    assert log.at("z/n", 9.0).first.cause is Cause.LEVEL
-    assert log.at("z/n", -1.0) is None
-    assert log.at("z/m", 1.0) is None
+    assert log.at("z:n", 3.5).last.cap_w == 480.0
+    assert log.at("z:n", 3.5).since_s == 0.0
+    assert log.at("z:n", 2.0).at(2.0).cap_w == 500.0, "the newest numbers are later than that moment"
+    assert log.at("z:n", 9.0).first.cause is Cause.LEVEL
+    assert log.at("z:n", -1.0) is None
+    assert log.at("z:m", 1.0) is None
 
 
 def test_a_slow_drift_is_seen_in_the_end():
@@ -42,14 +42,14 @@ def test_a_clock_that_is_set_back_begins_a_new_past():
     log = Log()
     for second, cap_w in ((10.0, 500.0), (20.0, 300.0), (15.0, 200.0)):
         log.note(replace(BASE, wall_s=second, cap_w=cap_w))
-    assert [spell.since_s for spell in log.before("z/n", 99.0, 9)] == [15.0, 10.0]
+    assert [spell.since_s for spell in log.before("z:n", 99.0, 9)] == [15.0, 10.0]
 
 
 def test_what_ended_a_day_ago_is_forgotten():
     log = Log()
     for k in range(10):
         log.note(replace(BASE, wall_s=k * KEPT_S / 4, cap_w=100.0 * (1 + k % 2)))
-    assert log.begins_s("z/n") >= 9 * KEPT_S / 4 - KEPT_S
+    assert log.begins_s("z:n") >= 9 * KEPT_S / 4 - KEPT_S
 
 
 @given(st.lists(st.tuples(st.integers(0, 200), st.booleans()), max_size=600), st.integers(1, 20), st.integers(1, 300))
@@ -71,7 +71,7 @@ def test_what_held_at_a_moment_is_what_was_noted_then(notes, asked_s):
     for wall_s, cap_w in notes:
         log.note(replace(BASE, wall_s=wall_s, cap_w=cap_w))
     noted_w = [cap_w for wall_s, cap_w in notes if wall_s <= asked_s]
-    spell = log.at("z/n", asked_s)
+    spell = log.at("z:n", asked_s)
     assert (spell is None) == (not noted_w)
     if spell is not None:
         assert abs(spell.first.cap_w - noted_w[-1]) <= max(20.0, 0.1 * spell.first.cap_w)

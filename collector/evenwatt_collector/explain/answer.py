@@ -31,32 +31,31 @@ def explain(narrator: Narrator, name: str, wall_s: float, now_s: float) -> Docum
 
     Args:
         narrator: The reasons.
-        name: A node or a zone; a zone of the same name as a node is asked for as ``zone:NAME``.
+        name: ``NODE``, ``ZONE:NODE``, ``ZONE``, or ``ZONE:`` where a node has the same name.
         wall_s: The moment, Unix time.
         now_s: The present, Unix time.
 
     Raises:
         UnknownNameError: there is no such name.
     """
-    zone = name.removeprefix("zone:")
-    nodes = [] if name != zone else _nodes_called(narrator, name)
+    nodes = _nodes_called(narrator, name)
     if len(nodes) > 1:
         raise UnknownNameError(f"{len(nodes)} nodes are called {name!r}; ask for {' or '.join(nodes)}")
     if nodes:
-        narrator.refresh(*nodes[0].split("/"))
+        narrator.refresh(*nodes[0].split(":"))
     found = _answer("node", narrator.nodes, nodes[0], wall_s, now_s) if nodes else None
-    found = found or _answer("zone", narrator.zones, zone, wall_s, now_s)
+    found = found or _answer("zone", narrator.zones, name.removesuffix(":"), wall_s, now_s)
     if found is None:
         raise UnknownNameError(f"nothing was decided about {name!r}; known are {_known(narrator)}")
     return found
 
 
 def _nodes_called(narrator: Narrator, name: str) -> list[str]:
-    return [full for full in narrator.nodes.names if name in {full, full.rpartition("/")[2]}]
+    return [full for full in narrator.nodes.names if name in {full, full.rpartition(":")[2]}]
 
 
 def _known(narrator: Narrator) -> str:
-    names = [*sorted(narrator.zones.names), *sorted(full.rpartition("/")[2] for full in narrator.nodes.names)]
+    names = [*sorted(narrator.zones.names), *sorted(full.rpartition(":")[2] for full in narrator.nodes.names)]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return (", ".join(names[:_NAMED]) or "none yet") + more
 

@@ -84,7 +84,7 @@ class NodeReason:
     @property
     def name(self) -> str:
         """What its past is kept under: two zones may have nodes of one name."""
-        return f"{self.zone}/{self.node}"
+        return f"{self.zone}:{self.node}"
 
     def differs(self, before: NodeReason) -> bool:
         """Whether it is another decision than one before, for whoever looks back."""

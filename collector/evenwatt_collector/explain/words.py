@@ -83,7 +83,7 @@ def _since(since_s: float, wall_s: float) -> str:
     else:
         ago = f"{age_s / 3600:.1f} h"
     begun = clock(since_s)[11:] if age_s < _HALF_A_DAY_S else clock(since_s)
-    return f"since {begun} ({ago})"
+    return f"since {begun} ({ago} ago)"
 
 
 # --- nodes ------------------------------------------------------------------------------------------------------------
