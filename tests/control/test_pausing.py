@@ -65,6 +65,18 @@ def test_floors_above_the_budget_pause_the_lowest_class_first_one_at_a_time_and_
     assert later - back >= 10
 
 
+def test_after_floors_did_not_fit_leases_grow_as_soon_as_the_limit_does():
+    controller = Named(2000)
+    world = World(controller, crowd())
+    world.run(0, 30)
+    controller.set_budget(500)
+    world.run(30, 60)
+    assert world.caps["n0"] == 200
+    controller.set_budget(2000)
+    world.run(60, 70)
+    assert world.caps["n0"] > 250, "without waiting for the dwell"
+
+
 def test_what_did_not_opt_in_is_never_paused():
     controller = Named(500)
     world = World(controller, [Seen(f"n{i}", power_w=300, floor_w=200, fallback_w=200) for i in range(4)])

@@ -91,7 +91,7 @@ class Steering:
     budget_w: Floats
     """After the margin."""
     floors_w: Floats
-    """The total cannot be steered below this: floors, reserved and unmanaged power."""
+    """Handed out anyway: floors, reserved and unmanaged power."""
     may_grow: Bools
     may_trim: Bools
     """False while a cut is on its way: the reading is older than the caps."""
@@ -108,5 +108,5 @@ def next_total(total_w: Floats, steering: Steering, elapsed_s: float, bands: Ban
     trim_w = np.minimum(ramp_w, bands.trim_gain * min(1.0, elapsed_s) * (top_w - steering.power_w))
     change_w = np.where(steering.band == NORMAL, ramp_w, np.where(steering.may_trim, trim_w, 0.0))
     change_w = np.where(steering.may_grow, change_w, np.minimum(0.0, change_w))
-    next_w = np.minimum(top_w, np.maximum(total_w + change_w, np.minimum(total_w, steering.floors_w)))
+    next_w = np.minimum(top_w, np.maximum(total_w + change_w, steering.floors_w))
     return np.where(np.isfinite(steering.budget_w), next_w, np.inf)

@@ -234,7 +234,8 @@ class Controller:
     def _target_w(self, found: Survey, budget_w: Floats, elapsed_s: float, floors_w: Floats, now_s: float) -> Floats:
         """Return the totals to hand out now."""
         before_w = np.where(np.isfinite(self._total_w), self._total_w + found.arrived_w, found.most_w)
-        in_flight = found.most_w > before_w + IN_FLIGHT * budget_w
+        # Floors that exceed the total stay out for good: they are not on their way back.
+        in_flight = found.most_w > np.maximum(before_w, floors_w + found.unsteered_w) + IN_FLIGHT * budget_w
         self._in_flight_s = np.where(in_flight, now_s, self._in_flight_s)
         steering = Steering(
             band=self._states.band,
