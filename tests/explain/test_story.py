@@ -30,7 +30,7 @@ def test_a_node_of_a_class_that_gives_way(shortage):
     assert reason["cap_w"] == pytest.approx(shortage.caps["demo:gpu-1"])
     told = shortage.told("gpu-1")
     assert f"gpu-1 may draw {reason['cap_w']:.0f} W, of 600 W that it could use, since 12:00:0" in told
-    assert "Why: zone demo has 1,600 W by its budget_w, and 1,5" in told
+    assert "Why: zone demo has 1,600 W, by its budget_w; 1,5" in told
     assert "what is left after that goes to nodes of priority 8 first." in told
     assert "the zone's caps are lifted when it draws less than 1,411 W for 30 s" in told
     assert "If it hears nothing any more it keeps its cap" in told
@@ -95,9 +95,9 @@ def test_enough_for_all():
 def test_an_event_is_named_while_it_holds_and_what_was_before_is_still_told():
     """At 12:02 the limit falls to 900 W: floors of 400 W and 50 W fixed fit, and batch work gives way."""
     event = Story(WANTS).run(200)
-    assert "by event 'grid request' until 2026-01-14T12:10:00Z" in event.told("gpu-1")
+    assert "900 W, by event 'grid request' until 2026-01-14T12:10:00Z; " in event.told("gpu-1")
     assert event.told("demo").startswith("zone demo may draw 900 W by event 'grid request' until")
-    assert "zone demo has 1,600 W by its budget_w" in event.told("gpu-1", 50)
+    assert "zone demo has 1,600 W, by its budget_w; " in event.told("gpu-1", 50)
 
 
 def test_floors_that_do_not_fit_pause_work_and_say_so():

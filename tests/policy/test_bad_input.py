@@ -168,10 +168,21 @@ class TestFleet:
     def test_floors_above_the_lowest_limit_of_a_zone(self):
         # web-1's floor is raised to 300 W by its class; 8 x 400 W + 300 W is above the event's 3000 W, and rack-a's.
         nodes = [self.NODES[0], *(KnownNode("rack-a", f"gpu-{i}", 400, 1100) for i in range(8))]
-        said, wrong = self.said(SITE, nodes)
+        said, wrong = self.said(SITE.replace("pausable = true", "pausable = false").replace("targets", "# "), nodes)
         assert wrong
         assert len(said) == 2
         assert all("floors of 9 nodes, 3500 W, are above the zone's lowest limit of 3000 W" in one for one in said)
+
+    def test_floors_above_a_limit_for_some_hours_pause_work_that_may_be_paused(self):
+        nodes = [self.NODES[0], *(KnownNode("site", f"gpu-{i}", 400, 1100) for i in range(8))]
+        said, wrong = self.said(SITE, nodes)
+        assert not wrong
+        assert said == [
+            (
+                "p: warning: zones[0]: floors of 9 nodes, 3500 W, are above the zone's lowest limit of 3000 W: while "
+                "that holds, work that may be paused is paused"
+            )
+        ]
 
     def test_restored_nodes_count_with_their_ceilings(self):
         text = SITE.replace("priority = 2", 'priority = 2\non_lost = "restore"')

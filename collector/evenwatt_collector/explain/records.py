@@ -133,7 +133,7 @@ class ZoneReason:
         return self._kind_of() != before._kind_of() or _moved(self.budget_w, before.budget_w)
 
     def _kind_of(self) -> tuple[object, ...]:
-        return self.band, self.budget_why, self.dry_run, bool(self.paused), bool(self.capped), bool(self.alarms)
+        return self.band, self.budget_why, self.dry_run, bool(self.paused), bool(self.alarms)
 
 
 def _moved(now_w: float | None, before_w: float | None) -> bool:

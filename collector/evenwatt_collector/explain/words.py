@@ -131,7 +131,7 @@ def _cause(reason: NodeReason) -> str:
         f"after that goes to {_priority(short)} first.",
         Cause.WAITS: f"All that is left goes to {_priority(short)}; {_class(reason)} gives way and keeps its floor of "
         f"{watts(reason.floor_w)}.",
-        Cause.FLOOR: f"That is less than what the nodes need at the least, so each has its floor, here "
+        Cause.FLOOR: f"The limit is less than what the nodes need at the least, so each has its floor, here "
         f"{watts(reason.floor_w)}.",
         Cause.BRAKE: f"That is over the limit, so present use is cut at once, the least important nodes first; this "
         f"one is of {_class(reason)}.",
@@ -141,8 +141,8 @@ def _cause(reason: NodeReason) -> str:
 
 def _standing(short: Short) -> str:
     share = f" ({100 * short.power_w / short.budget_w:.0f} %)" if short.budget_w > 0 else ""
-    why = f" by {short.budget_why}" if short.budget_why else ""
-    return f"zone {short.zone} has {watts(short.budget_w)}{why}, and {watts(short.power_w)} of them are drawn{share}."
+    why = f", by {short.budget_why}" if short.budget_why else ""
+    return f"zone {short.zone} has {watts(short.budget_w)}{why}; {watts(short.power_w)} of them are drawn{share}."
 
 
 def _class(reason: NodeReason) -> str:

@@ -65,14 +65,22 @@ def _floors(document: Document, nodes: Sequence[KnownNode]) -> Iterator[Problem]
         if limit_w == inf or floors_w + fixed_w <= limit_w >= lost_w + fixed_w:
             continue
         if floors_w + fixed_w > limit_w:
-            text = (
-                f"floors of {len(mine)} nodes, {floors_w:g} W{rest}, are above the zone's lowest limit of {limit_w:g} W"
-            )
-            yield Problem(("zones", z), f"{text}; raise the limit, lower floors or move nodes")
+            lowest = f"the zone's lowest limit of {limit_w:g} W"
+            text = f"floors of {len(mine)} nodes, {floors_w:g} W{rest}, are above {lowest}"
+            passes = zone.budget_w is None or floors_w + fixed_w <= zone.budget_w
+            if passes and any(_may_pause(document, node) for node in mine):
+                yield warning(("zones", z), f"{text}: while that holds, work that may be paused is paused")
+            else:
+                yield Problem(("zones", z), f"{text}; raise the limit, lower floors or move nodes")
         else:
             text = f'nodes with on_lost = "restore" count with their ceilings: {lost_w:g} W{rest}'
             fix = 'use "fallback" for some'
             yield Problem(("zones", z), f"{text}, above the zone's lowest limit of {limit_w:g} W; {fix}")
+
+
+def _may_pause(document: Document, node: KnownNode) -> bool:
+    kind = class_of(document, node.zone, node.name)
+    return kind is not None and kind.pausable
 
 
 def _least_w(document: Document, node: KnownNode, *, restore: bool) -> float:
