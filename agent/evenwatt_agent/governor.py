@@ -8,13 +8,13 @@ milliseconds: ``service`` runs it on one worker thread, so that no two of these 
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from evenwatt_agent import restore
 from evenwatt_agent.actuators.ladder import Ladder, Replaced, by_domain
 from evenwatt_agent.actuators.throttle import Throttle
+from evenwatt_agent.fixed import Fixed
 from evenwatt_agent.holding import Holding, HoldState
 from evenwatt_agent.split import Claim, split_cap
 from evenwatt_wire import Actuator
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
     from evenwatt_agent.actuators.model import Knob, Original
     from evenwatt_agent.actuators.pause import Pausable
-
-_PEAK_BINS: Final = 100
-"""Ten seconds of bins: how long a peak of what no knob reaches stays set aside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +64,7 @@ class Governor:
         self._path = restore.originals_path(state_dir)
         self._saved: list[restore.Saved] = restore.load(self._path)
         self._holdings = [Holding(ladder, self._save, lag_s) for ladder in by_domain(knobs)]
-        self._fixed_peaks: deque[float] = deque(maxlen=_PEAK_BINS)
+        self._fixed = Fixed()
         self._power_w: Mapping[str, float] = {}
         self._fresh = False
         self.outcome = Outcome(None, None)
@@ -80,12 +77,12 @@ class Governor:
     @property
     def floor_w(self) -> float:
         """Least node cap that can be enforced."""
-        return sum(ladder.active.floor_w for ladder in self.ladders) + self._reserve_w
+        return sum(ladder.active.floor_w for ladder in self.ladders) + self._lasting_w
 
     @property
     def ceiling_w(self) -> float:
         """Node cap at which nothing is limited."""
-        return sum(ladder.active.ceiling_w for ladder in self.ladders) + self._reserve_w
+        return sum(ladder.active.ceiling_w for ladder in self.ladders) + self._lasting_w
 
     @property
     def delay_s(self) -> float:
@@ -101,7 +98,7 @@ class Governor:
         """Take the latest power of the node and of each domain; called once a bin."""
         self._power_w, self._fresh = power_w, True
         reached_w = sum(power_w.get(ladder.domain, 0.0) for ladder in self.ladders)
-        self._fixed_peaks.append(max(0.0, total_w - reached_w))
+        self._fixed.take(total_w - reached_w)
 
     def apply(self, cap_w: float | None, *, retry: bool = False) -> Outcome:
         """Hold the node under ``cap_w``, or with None give the machine its own limits back.
@@ -222,8 +219,12 @@ class Governor:
     def _reserve_w(self) -> float:
         return self._reserve_share * sum(ladder.active.ceiling_w for ladder in self.ladders)
 
+    @property
+    def _lasting_w(self) -> float:
+        return max(self._reserve_w, self._fixed.lasting_w) if self._holdings else 0.0
+
     def _fixed_w(self) -> float:
-        return max(self._reserve_w, max(self._fixed_peaks, default=0.0))
+        return max(self._reserve_w, self._fixed.peak_w)
 
     def _claims(self) -> list[Claim]:
         """A knob asks for a tenth more than its domain draws; one at its limit hides its demand and asks for all."""
