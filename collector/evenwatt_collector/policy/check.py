@@ -10,7 +10,7 @@ from math import inf
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from evenwatt_collector.policy.classes import zones_around
+from evenwatt_collector.policy.classes import Nesting
 from evenwatt_collector.policy.problems import Problem, warning
 from evenwatt_collector.policy.timetable import in_utc
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 def contradictions(document: Document) -> list[Problem]:
     """Return everything that is wrong or odd, in no order and without lines."""
-    return [*_zones(document), *_limits(document), *_classes(document)]
+    nesting = Nesting(document)
+    return [*_zones(document, nesting), *_limits(document, nesting), *_classes(document, nesting)]
 
 
 def over(document: Document, wall_s: float) -> list[Problem]:
@@ -42,23 +43,20 @@ def lowest_w(zone: Zone) -> float:
     return min([always_w, *(w.budget_w for w in zone.schedule), *(e.budget_w for e in zone.events)])
 
 
-def inside(document: Document, name: str) -> list[Zone]:
-    """Return a zone and every zone in it."""
-    return [zone for zone in document.zones if name in zones_around(document, zone.name)]
-
-
 # --- zones ------------------------------------------------------------------------------------------------------------
 
 
-def _zones(document: Document) -> Iterator[Problem]:
+def _zones(document: Document, nesting: Nesting) -> Iterator[Problem]:
     names = [zone.name for zone in document.zones]
+    seen: set[str] = set()
     if not names:
         yield Problem(("zones",), "there is no zone; write [[zones]] with a name and a budget_w")
     for z, zone in enumerate(document.zones):
-        if zone.name in names[:z]:
+        if zone.name in seen:
             yield Problem(("zones", z, "name"), f"zone {zone.name!r} stands twice; give each [[zones]] its own name")
+        seen.add(zone.name)
         if zone.parent is not None:
-            yield from _parent(document, z, zone)
+            yield from _parent(document, nesting, z, zone)
         yield from _doubled_events(z, zone)
         for s, window in enumerate(zone.schedule):
             yield from _window(("zones", z, "schedule", s), zone, window)
@@ -68,14 +66,14 @@ def _zones(document: Document) -> Iterator[Problem]:
             yield from _timezone(("zones", z, "carbon", "timezone"), zone.carbon.timezone)
 
 
-def _parent(document: Document, z: int, zone: Zone) -> Iterator[Problem]:
+def _parent(document: Document, nesting: Nesting, z: int, zone: Zone) -> Iterator[Problem]:
     names = [known.name for known in document.zones]
     at: Path = ("zones", z, "parent")
     if zone.parent not in names:
         others = ", ".join(name for name in names if name != zone.name) or "none"
         yield Problem(at, f"{zone.parent!r} is no zone of this file; the others are {others}")
         return
-    path = zones_around(document, zone.name)
+    path = nesting.around(zone.name)
     last = next(known.parent for known in document.zones if known.name == path[-1])
     if last == zone.name:
         loop = " in ".join((*path, zone.name))
@@ -129,12 +127,12 @@ def _timezone(at: Path, name: str) -> Iterator[Problem]:
 # --- limits against each other ----------------------------------------------------------------------------------------
 
 
-def _limits(document: Document) -> Iterator[Problem]:
+def _limits(document: Document, nesting: Nesting) -> Iterator[Problem]:
     zones = {zone.name: zone for zone in document.zones}
     if document.zones and all(lowest_w(zone) == inf for zone in document.zones):
         yield warning(("zones",), "no zone has a limit, so nothing is controlled; give one a budget_w")
     for z, zone in enumerate(document.zones):
-        around = [zones[name] for name in zones_around(document, zone.name)[1:]]
+        around = [zones[name] for name in nesting.around(zone.name)[1:]]
         own_w = inf if zone.budget_w is None else zone.budget_w
         tighter = next((p for p in around if p.budget_w is not None and p.budget_w < own_w < inf), None)
         if tighter is not None:
@@ -143,7 +141,7 @@ def _limits(document: Document) -> Iterator[Problem]:
                 f"{own_w:g} W is above the {tighter.budget_w:g} W of zone {tighter.name!r} around it; "
                 f"lower this one or raise that one",
             )
-        fixed_w = sum(known.unmanaged_w for known in inside(document, zone.name))
+        fixed_w = sum(known.unmanaged_w for known in nesting.inside(zone.name))
         if fixed_w > 0 and fixed_w >= lowest_w(zone):
             yield Problem(
                 ("zones", z, "unmanaged_w"),
@@ -158,7 +156,7 @@ def _limits(document: Document) -> Iterator[Problem]:
 # --- classes ----------------------------------------------------------------------------------------------------------
 
 
-def _classes(document: Document) -> Iterator[Problem]:
+def _classes(document: Document, nesting: Nesting) -> Iterator[Problem]:
     names = [kind.name for kind in document.classes]
     for c, kind in enumerate(document.classes):
         if kind.name in names[:c]:
@@ -175,7 +173,7 @@ def _classes(document: Document) -> Iterator[Problem]:
         catcher = next((earlier for earlier in document.classes[:c] if _catches_all(earlier, kind)), None)
         if catcher is not None:
             yield warning(("classes", c, "nodes"), f"never reached: {catcher.name!r} before it takes every node")
-        yield from _floor(document, c, kind)
+        yield from _floor(document, nesting, c, kind)
         yield from _restore(document, c, kind)
     if document.on_lost == "restore":
         yield warning(("on_lost",), _RESTORED)
@@ -185,18 +183,16 @@ def _catches_all(earlier: NodeClass, kind: NodeClass) -> bool:
     return "*" in earlier.nodes and earlier.zone in (None, kind.zone)
 
 
-def _floor(document: Document, c: int, kind: NodeClass) -> Iterator[Problem]:
+def _floor(document: Document, nesting: Nesting, c: int, kind: NodeClass) -> Iterator[Problem]:
     """One node's floor must fit into some zone that it can be in."""
-    homes = [zone for zone in document.zones if kind.zone in (None, *zones_around(document, zone.name))]
-    room_w = max((min(lowest_w(z) for z in _chain(document, home.name)) for home in homes), default=inf)
-    if kind.floor_w is not None and kind.floor_w > room_w:
+    if kind.floor_w is None:
+        return
+    least_w = {zone.name: lowest_w(zone) for zone in document.zones}
+    ways = [nesting.around(zone.name) for zone in document.zones]
+    room_w = max((min(least_w[name] for name in way) for way in ways if kind.zone in (None, *way)), default=inf)
+    if kind.floor_w > room_w:
         text = f"{kind.floor_w:g} W for one node is above the lowest limit of its zone, {room_w:g} W; lower it"
         yield Problem(("classes", c, "floor_w"), text)
-
-
-def _chain(document: Document, name: str) -> list[Zone]:
-    around = zones_around(document, name)
-    return [zone for zone in document.zones if zone.name in around]
 
 
 def _restore(document: Document, c: int, kind: NodeClass) -> Iterator[Problem]:

@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 from math import fsum, inf
 from typing import TYPE_CHECKING
 
-from evenwatt_collector.policy.check import inside, lowest_w
-from evenwatt_collector.policy.classes import class_of
+from evenwatt_collector.policy.check import lowest_w
+from evenwatt_collector.policy.classes import Nesting, class_of
 from evenwatt_collector.policy.problems import Problem, warning
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class KnownNode:
 
 def misfits(document: Document, nodes: Sequence[KnownNode]) -> list[Problem]:
     """Return what is wrong or odd about a policy for these nodes; it has no contradictions of its own."""
-    return [*_strangers(document, nodes), *_floors(document, nodes), *_homeless(document, nodes)]
+    return [*_strangers(document, nodes), *_floors(document, Nesting(document), nodes), *_homeless(document, nodes)]
 
 
 def _strangers(document: Document, nodes: Sequence[KnownNode]) -> Iterator[Problem]:
@@ -52,15 +52,15 @@ def _homeless(document: Document, nodes: Sequence[KnownNode]) -> Iterator[Proble
         yield warning(("zones",), text)
 
 
-def _floors(document: Document, nodes: Sequence[KnownNode]) -> Iterator[Problem]:
+def _floors(document: Document, nesting: Nesting, nodes: Sequence[KnownNode]) -> Iterator[Problem]:
     for z, zone in enumerate(document.zones):
-        within = inside(document, zone.name)
+        within = nesting.inside(zone.name)
         names = {known.name for known in within}
         mine = [node for node in nodes if node.zone in names]
         limit_w = lowest_w(zone)
         fixed_w = fsum(known.unmanaged_w for known in within)
-        floors_w = fsum(_least_w(document, node, restore=False) for node in mine)
-        lost_w = fsum(_least_w(document, node, restore=True) for node in mine)
+        floors_w = fsum(_least_w(document, nesting, node, restore=False) for node in mine)
+        lost_w = fsum(_least_w(document, nesting, node, restore=True) for node in mine)
         rest = f" and {fixed_w:g} W unmanaged" if fixed_w else ""
         if limit_w == inf or floors_w + fixed_w <= limit_w >= lost_w + fixed_w:
             continue
@@ -68,7 +68,7 @@ def _floors(document: Document, nodes: Sequence[KnownNode]) -> Iterator[Problem]
             lowest = f"the zone's lowest limit of {limit_w:g} W"
             text = f"floors of {len(mine)} nodes, {floors_w:g} W{rest}, are above {lowest}"
             passes = zone.budget_w is None or floors_w + fixed_w <= zone.budget_w
-            if passes and any(_may_pause(document, node) for node in mine):
+            if passes and any(_may_pause(document, nesting, node) for node in mine):
                 yield warning(("zones", z), f"{text}: while that holds, work that may be paused is paused")
             else:
                 yield Problem(("zones", z), f"{text}; raise the limit, lower floors or move nodes")
@@ -78,14 +78,14 @@ def _floors(document: Document, nodes: Sequence[KnownNode]) -> Iterator[Problem]
             yield Problem(("zones", z), f"{text}, above the zone's lowest limit of {limit_w:g} W; {fix}")
 
 
-def _may_pause(document: Document, node: KnownNode) -> bool:
-    kind = class_of(document, node.zone, node.name)
+def _may_pause(document: Document, nesting: Nesting, node: KnownNode) -> bool:
+    kind = class_of(document, nesting, node.zone, node.name)
     return kind is not None and kind.pausable
 
 
-def _least_w(document: Document, node: KnownNode, *, restore: bool) -> float:
+def _least_w(document: Document, nesting: Nesting, node: KnownNode, *, restore: bool) -> float:
     """Return the least that a node can be brought to: its floor, or its ceiling where it restores itself."""
-    kind = class_of(document, node.zone, node.name)
+    kind = class_of(document, nesting, node.zone, node.name)
     ceiling_w = node.ceiling_w if kind is None or kind.ceiling_w is None else min(node.ceiling_w, kind.ceiling_w)
     floor_w = node.floor_w if kind is None or kind.floor_w is None else max(node.floor_w, kind.floor_w)
     on_lost = (kind.on_lost if kind else None) or document.on_lost

@@ -42,6 +42,7 @@ class Policy:
     document: Document
     lines: Lines
     warnings: tuple[Problem, ...]
+    nesting: classes.Nesting
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def parse_policy(data: bytes, path: str) -> Policy:
     found = located(contradictions(document), lines)
     if errors(found):
         raise PolicyError(path, found)
-    return Policy(path, document, lines, tuple(found))
+    return Policy(path, document, lines, tuple(found), classes.Nesting(document))
 
 
 def limits_at(
@@ -111,7 +112,7 @@ def next_change_s(policy: Policy, wall_s: float, overrides: Sequence[Override] =
 
 def class_of(policy: Policy, zone: str, node: str) -> NodeClass | None:
     """Return the first class that a node matches; None: it is as it says of itself."""
-    return classes.class_of(policy.document, zone, node)
+    return classes.class_of(policy.document, policy.nesting, zone, node)
 
 
 def _limit(
