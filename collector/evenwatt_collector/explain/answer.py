@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from evenwatt_collector.explain.records import NodeReason, ZoneReason
-from evenwatt_collector.explain.words import clock, node_lines, watts, zone_lines
+from evenwatt_collector.explain.log import KEPT_EACH
+from evenwatt_collector.explain.records import ZoneReason
+from evenwatt_collector.explain.words import clock, in_short, node_lines, zone_lines
 
 if TYPE_CHECKING:
     from evenwatt_collector.explain.log import Log, Spell
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 _NAMED: Final = 20
+_SHORTEST_S: Final = 2.0
 _EARLIER: Final = 5
 """So many decisions before are listed."""
 _STALE_S: Final = 60.0
@@ -69,13 +71,16 @@ def _answer(kind: str, log: Log[Any], name: str, wall_s: float, now_s: float) ->
     if spell is None:
         text = f"{name}: nothing is known of {clock(wall_s)}; the record begins at {clock(begins_s)}."
         return document | {"reason": None, "earlier": [], "lines": [text]}
-    before = [earlier for earlier in log.before(name, wall_s, _EARLIER + 1) if earlier is not spell][:_EARLIER]
-    lines = _lines(spell, min(wall_s, now_s))
+    before = _earlier(log, spell, wall_s)
+    lines = _lines(log, spell, min(wall_s, now_s))
     gap_s = min(wall_s, now_s) - spell.until_s
     if gap_s > _STALE_S:
         lines.insert(0, f"Last decided at {clock(spell.until_s)}; nothing was since.")
     if before:
-        lines += ["Before that:", *(f"  {_short(earlier)}"[:80] for earlier in before)]
+        lines += [
+            "Before that:",
+            *(f"  {clock(earlier.since_s)}  {in_short(earlier.first)}"[:80] for earlier in before),
+        ]
     return document | {
         "since_s": spell.since_s,
         "until_s": spell.until_s,
@@ -85,15 +90,20 @@ def _answer(kind: str, log: Log[Any], name: str, wall_s: float, now_s: float) ->
     }
 
 
-def _lines(spell: Spell[Any], wall_s: float) -> list[str]:
-    return node_lines(spell, wall_s) if isinstance(spell.first, NodeReason) else zone_lines(spell, wall_s)
-
-
-def _short(spell: Spell[Any]) -> str:
-    reason = spell.first
+def _lines(log: Log[Any], spell: Spell[Any], wall_s: float) -> list[str]:
+    reason = spell.at(wall_s)
     if isinstance(reason, ZoneReason):
-        limit = "no limit" if reason.budget_w is None else f"limit {watts(reason.budget_w)}"
-        return f"{clock(spell.since_s)}  {reason.band}, {limit}, drew {watts(reason.power_w)}"
-    cap = "not steered" if reason.cap_w is None else f"cap {watts(reason.cap_w)}"
-    paused = ", paused" if reason.paused else ""
-    return f"{clock(spell.since_s)}  {cap} ({reason.cause.value}{paused}), drew {watts(reason.power_w)}"
+        return zone_lines(reason, log.since_s(spell, lambda before: before.band == reason.band), wall_s)
+    paused_s = log.since_s(spell, lambda before: bool(before.paused)) if reason.paused else None
+    return node_lines(reason, log.since_s(spell, reason.same_cap), paused_s, wall_s)
+
+
+def _earlier(log: Log[Any], spell: Spell[Any], wall_s: float) -> list[Spell[Any]]:
+    """Return what was before, the latest first, without what was over within two seconds."""
+    later_s, kept = spell.since_s, []
+    for before in log.before(spell.first.name, wall_s, KEPT_EACH):
+        if before is not spell and later_s - before.since_s >= _SHORTEST_S:
+            kept.append(before)
+        if before is not spell:
+            later_s = before.since_s
+    return kept[:_EARLIER]

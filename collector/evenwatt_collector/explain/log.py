@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from evenwatt_collector.explain.records import NodeReason, ZoneReason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 R = TypeVar("R", NodeReason, ZoneReason)
 
@@ -86,6 +86,15 @@ class Log(Generic[R]):
         """Return up to ``count`` spells of a name that had begun by a moment, the latest first."""
         begun = [spell for spell in self._rings.get(name, ()) if spell.since_s <= wall_s]
         return begun[: -count - 1 : -1]
+
+    def since_s(self, spell: Spell[R], same: Callable[[R], bool]) -> float:
+        """Return since when something was the same without a break, up to a spell of which it is true."""
+        since_s = spell.since_s
+        for earlier in self.before(spell.first.name, spell.since_s, self._kept_each):
+            if not same(earlier.first):
+                break
+            since_s = earlier.since_s
+        return since_s
 
     def begins_s(self, name: str) -> float | None:
         """Return how far back the log of a name goes, Unix time; None: it has none."""

@@ -32,6 +32,8 @@ REFRESH_S: Final = 30.0
 """A decision that stands has its numbers renewed so often, each node at its own time (our choice)."""
 AT_ONCE: Final = 64
 """Records made in one step at the most (our choice: 2 ms)."""
+NAMED: Final = 5
+"""So many nodes with paused work are named."""
 _CAUSES: Final = tuple(Cause)
 _LOST_WORDS: Final = {OnLost.FALLBACK: "fallback", OnLost.HOLD: "hold", OnLost.RESTORE: "restore"}
 
@@ -83,7 +85,7 @@ class Narrator:
         for slot in due.tolist():
             self._note(view, slot)
         self._latest = view
-        self._zones(scene, capped, count)
+        self._zones(view, capped, count)
 
     def refresh(self, zone: str, node: str) -> None:
         """Put the latest step's decision about a node into the record, if there is one."""
@@ -107,7 +109,8 @@ class Narrator:
             self._cap_w = np.concatenate((self._cap_w, np.full(more, np.nan)))
             self._noted_s = np.concatenate((self._noted_s, np.full(more, -np.inf)))
 
-    def _zones(self, scene: Scene, capped: Bools, count: int) -> None:
+    def _zones(self, view: _View, capped: Bools, count: int) -> None:
+        scene = view.scene
         seen, zone = scene.seen, scene.seen.zone[:count]
         present = seen.present[:count]
         counts = [
@@ -115,7 +118,8 @@ class Narrator:
             for flags in (present, capped, seen.paused[:count])
         ]
         for z in range(len(scene.tree)):
-            self.zones.note(_zone_reason(scene, z, *(int(column[z]) for column in counts)))
+            numbers = (int(column[z]) for column in counts)
+            self.zones.note(_zone_reason(scene, z, *numbers, floors_w=float(view.floors_w[z])))
 
 
 class _View:
@@ -124,6 +128,7 @@ class _View:
     def __init__(self, scene: Scene, count: int) -> None:
         self.scene = scene
         why, seen = scene.decision.why, scene.seen
+        self.floors_w: Floats = _floors_w(scene, count)
         self._place: Ints = np.full(count, -1, dtype=np.int64)
         """Each slot's position in ``why``."""
         self._cause: Ints = np.full(count, _CAUSES.index(Cause.UNSTEERED), dtype=np.int64)
@@ -212,6 +217,7 @@ class _View:
             budget_w=float(scene.decision.budget_w[z]),
             budget_why=scene.limits[name].why,
             power_w=float(scene.decision.power_w[z]),
+            floors_w=float(self.floors_w[z]),
             level_class=int(self._class[slot]) if self._class[slot] >= 0 else None,
         )
 
@@ -228,7 +234,22 @@ def _classes_of(stage: Ints) -> Ints:
     return np.where(stage < CLASSES, CLASSES - 1 - stage, CLASSES - 1 - (stage - CLASSES) // 2)
 
 
-def _zone_reason(scene: Scene, z: int, nodes: int, capped: int, paused: int) -> ZoneReason:
+def _floors_w(scene: Scene, count: int) -> Floats:
+    """Return per zone the floors of its nodes and its fixed load, zones inside included."""
+    seen = scene.seen
+    floors_w = np.where(seen.present[:count], seen.floor_w[:count], 0.0)
+    limits = (scene.limits.get(name) for name in scene.tree.names)
+    fixed_w = np.array([limit.unmanaged_w if limit else 0.0 for limit in limits])
+    return scene.tree.totals(seen.zone[:count], floors_w) + scene.tree.roll_up(fixed_w)
+
+
+def _paused_names(scene: Scene, z: int, count: int) -> tuple[str, ...]:
+    paused = np.flatnonzero(scene.seen.present[:count] & scene.seen.paused[:count])
+    inside = [slot for slot in paused.tolist() if z in scene.tree.path(int(scene.seen.zone[slot]))]
+    return tuple(scene.names[slot][1] for slot in inside[:NAMED])
+
+
+def _zone_reason(scene: Scene, z: int, nodes: int, capped: int, paused: int, *, floors_w: float) -> ZoneReason:
     decision, name = scene.decision, scene.tree.names[z]
     limit = scene.limits.get(name)
     outer = min(scene.tree.path(z)[:-1], key=lambda around: float(decision.budget_w[around]), default=None)
@@ -249,6 +270,8 @@ def _zone_reason(scene: Scene, z: int, nodes: int, capped: int, paused: int) -> 
         nodes=nodes,
         capped=capped,
         paused=paused,
+        paused_names=_paused_names(scene, z, len(scene.names)) if paused else (),
+        floors_w=floors_w,
         dry_run=limit.dry_run if limit else False,
         alarms=decision.alarms[z],
     )

@@ -45,6 +45,8 @@ class Short:
     budget_w: float
     budget_why: str
     power_w: float
+    floors_w: float
+    """Floors of its nodes and fixed load, together."""
     level_class: int | None
     """The class in which its watts ran out; None: after all of them."""
 
@@ -86,6 +88,10 @@ class NodeReason:
         """What its past is kept under: two zones may have nodes of one name."""
         return f"{self.zone}:{self.node}"
 
+    def same_cap(self, before: NodeReason) -> bool:
+        """Whether it may draw about what it might before."""
+        return not _moved(self.cap_w, before.cap_w)
+
     def differs(self, before: NodeReason) -> bool:
         """Whether it is another decision than one before, for whoever looks back."""
         return self._kind_of() != before._kind_of() or _moved(self.cap_w, before.cap_w)
@@ -119,7 +125,11 @@ class ZoneReason:
     capped: int
     """Nodes that may draw less than they want."""
     paused: int
-    """Nodes with paused work."""
+    """Nodes with paused work ..."""
+    paused_names: tuple[str, ...]
+    """... and some of their names."""
+    floors_w: float
+    """Floors of its nodes and fixed load, together."""
     dry_run: bool = False
     alarms: tuple[str, ...] = ()
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import textwrap
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from evenwatt_collector.control import Bands, Limits
+from evenwatt_collector.control.demand import ESSENTIAL
 from evenwatt_collector.control.pausing import LEAST_PAUSE_S
+from evenwatt_collector.control.types import TTL_S
 from evenwatt_collector.explain.records import Cause, NodeReason, Short, ZoneReason
-
-if TYPE_CHECKING:
-    from evenwatt_collector.explain.log import Spell
 
 WIDTH: Final = 80
 _BANDS: Final = Bands()
@@ -25,30 +24,66 @@ _ALMOST: Final = 0.98
 """A cap at this part of what a node can use holds nothing back."""
 
 
-def node_lines(spell: Spell[NodeReason], wall_s: float) -> list[str]:
+def node_lines(reason: NodeReason, since_s: float, paused_s: float | None, wall_s: float) -> list[str]:
     """Return why a node may draw what it may, and what would change that.
 
     Args:
-        spell: The decision in force at the moment asked for.
-        wall_s: That moment, Unix time.
+        reason: What held at the moment asked for.
+        since_s: Since when it might draw that, Unix time, as all of these.
+        paused_s: Since when its work is paused; None where it runs.
+        wall_s: The moment.
     """
-    reason = spell.at(wall_s)
-    parts = [_headline(reason, spell.since_s, wall_s), f"Why: {_node_why(reason)}"]
+    parts = [_headline(reason, since_s, wall_s), f"Why: {_node_why(reason)}"]
     if reason.paused:
-        parts.append(_paused(reason))
+        parts.append(_paused(reason, paused_s or since_s))
     parts.append(f"What would change it: {_node_release(reason)}")
-    if reason.cause is not Cause.UNSTEERED and not reason.dry_run:
-        parts.append(_alone(reason))
+    if reason.cap_w is not None and not reason.dry_run:
+        parts.append(_alone(reason, reason.cap_w))
     return _wrapped(parts)
 
 
-def zone_lines(spell: Spell[ZoneReason], wall_s: float) -> list[str]:
-    """Return how a zone stands against its limit, and what follows from that. Arguments as :func:`node_lines`."""
-    reason = spell.at(wall_s)
-    parts = [_zone_headline(reason, spell.since_s, wall_s), f"Why: {_BAND_WORDS[reason.band]}", _zone_nodes(reason)]
+def zone_lines(reason: ZoneReason, since_s: float, wall_s: float) -> list[str]:
+    """Return how a zone stands against its limit, and what follows from that.
+
+    Args:
+        reason: What held at the moment asked for.
+        since_s: Since when it is in its band, Unix time, as is the next.
+        wall_s: The moment.
+    """
+    parts = [_zone_headline(reason, since_s, wall_s), f"Why: {_zone_why(reason)}", _zone_nodes(reason)]
     parts.append(f"What would change it: {_zone_release(reason)}")
     parts += [f"Alarm: {alarm}" for alarm in reason.alarms]
     return _wrapped(parts)
+
+
+def in_short(reason: NodeReason | ZoneReason) -> str:
+    """Return a reason in half a line."""
+    if isinstance(reason, ZoneReason):
+        limit = "no limit" if reason.budget_w is None else f"limit {watts(reason.budget_w)}"
+        return f"{_BAND_NAMES[reason.band]}, {limit}, drew {watts(reason.power_w)}"
+    cap = "" if reason.cap_w is None else f"{watts(reason.cap_w)}, "
+    paused = ", paused" if reason.paused else ""
+    return f"{cap}{_CAUSE_NAMES[reason.cause]}{paused}; drew {watts(reason.power_w)}"
+
+
+_BAND_NAMES: Final = {
+    "normal": "has room",
+    "hold": "is near its limit",
+    "cap": "is capped",
+    "brake": "is over its limit",
+}
+_CAUSE_NAMES: Final = {
+    Cause.FREE: "nothing holds it back",
+    Cause.SURPLUS: "has what it wants",
+    Cause.MET: "has what it wants",
+    Cause.LEVEL: "shares what is left",
+    Cause.PART: "the essential part",
+    Cause.WAITS: "gives way",
+    Cause.FLOOR: "at its floor",
+    Cause.BRAKE: "cut at once",
+    Cause.DRY_RUN: "dry run",
+    Cause.UNSTEERED: "not steered",
+}
 
 
 def clock(wall_s: float) -> str:
@@ -99,7 +134,7 @@ def _headline(reason: NodeReason, since_s: float, wall_s: float) -> str:
     wants = ""
     if reason.demand_hidden:
         wants = " and runs at its cap, so it counts as wanting all it can use"
-    elif reason.demand_w is not None:
+    elif reason.demand_w is not None and not reason.paused:
         wants = f" and would use up to {watts(reason.demand_w)}, judging by its latest peaks"
     return f"{reason.node} {may} {watts(reason.cap_w)}, {of}, {since}. {draws}{wants}."
 
@@ -127,12 +162,11 @@ def _cause(reason: NodeReason) -> str:
         Cause.SURPLUS: "Every node gets what it wants, and what is left over is shared by weight.",
         Cause.MET: f"A node of {_class(reason)} is important enough to get what it wants; others share the rest.",
         Cause.LEVEL: f"Nodes of {_class(reason)} share what is left after more important ones.",
-        Cause.PART: f"For {_class(reason)} there is the part of its demand that does most of the work; what is left "
-        f"after that goes to {_priority(short)} first.",
-        Cause.WAITS: f"All that is left goes to {_priority(short)}; {_class(reason)} gives way and keeps its floor of "
-        f"{watts(reason.floor_w)}.",
-        Cause.FLOOR: f"The limit is less than what the nodes need at the least, so each has its floor, here "
-        f"{watts(reason.floor_w)}.",
+        Cause.PART: f"It is sure of the essential {100 * ESSENTIAL:.0f} % of its demand, as every node is before any "
+        f"gets more; {_after_the_essential(reason, short)}.",
+        Cause.WAITS: f"All that is left goes to {_priority(short)}; this one is of {_class(reason)}, gives way and "
+        f"keeps its floor of {watts(reason.floor_w)}.",
+        Cause.FLOOR: f"{_floors(short.budget_w, short.floors_w)}, so each has its floor, here {watts(reason.floor_w)}.",
         Cause.BRAKE: f"That is over the limit, so present use is cut at once, the least important nodes first; this "
         f"one is of {_class(reason)}.",
     }
@@ -145,21 +179,35 @@ def _standing(short: Short) -> str:
     return f"zone {short.zone} has {watts(short.budget_w)}{why}; {watts(short.power_w)} of them are drawn{share}."
 
 
+def _after_the_essential(reason: NodeReason, short: Short) -> str:
+    own = f"this one is of {_class(reason)}"
+    if short.level_class is not None and short.level_class < reason.priority:
+        return f"that part of {_priority(short)} takes what is left; {own}"
+    return f"what is left after that goes to {_priority(short)} first, and {own}"
+
+
+def _floors(budget_w: float, floors_w: float) -> str:
+    limit = f"The limit of {watts(budget_w)} ({watts(_usable_w(budget_w))} after the margin) is below"
+    needed = f"what its nodes need at the least, {watts(floors_w)} by their floors and fixed load"
+    return f"{limit} {needed}" if floors_w > _usable_w(budget_w) else f"{limit} {needed} and what cannot be steered"
+
+
 def _class(reason: NodeReason) -> str:
-    return f"class {reason.kind} (priority {reason.priority})" if reason.kind else f"priority {reason.priority}"
+    priority = f"priority {reason.priority}, where 9 goes first and 0 last"
+    return f"class {reason.kind} ({priority})" if reason.kind else priority
 
 
 def _priority(short: Short) -> str:
     return "others" if short.level_class is None else f"nodes of priority {short.level_class}"
 
 
-def _paused(reason: NodeReason) -> str:
-    work = ", ".join(reason.paused)
+def _paused(reason: NodeReason, since_s: float) -> str:
+    work = f"Paused since {clock(since_s)[11:]}: {', '.join(reason.paused)}"
     if not reason.paused_by_us:
-        return f"Paused: {work}, by a person or another program; `evenwatt resume` ends it."
+        return f"{work}, by a person or another program; `evenwatt resume` ends it."
     return (
-        f"Paused: {work}, which its owner and the policy allow. The zone was over its limit although every cap was at "
-        f"its floor, and the least important work stops first."
+        f"{work}, which its owner and the policy allow. Caps alone could not keep the zone to its limit, and the least "
+        f"important work stops first."
     )
 
 
@@ -190,13 +238,13 @@ def _node_release(reason: NodeReason) -> str:
     )
 
 
-def _alone(reason: NodeReason) -> str:
+def _alone(reason: NodeReason, cap_w: float) -> str:
     then = {
-        "fallback": f"falls back to {watts(reason.fallback_w)}",
+        "fallback": f"goes to {watts(min(cap_w, reason.fallback_w))}",
         "hold": "keeps its cap, as far as its own settings allow",
         "restore": "takes its machine's own limits back, as far as its own settings allow",
     }[reason.on_lost]
-    return f"If it hears nothing any more it {then}."
+    return f"If it hears nothing for {TTL_S:.0f} s it {then}."
 
 
 # --- zones ------------------------------------------------------------------------------------------------------------
@@ -207,6 +255,14 @@ _BAND_WORDS: Final = {
     "cap": "its nodes want more than there is: important classes are served first, and the others share what is left.",
     "brake": "it drew more than its limit: present use was cut at once, in the least important class first.",
 }
+
+
+def _zone_why(reason: ZoneReason) -> str:
+    limits_w = [limit_w for limit_w in (reason.budget_w, reason.outer_budget_w) if limit_w is not None]
+    if reason.band == "normal" or not limits_w or reason.floors_w <= _usable_w(min(limits_w)):
+        return _BAND_WORDS[reason.band]
+    more = ", and work that may be paused is paused" if reason.paused else ""
+    return f"{_floors(min(limits_w), reason.floors_w)}: every node is at its floor{more}."
 
 
 def _zone_headline(reason: ZoneReason, since_s: float, wall_s: float) -> str:
@@ -222,11 +278,13 @@ def _zone_headline(reason: ZoneReason, since_s: float, wall_s: float) -> str:
     fixed = f", {watts(reason.unmanaged_w)} of it fixed load that no node reports" if reason.unmanaged_w else ""
     drawn = f" It draws {watts(reason.power_w)}{share}{fixed}; at most {watts(reason.most_w)} by its leases."
     dry = " Dry run: nothing is sent to its nodes." if reason.dry_run else ""
-    return f"zone {reason.zone} {has}, {reason.band} {since}.{drawn}{outer}{dry}"
+    return f"zone {reason.zone} {has} and {_BAND_NAMES[reason.band]} {since}.{drawn}{outer}{dry}"
 
 
 def _zone_nodes(reason: ZoneReason) -> str:
-    paused = f", {reason.paused} with paused work" if reason.paused else ""
+    more = "" if len(reason.paused_names) == reason.paused else ", ..."
+    names = f" ({', '.join(reason.paused_names)}{more})"
+    paused = f", {reason.paused} with paused work{names}" if reason.paused else ""
     if not reason.capped:
         return f"Nodes: {reason.nodes}, and every one may draw what it wants{paused}."
     return f"Nodes: {reason.nodes}, {reason.capped} may draw less than they want{paused}; ask `evenwatt explain NODE`."

@@ -127,7 +127,7 @@ def _glide(event: Event, before_w: float, wall_s: float) -> Bound:
         budget_w = before_w - max(0.0, before_w - event.budget_w) * done
     else:  # down from no limit at all: 10 times, 5 times, 2 times the event's
         budget_w = event.budget_w / done if done > 0 else inf
-    why = f"event {event.name!r} that begins at {in_utc(start_s)}"
+    why = f"the way down to {event.budget_w:,.0f} W for event {event.name!r} at {in_utc(start_s)}"
     return Bound(budget_w, Source.EVENT, why, start_s, moving=done < 1)
 
 
