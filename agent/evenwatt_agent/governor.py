@@ -204,11 +204,12 @@ class Governor:
     def _split(self, cap_w: float) -> list[float]:
         """Share the cap among the domains.
 
-        A cap below the floors goes below those of throttles, in proportion: they are estimates, or what was seen under
-        the load of another time.
+        Floors and ceilings of throttles are estimates, or what was seen under the load of another time. So a cap below
+        the floors goes below those of throttles, in proportion, and one above the ceilings above those.
         """
         floor_w = self.floor_w
-        limits = split_cap(min(self.ceiling_w, max(floor_w, cap_w)), self._fixed_w(), self._claims())
+        most_w = cap_w if self.estimated else self.ceiling_w
+        limits = split_cap(max(floor_w, min(most_w, cap_w)), self._fixed_w(), self._claims(cap_w))
         soft_w = sum(limit_w for holding, limit_w in self._with(limits) if holding.ladder.throttle)
         if cap_w >= floor_w or soft_w <= 0.0:
             return limits
@@ -226,14 +227,16 @@ class Governor:
     def _fixed_w(self) -> float:
         return max(self._reserve_w, self._fixed.peak_w)
 
-    def _claims(self) -> list[Claim]:
+    def _claims(self, cap_w: float) -> list[Claim]:
         """A knob asks for a tenth more than its domain draws; one at its limit hides its demand and asks for all."""
         claims = []
         for holding in self._holdings:
             knob = holding.ladder.active
             power_w = self._power_w.get(knob.domain, knob.ceiling_w)
             hidden = power_w >= 0.95 * holding.limit_w
-            claims.append(Claim(knob.floor_w, knob.ceiling_w, knob.ceiling_w if hidden else 1.1 * power_w + 5.0))
+            demand_w = knob.ceiling_w if hidden else 1.1 * power_w + 5.0
+            most_w = max(cap_w, knob.ceiling_w) if holding.ladder.throttle else knob.ceiling_w
+            claims.append(Claim(knob.floor_w, most_w, demand_w))
         return claims
 
     def _save(self, originals: Sequence[Original]) -> None:

@@ -128,6 +128,26 @@ def test_a_jetson_obeys_through_a_quota_where_that_comes_first(box, tmp_path):
     assert min(powers[60:]) >= 13
 
 
+def test_two_sockets_use_their_cap_while_their_shares_move_between_them(box):
+    """The split follows demand in every bin; what each lever has found out must not be lost by that."""
+    policies = {
+        f"policy{first}": Policy(slows=f"package-{n}", cpus=f"{first}-{first + 15}", package=n)
+        for n, first in enumerate((0, 16))
+    }
+    clocks = Processors(online=32, policies=policies)
+    machine = box("xeon_2s", processors=clocks, control={"knobs": ["cpufreq"]})
+    parts, totals = machine.twin.plant.components, []
+    for _ in range(120):
+        before = {name: state.energy_j for name, state in parts.items()}
+        machine.twin.step_to(machine.twin.mono_ns + BIN_NS)
+        powers = {name: (state.energy_j - before[name]) * 10 for name, state in parts.items()}
+        totals.append(sum(powers.values()))
+        machine.governor.observe(totals[-1], powers)
+        machine.governor.apply(300)
+    assert max(totals[20:]) <= 1.03 * 300
+    assert sum(totals[60:]) / 60 >= 0.93 * 300
+
+
 def test_ends_that_were_thought_far_too_high_do_not_hold_it_down(box, tmp_path):
     control = {"knobs": ["cpu.max"], "cpu_max": [slice_of(tmp_path)], "ceilings_w": {"package-0": 900.0}}
     powers = box("epyc", control=control).run(20, 150, "package-0")

@@ -8,9 +8,10 @@ A frequency ceiling or a quota says nothing about watts, so the share ``s`` of t
 - **Above the goal** the share is multiplied by goal/power at once. For power ~ s^n the error becomes 1-n of itself in
   the logarithm: nothing for n = 1, a dip below the goal for n > 1, the safe side.
 - **Below the goal under load** it is multiplied by (goal/power)^0.5, at most 5 % a step: stable for every n < 4.
-- **Far below the goal** the domain idles, or is held down by a line that is too careful. Every 3 s the share is raised
-  by a tenth, at least by 0.05, for a moment: if power answers, there is load and the raise stays; if not, it is taken
-  back. So the gaps of a bursty load do not open it. After 30 s without an answer it goes back to the line.
+- **Far below the goal** the domain idles, or is held down by a line that is too careful. After 0.5 s and then every 3 s
+  the share is raised by a tenth, at least by 0.05, for a moment: if power answers, there is load and the raise stays;
+  if not, it is taken back. So the gaps of a bursty load do not open it. After 30 s without an answer it goes back to
+  the line.
 
 After each step as many bins are let pass as the change needs to show (integral control with a dead time is stable when
 it waits for it). The ends are estimates until they are seen: more power than the upper end, or at the least share than
@@ -32,7 +33,10 @@ _RISE: Final = 1.05
 _CUT: Final = 0.5
 """A step never does more than halve the share, since power also has a part that the share does not reach."""
 _HOLD_BINS: Final = 300
+_NUDGE: Final = 0.1
+"""A goal that moves by less than this, as shares between domains do all the time, is followed in proportion."""
 _PROBE_BINS: Final = 30
+_FIRST_PROBE: Final = 5
 _PROBE: Final = 1.1
 _PROBE_LEAST: Final = 0.05
 _ANSWER: Final = 1.03
@@ -102,14 +106,16 @@ class Follower:
 
     def aim(self, goal_w: float, power_w: float) -> float:
         """Take a new goal while the domain draws ``power_w``; return the share from now on."""
-        before_w, self.goal_w, self._probe = self.goal_w, goal_w, None
-        line = self._line()
+        before_w, self.goal_w = self.goal_w, goal_w
+        if (
+            math.isfinite(before_w) and abs(goal_w - before_w) <= _NUDGE * before_w
+        ):  # what the load has shown still holds, a little lower or higher
+            return self._move(self.share * min(1.0, goal_w / before_w), settle=False)
+        line, self._probe = self._line(), None
         if goal_w > before_w:
             return self._move(max(self.share, line))
-        if goal_w < before_w:
-            measured = self.share * goal_w / power_w if power_w > goal_w else 1.0
-            return self._move(min(self.share, line, measured))
-        return self.share
+        measured = self.share * goal_w / power_w if power_w > goal_w else 1.0
+        return self._move(min(self.share, line, measured))
 
     def step(self, power_w: float) -> float:
         """Take the power of one bin; return the share from now on."""
@@ -141,7 +147,7 @@ class Follower:
             self.share = min(line, self.share + _DRIFT)
         elif self._idle_bins > _HOLD_BINS:
             self.share = max(line, self.share - _DRIFT)
-        elif self._idle_bins % _PROBE_BINS == 0 and self.share < 1.0:
+        elif self._idle_bins % _PROBE_BINS == _FIRST_PROBE and self.share < 1.0:
             self._probe = power_w, self.share
             self._move(max(self.share * _PROBE, self.share + _PROBE_LEAST))
         return self.share
@@ -151,7 +157,7 @@ class Follower:
         self._probe = None
         if power_w < _ANSWER * before_w:
             return self._move(before)
-        self._idle_bins = _PROBE_BINS - 1  # load: try the next raise at once
+        self._idle_bins = _FIRST_PROBE - 1  # load: try the next raise at once
         return self.share
 
     def _line(self) -> float:
@@ -159,9 +165,9 @@ class Follower:
             return 1.0
         return self.ends.share_for(self.goal_w, self.least)
 
-    def _move(self, share: float) -> float:
+    def _move(self, share: float, *, settle: bool = True) -> float:
         share = min(1.0, max(self.least, share))
-        if share != self.share:
+        if share != self.share and settle:
             self._waiting = self._wait_bins
         self.share = share
         return share
