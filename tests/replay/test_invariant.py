@@ -83,7 +83,6 @@ def test_and_within_what_a_falling_budget_was_a_lease_ago(name, seed, conditions
     assert held_over_w(name, seed, conditions, faults) <= 1e-6
 
 
-@pytest.mark.xfail(strict=True, reason="whom a new collector has not heard it counts at the fallback, even once heard")
 def test_a_collector_that_takes_over_counts_who_is_heard_late_at_what_it_holds():
     """The first node holds 500 W from an earlier collector; both are heard after 7 s, and its own grants are lost."""
     controller = Controller(ZoneTree.of([ZoneSpec("fleet")]), first_seq=1_000_000, quiet_s=5.0)

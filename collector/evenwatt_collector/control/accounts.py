@@ -104,6 +104,11 @@ class Accounts:
         for column in (self.acked_w, self.rest_w, self.intent_w, self.last_out_w):
             column[slots] = most_w
 
+    def suspect(self, slots: Ints, most_w: Floats, now_s: float) -> None:
+        """Count nodes that have not said what they hold at the most that an earlier collector may have granted."""
+        self.acked_w[slots] = most_w
+        self.acked_until_s[slots] = now_s + MESSAGE_EXPIRY_S + TTL_S + CLOCK_GUARD_S
+
     def close(self, slots: Ints | Bools) -> None:
         """Close accounts: the node is known to be off, or to be at its fallback and counted elsewhere."""
         self.open[slots] = False

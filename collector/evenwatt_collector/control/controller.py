@@ -60,6 +60,7 @@ class Controller:
     ) -> None:
         self._limits = limits or Limits()
         self._quiet_s = quiet_s
+        self._steers = False
         self._accounts = Accounts()
         self._appetite = Appetite()
         self._pausing = Pausing(len(tree))
@@ -132,17 +133,18 @@ class Controller:
         A device that does not obey makes its node unmanaged. Any other refusal proves nothing, for a duplicate of a
         grant that was applied is refused as well: the grant keeps counting until it has ended.
         """
-        if slot >= len(self._accounts):
-            return
         if code in _APPLIED:
             self.acknowledge_many(
                 np.array([slot]), np.array([seq]), np.array([np.nan if after_w is None else after_w]), now_s
             )
-        elif code in _DISOBEYS:
+        elif code in _DISOBEYS and slot < len(self._accounts):
             self._accounts.refuse(slot, seq)
 
     def acknowledge_many(self, slots: Ints, seqs: Ints, after_w: Floats, now_s: float) -> None:
         """Note answers that say ``applied`` or ``clamped``, of different slots."""
+        known = slots < len(self._accounts)
+        if not known.all():
+            slots, seqs, after_w = slots[known], seqs[known], after_w[known]
         self._accounts.confirm(slots, seqs, after_w, now_s)
 
     def step(self, now_s: float, seen: Observations) -> Decision:
@@ -151,7 +153,8 @@ class Controller:
             self._grow(len(seen))
         budget_w = self._budget_w * (1 - self._limits.margin)
         limited = self.tree.any_around(np.isfinite(budget_w))
-        found, arrived = survey(self.tree, self._accounts, seen, limited, self._fixed_w, now_s)
+        inherits = self._quiet_s > 0 and not self._steers
+        found, arrived = survey(self.tree, self._accounts, seen, limited, self._fixed_w, now_s, inherits=inherits)
         self._appetite.forget(arrived)
         joined = self.tree.totals(seen.zone[arrived], np.ones(len(arrived))) > 0
         self._loose.take(found.unmanaged_w, now_s, joined)
@@ -159,6 +162,7 @@ class Controller:
         if self._is_quiet(now_s):
             self._accounts = Accounts(len(seen))
             return self._watch(seen, found)
+        self._steers = True
         expected_w = np.minimum(found.power_w + self._total.rise_w(self.delay_s), found.most_w)
         capping = self._states.band >= CAP
         self._states.move(found.power_w, np.maximum(found.power_w, expected_w), budget_w, now_s, self._limits.bands)

@@ -64,7 +64,14 @@ class Survey:
 
 
 def survey(
-    tree: ZoneTree, accounts: Accounts, seen: Observations, limited: Bools, fixed_w: Floats, now_s: float
+    tree: ZoneTree,
+    accounts: Accounts,
+    seen: Observations,
+    limited: Bools,
+    fixed_w: Floats,
+    now_s: float,
+    *,
+    inherits: bool = False,
 ) -> tuple[Survey, Ints]:
     """Count every node once, open accounts for arrivals, and close those of nodes that left.
 
@@ -75,6 +82,7 @@ def survey(
         limited: Per zone: whether it, or a zone around it, has a limit.
         fixed_w: Per zone: load that no node reports, with that of the zones inside it.
         now_s: Monotonic time.
+        inherits: Whether an earlier collector may have granted leases that are still alive.
 
     Returns:
         The count, and the slots that arrived.
@@ -84,6 +92,9 @@ def survey(
     arrived = np.flatnonzero(steerable & ~accounts.open)
     if len(arrived):
         accounts.arrive(arrived, _arrives_with(seen, arrived, fresh), seen.floor_w[arrived])
+        if inherits:
+            unheard = arrived[~fresh[arrived]]
+            accounts.suspect(unheard, np.fmax(seen.held_w, seen.ceiling_w)[unheard], now_s)
     # A node that came back may be another machine: what it was tells nothing.
     accounts.close(steerable & accounts.open & accounts.unmanaged & ~seen.online)
     managed = steerable & accounts.open & ~accounts.unmanaged
