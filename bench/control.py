@@ -1,8 +1,8 @@
 """``./dev bench control [--json] [--quick] [--trace PATH] [--plant PATH]``: our control core beside published rules.
 
 Three parts: replays of every scenario under every rule, on the same machines, work, network and dice; a fleet of real
-agents on a real broker that is hit by a step and then loses its collector and its broker (``controlling/live.py``); and the
-time of one step for 10,000 nodes. docs/benchmarks.md says what this can tell and what it cannot.
+agents on a real broker that is hit by steps and then loses its collector and its broker (``controlling/live.py``); and
+the time of one step for 10,000 nodes. docs/benchmarks.md says what this can tell and what it cannot.
 """
 
 from __future__ import annotations
@@ -32,13 +32,17 @@ NODES_10K = 10_000
 
 
 def main() -> int:
-    """Run; return the exit code: 0 measured, 2 an input is wrong."""
-    options = _parse()
+    """Run; return the exit code: 0 measured, otherwise what a failure says."""
     try:
-        results = run_all(_worlds(options), list(RULES))
+        _run(_parse())
     except Failure as failure:
         print(f"bench: {failure}", file=sys.stderr)
         return failure.exit_code
+    return 0
+
+
+def _run(options: argparse.Namespace) -> None:
+    results = run_all(_worlds(options), list(RULES))
     said = verdict(results)
     if not options.json:
         print("\n\n".join(table(name, runs) for name, runs in results.items()))
@@ -56,7 +60,6 @@ def main() -> int:
         print(f"\none step for {NODES_10K} nodes in 261 zones: {step_ms:.1f} ms")
         for name, value in (live or {}).items():
             print(f"{name:>32}: {value}")
-    return 0
 
 
 def step_10k_ms(steps: int) -> float:

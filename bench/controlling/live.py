@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -64,9 +65,8 @@ class _Live:
         python = [sys.executable, "-m"]
         twin = [*_first(), *python, "evenwatt_twin", str(folder / "twin.json"), "--dir", str(fleet.twins)]
         self._twin = Child("twin", [*twin, "--step-ms", str(TWIN_STEP_MS)], folder / "twin.log")
-        path = os.environ["PATH"] + ":/usr/sbin"
-        broker = ["mosquitto", "-c", str(folder / "mosquitto.conf")]
-        self._broker = Child("broker", broker, folder / "broker.log", {"PATH": path})
+        broker = [_mosquitto(), "-c", str(folder / "mosquitto.conf")]
+        self._broker = Child("broker", broker, folder / "broker.log")
         collector = [*python, "evenwatt_collector", "--config", str(fleet.settings("collector"))]
         self._collector = Child("collector", collector, folder / "collector.log")
         self._agents = [
@@ -255,6 +255,13 @@ class _Live:
         return self._fleet.folder / f"{node}.log"
 
 
+def _mosquitto() -> str:
+    program = shutil.which("mosquitto", path=os.environ["PATH"] + ":/usr/sbin")
+    if program is None:
+        raise Failure("bench: no program 'mosquitto'; the live part needs a real broker: apt-get install mosquitto")
+    return program
+
+
 def _first() -> list[str]:
     """Return what puts the machines before everything else, as far as that is allowed: hardware is never late.
 
@@ -272,8 +279,3 @@ def _late_p99_ms(truth: Truth, t0_ns: float, t1_ns: float) -> float:
 
 def _say(text: str) -> None:
     print(f"live: {text}", file=sys.stderr, flush=True)
-
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[1]))
-    print(json.dumps(run_live(int(sys.argv[1]) if len(sys.argv) > 1 else 50)))
