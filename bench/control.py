@@ -52,7 +52,8 @@ def _run(options: argparse.Namespace) -> None:
     if options.html:
         options.html.write_text(page(results, "evenwatt bench control"), encoding="utf-8")
     step_ms = step_10k_ms(5 if options.quick else 40)
-    live = None if options.no_live else run_live(agents=8 if options.quick else 50)
+    size = {"agents": 8, "steps": 4} if options.quick else {"agents": 50}
+    live = None if options.no_live else run_live(**size)
     if options.json:
         report = {"scenarios": document(results), "verdict": said, "live": live, "step_10k_ms": step_ms}
         print(json.dumps(report))
@@ -102,7 +103,7 @@ def _worlds(options: argparse.Namespace) -> list[World]:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="dev bench control", description="Control beside published rules.")
     parser.add_argument("--json", action="store_true", help="end with one JSON object instead of tables")
-    parser.add_argument("--quick", action="store_true", help="a smoke test of a minute; its figures are rough")
+    parser.add_argument("--quick", action="store_true", help="a smoke test of some minutes; its figures are rough")
     parser.add_argument("--trace", type=Path, help="also replay this CSV file: power or load over time, or arrivals")
     parser.add_argument("--plant", type=Path, help="devices as in this CSV file: a sweep of power limits")
     parser.add_argument("--html", type=Path, help="write a page with plots")
