@@ -2,7 +2,8 @@
 
 A :class:`Batch` is what one sampler saw during one bin. Batches of the fast sampler close bins; slow samplers' batches
 only add energy, and their power holds until their next reading. A window closes after ``window_bins`` bins, or at once
-when power jumps by more than 5 % and 10 W, so that control need not wait for the second to end.
+when power is 5 % and 10 W off what the last one said, so that control need not wait for the second to end. A window
+that saw the jump says a mean of before and after; another one sets that right 200 ms later.
 
 Energy never passes through power: a domain's energy in any interval is the difference of its cumulative counter at
 the interval's ends, so windows and ledger records add up exactly however bins fall.
@@ -130,7 +131,7 @@ class Meter:
         self._bins = 0
         self._bins_w: list[float] = []
         self._samples = self._late = 0
-        self._reported_w = 0.0
+        self._latest_w = self._reported_w = 0.0
         self._gaps: list[Gap] = []
         self._silenced = 0
         if self._ledger_start_ns < now_ns:
@@ -139,7 +140,7 @@ class Meter:
     @property
     def power_w(self) -> float:
         """Node power over the latest bin."""
-        return self._bins_w[-1] if self._bins_w else self._reported_w
+        return self._bins_w[-1] if self._bins_w else self._latest_w
 
     @property
     def total_j(self) -> float:
@@ -204,7 +205,7 @@ class Meter:
         return total_w
 
     def window_due(self) -> bool:
-        """Whether the window is full, or power has jumped since it was last reported."""
+        """Whether the window is full, or power is no longer what was last reported."""
         if self._bins >= self._window_bins:
             return True
         if self._bins < _MIN_WINDOW_BINS:
@@ -232,7 +233,8 @@ class Meter:
             track.unknown_in_window = False
             track.bins_w = []
         window = Window(start_ns, end_ns, total, domains, self._samples, self._late)
-        self._reported_w = self._bins_w[-1] if self._bins_w else 0.0
+        self._latest_w = self._bins_w[-1] if self._bins_w else 0.0
+        self._reported_w = mean_w
         self._bins, self._bins_w, self._samples, self._late = 0, [], 0, 0
         return window
 

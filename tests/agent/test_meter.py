@@ -95,6 +95,22 @@ def test_a_jump_is_reported_before_the_second_is_over():
     assert due == [False, False, False, True]
 
 
+@given(st.integers(0, 20), st.integers(20, 2000), st.integers(20, 2000))
+def test_half_a_second_after_a_step_the_latest_window_says_what_is_drawn_now(step_bin, before_w, after_w):
+    meter = make(probe("package-0"))
+    meter.fold(batch(0, {"package-0": [(0, 0)]}))
+    raw, said_w = 0, None
+    for i in range(1, step_bin + 16):
+        # The step falls into the middle of a bin, which shows half of it.
+        now_w = before_w if i < step_bin + 10 else after_w if i > step_bin + 10 else (before_w + after_w) / 2
+        raw += round(now_w * 100_000)
+        meter.fold(batch(i * BIN, {"package-0": [(i * BIN, raw)]}))
+        meter.close_bin()
+        if meter.window_due():
+            said_w = meter.close_window(i * BIN).total.mean_w
+    assert abs(said_w - after_w) <= max(10.0, 0.05 * said_w) + 1e-3
+
+
 def test_a_slow_source_holds_its_power_between_readings_and_loses_no_energy():
     meter = make(probe("package-0"), probe("gpu-0", "gpu", source="nvml"))
     meter.fold(batch(0, {"package-0": [(0, 0)]}))
