@@ -223,6 +223,7 @@ class _Live:
             ),
             "rise_pct": [round(100 * step.rise) for step in found],
             "settle_s": [round(step.settle_s, 2) for step in found],
+            "settle_strictly_s": [round(max(step.above_s, step.below_strictly_s), 2) for step in found],
             "above_band_s": [round(step.above_s, 2) for step in found],
             "used_pct_of_target": [round(100 * step.used, 1) for step in found],
             "agent_rss_mb": round(max(agent.rss_mb for agent in self._agents), 1),

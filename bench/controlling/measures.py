@@ -55,7 +55,10 @@ class Settled:
     """From the uncapped power crossing the budget until neither true power nor the sum of the caps that the nodes have
     read back is above the target band any more."""
     below_s: float
-    """The same until true power is not below the band any more."""
+    """The same until the mean of each second from there on is not below the band any more: watts on their way from one
+    node to another leave a gap of 100 ms, for the decrease is confirmed before the raise is sent."""
+    below_strictly_s: float
+    """The same without the mean: until no 10 ms are below the band any more."""
     used: float
     """Mean true power of the last second, of the target."""
 
@@ -77,7 +80,8 @@ def settled(power: Power, caps_w: np.ndarray, budget_w: float, up_ns: float, dow
     return Settled(
         rise=float(power.uncapped_w[end - second : end].mean() / power.uncapped_w[start - second : start].mean()) - 1,
         above_s=_outside_s(most_w > INSIDE * budget_w),
-        below_s=_outside_s(power.fleet_w[first:end] < FROM * budget_w),
+        below_s=_outside_s(_means(power.fleet_w[first:end], second) < FROM * budget_w),
+        below_strictly_s=_outside_s(power.fleet_w[first:end] < FROM * budget_w),
         used=float(power.fleet_w[end - second : end].mean() / (TARGET * budget_w)),
     )
 
@@ -102,6 +106,14 @@ def held_from_s(power: Power, node: str, limit_w: float, from_ns: int, to_ns: in
     """Return how long after ``from_ns`` a node's true power was last above a limit (1 % and 1 W aside)."""
     start, end = power.at(from_ns), power.at(to_ns)
     return _outside_s(power.node_w[node][start:end] > (1 + _GRAIN) * limit_w + _GRAIN_W)
+
+
+def _means(power_w: np.ndarray, length: int) -> np.ndarray:
+    """Return at each position the mean of ``length`` from there on, at the end of the last ``length``."""
+    sums = np.concatenate(([0.0], np.cumsum(power_w)))
+    ends = np.minimum(np.arange(len(power_w)) + length, len(power_w))
+    begins = np.minimum(np.arange(len(power_w)), len(power_w) - length)
+    return (sums[ends] - sums[begins]) / (ends - begins)
 
 
 def _outside_s(outside: np.ndarray) -> float:
