@@ -87,7 +87,7 @@ def test_dry_run_sends_nothing_and_says_what_it_would():
     steering = Steering(Rules([ZoneSpec("z")], {"z": limit}), 0.0, 1)
     assert steering.step(0.0, 0.0, fleet, everything, hurry=True) == []
     would_w = [steering.would_w(steering.slot("z", name)) for name in ("n1", "n2")]
-    assert sum(would_w) == pytest.approx(0.99 * 0.98 * 500.0)
+    assert sum(would_w) == pytest.approx(0.995 * 0.98 * 500.0)
     assert any("dry run" in alarm for alarm in steering.zone("z").alarms)
 
 

@@ -26,7 +26,15 @@ def band(powers, **known):
 
 @pytest.mark.parametrize(
     ("power", "wanted"),
-    [(0, Band.NORMAL), (899, Band.NORMAL), (900, Band.HOLD), (994, Band.HOLD), (995, Band.CAP), (1000, Band.BRAKE)],
+    [
+        (0, Band.NORMAL),
+        (899, Band.NORMAL),
+        (900, Band.HOLD),
+        (997, Band.HOLD),
+        (998, Band.CAP),
+        (1009, Band.CAP),
+        (1010, Band.BRAKE),
+    ],
 )
 def test_thresholds_from_normal(power, wanted):
     assert band([power]) is wanted
@@ -34,30 +42,30 @@ def test_thresholds_from_normal(power, wanted):
 
 def test_hold_ends_at_once_and_cap_after_thirty_seconds():
     assert band([950, 899]) is Band.NORMAL
-    assert band([996] + [800] * 30) is Band.CAP
-    assert band([996] + [800] * 31) is Band.NORMAL
-    assert band([996] + [800] * 29 + [901] + [800] * 29) is Band.CAP
+    assert band([999] + [800] * 30) is Band.CAP
+    assert band([999] + [800] * 31) is Band.NORMAL
+    assert band([999] + [800] * 29 + [901] + [800] * 29) is Band.CAP
 
 
 def test_brake_ends_in_cap_below_the_trigger():
-    assert band([1001, 997]) is Band.BRAKE
-    assert band([1001, 960]) is Band.CAP
+    assert band([1011, 1005]) is Band.BRAKE
+    assert band([1011, 960]) is Band.CAP
 
 
 def test_what_is_expected_begins_capping_but_never_brakes_nor_keeps_it_up():
-    assert band([920], expected=995) is Band.CAP
+    assert band([920], expected=998) is Band.CAP
     assert band([920], expected=5000) is Band.CAP
-    assert band([996] + [800] * 31, expected=960) is Band.NORMAL
+    assert band([999] + [800] * 31, expected=960) is Band.NORMAL
 
 
 def test_capping_again_soon_doubles_the_dwell():
-    state = drive([996] + [800] * 31)
-    state = drive([996], state=state, start_s=40)
+    state = drive([999] + [800] * 31)
+    state = drive([999], state=state, start_s=40)
     assert state.dwell_s[0] == 60
     for _ in range(9):
-        state = drive([996] + [800] * (int(state.dwell_s[0]) + 1), state=state, start_s=state.released_s[0] + 20)
+        state = drive([999] + [800] * (int(state.dwell_s[0]) + 1), state=state, start_s=state.released_s[0] + 20)
     assert state.dwell_s[0] == 600
-    assert drive([996], state=state, start_s=state.released_s[0] + 61).dwell_s[0] == 30
+    assert drive([999], state=state, start_s=state.released_s[0] + 61).dwell_s[0] == 30
 
 
 def total(before, *, elapsed_s=1.0, **known):
@@ -70,16 +78,16 @@ def total(before, *, elapsed_s=1.0, **known):
 
 def test_normal_ramps_two_percent_a_second_up_to_the_target():
     assert total(500) == pytest.approx(520)
-    assert total(985) == pytest.approx(990)
+    assert total(985) == pytest.approx(995)
     assert total(500, may_grow=False) == 500
-    assert total(1200) == pytest.approx(990)
+    assert total(1200) == pytest.approx(995)
 
 
 def test_trim_lowers_on_overshoot_and_freezes_at_its_ends():
-    assert total(990, band=CAP, power_w=1010.0) == pytest.approx(986)
+    assert total(990, band=CAP, power_w=1010.0) == pytest.approx(987)
     assert total(990, band=CAP, power_w=1010.0, may_trim=False) == 990
     assert total(103, band=CAP, power_w=2000.0) == 100
-    assert total(990, band=HOLD, power_w=910.0) == pytest.approx(990)
+    assert total(990, band=HOLD, power_w=910.0) == pytest.approx(995)
 
 
 def test_trim_settles_under_three_steps_of_delay():
@@ -88,7 +96,7 @@ def test_trim_settles_under_three_steps_of_delay():
     for _ in range(80):
         now_w = total(now_w, band=CAP, power_w=readings[-3])
         readings.append(now_w * 1.04)
-    assert readings[-1] == pytest.approx(990, abs=0.5)
+    assert readings[-1] == pytest.approx(995, abs=0.5)
     assert min(readings) > 970
 
 

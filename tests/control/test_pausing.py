@@ -209,7 +209,7 @@ def test_dry_run_shares_by_what_nodes_show():
     dry = np.array([True, True, False])
     tree = ZoneTree.of([ZoneSpec("z")])
     share = would_share_w(tree, Limits(), seen, dry, np.array([600.0]), np.zeros(1))
-    available = 0.99 * 0.98 * 600 - 50
+    available = 0.995 * 0.98 * 600 - 50
     assert share[:2].sum() == pytest.approx(available)
     assert share[1] == pytest.approx(115)
     assert np.isnan(share[2])

@@ -29,7 +29,7 @@ def busy(caps, count=8, want=500.0, **known):
 
 def test_a_saturated_fleet_is_shared_evenly_at_the_target():
     decision, caps = run(Named(2400), busy, 60)
-    target = 0.99 * 0.98 * 2400
+    target = 0.995 * 0.98 * 2400
     assert decision.leased_w == pytest.approx(target, rel=0.02)
     assert max(caps.values()) - min(caps.values()) < 11  # the deadband
     assert decision.band in (Band.NORMAL, Band.HOLD)
@@ -59,10 +59,10 @@ def test_the_lowest_class_gives_first():
 
     _, caps = run(Named(3200), observe, 60)
     assert caps["n0"] == pytest.approx(500, abs=11)
-    assert caps["n7"] == pytest.approx((0.99 * 0.98 * 3200 - 1000) / 6, abs=11)
+    assert caps["n7"] == pytest.approx((0.995 * 0.98 * 3200 - 1000) / 6, abs=11)
     _, caps = run(Named(2400), observe, 60)
     assert caps["n0"] == pytest.approx(ESSENTIAL * 500, abs=11), "the essential part of all goes before the rest of any"
-    assert caps["n7"] == pytest.approx((0.99 * 0.98 * 2400 - 2 * ESSENTIAL * 500) / 6, abs=11)
+    assert caps["n7"] == pytest.approx((0.995 * 0.98 * 2400 - 2 * ESSENTIAL * 500) / 6, abs=11)
 
 
 def test_decreases_come_first_and_raises_wait_for_them():
@@ -73,7 +73,7 @@ def test_decreases_come_first_and_raises_wait_for_them():
     changes = [grant.cap_w - caps[grant.node] for grant in first.grants]
     assert changes[0] < 0
     assert first.grants[7].node == "n0"
-    assert changes[7] == pytest.approx(0.995 * 0.98 * 2400 - sum(caps.values())), "only what is free below the trigger"
+    assert changes[7] == pytest.approx(0.998 * 0.98 * 2400 - sum(caps.values())), "only what is free below the trigger"
     assert first.waiting_w > 0
     for grant in first.grants:
         zone.acknowledge(grant.node, grant.seq, "applied", grant.cap_w, 60.3)
@@ -109,11 +109,11 @@ def test_a_budget_that_falls_is_followed_at_once_and_told_from_a_disobedient_dev
     zone.set_budget(1600)
     decision, caps = run(zone, lambda caps: busy(before | caps), 1, start=60)
     assert decision.band is Band.BRAKE
-    assert sum(caps.values()) <= 0.99 * 0.98 * 1600 + 1e-6
+    assert sum(caps.values()) <= 0.995 * 0.98 * 1600 + 1e-6
     assert any("decreases are on their way" in alarm for alarm in decision.alarms)
     held = before | caps
     decision, caps = run(zone, lambda caps: busy(held | caps), 40, start=61)
-    assert decision.leased_w == pytest.approx(0.99 * 0.98 * 1600, rel=0.02)
+    assert decision.leased_w == pytest.approx(0.995 * 0.98 * 1600, rel=0.02)
     with pytest.raises(ValueError, match="budget"):
         zone.set_budget(math.nan)
 

@@ -16,7 +16,7 @@ budget_w = 3000
 [[zones]]
 name = "demo"
 parent = "site"
-budget_w = 1600
+budget_w = 1660
 unmanaged_w = 50
   [[zones.events]]
   name = "grid request"

@@ -31,10 +31,10 @@ def test_a_node_of_a_class_that_gives_way(shortage):
     assert reason["cap_w"] == pytest.approx(shortage.caps["demo:gpu-1"])
     told = shortage.told("gpu-1")
     assert f"gpu-1 may draw {reason['cap_w']:.0f} W, of 600 W that it could use, since 12:00:0" in told
-    assert "Why: zone demo has 1,600 W, by its budget_w; 1,5" in told
-    assert "It is sure of the essential 62 % of its demand, as every node is before any gets more; what is left" in told
+    assert "Why: zone demo has 1,660 W, by its budget_w; 1," in told
+    assert "It is sure of the essential 65 % of its demand, as every node is before any gets more; what is left" in told
     assert "goes to nodes of priority 8 first, and this one is of class batch (priority 2, where 9 goes" in told
-    assert "the zone's caps are lifted when it draws less than 1,411 W for 30 s" in told
+    assert "the zone's caps are lifted when it draws less than 1,464 W for 30 s" in told
     assert "If it hears nothing for 10 s it keeps its cap" in told
 
 
@@ -60,7 +60,7 @@ def test_a_node_in_dry_run(shortage):
 
 def test_a_zone_and_the_zone_around_it(shortage):
     told = shortage.told("demo")
-    assert told.startswith("zone demo may draw 1,600 W by its budget_w and is capped since ")
+    assert told.startswith("zone demo may draw 1,660 W by its budget_w and is capped since ")
     assert "50 W of it fixed load that no node reports" in told
     assert "It lies in zone site, whose 3,000 W hold as well." in told
     assert "Nodes: 4, " in told
@@ -99,7 +99,7 @@ def test_an_event_is_named_while_it_holds_and_what_was_before_is_still_told():
     event = Story(WANTS).run(200)
     assert "900 W, by event 'grid request' until 2026-01-14T12:10:00Z; " in event.told("gpu-1")
     assert event.told("demo").startswith("zone demo may draw 900 W by event 'grid request' until")
-    assert "zone demo has 1,600 W, by its budget_w; " in event.told("gpu-1", 50)
+    assert "zone demo has 1,660 W, by its budget_w; " in event.told("gpu-1", 50)
     on_the_way = event.told("demo", 100)
     assert "by the way down to 900 W for event 'grid request' at 2026-01-14T12:02:00Z" in on_the_way
     times = [earlier["wall_s"] for earlier in event.ask("gpu-1")["earlier"]]
@@ -108,7 +108,7 @@ def test_an_event_is_named_while_it_holds_and_what_was_before_is_still_told():
 
 def test_since_when_is_since_the_cap_changed_not_since_the_reason_did():
     """gpu-1's cap stays at its floor while the limit falls on through several bounds."""
-    story = Story(WANTS, POLICY.replace("budget_w = 1600", "budget_w = 500"))
+    story = Story(WANTS, POLICY.replace("budget_w = 1660", "budget_w = 500"))
     story.run(200)
     floor_s = next(second for second in range(1, 200) if _floor(story.ask("gpu-1", second)))
     answer = story.ask("gpu-1")
@@ -122,12 +122,12 @@ def _floor(answer):
 
 
 def test_what_a_node_falls_back_to_is_never_above_its_cap():
-    told = Story(WANTS, POLICY.replace("budget_w = 1600", "budget_w = 500").replace('on_lost = "hold"', "")).run(60)
+    told = Story(WANTS, POLICY.replace("budget_w = 1660", "budget_w = 500").replace('on_lost = "hold"', "")).run(60)
     assert "If it hears nothing for 10 s it goes to 100 W." in told.told("gpu-1")
 
 
 def test_floors_that_do_not_fit_pause_work_and_say_so():
-    story = Story(WANTS, POLICY.replace("budget_w = 1600", "budget_w = 400")).run(90)
+    story = Story(WANTS, POLICY.replace("budget_w = 1660", "budget_w = 400")).run(90)
     assert story.paused
     name = min(story.paused)
     told = story.told(name)

@@ -46,7 +46,7 @@ async def test_now_and_then(ask, story):
     then = await ask("gpu-1", "--at", "2026-01-14T12:00:01Z", "--json")
     assert json.loads(then.stdout)["reason"]["cause"] == "brake"
     zone = await ask("demo")
-    assert zone.stdout.startswith("zone demo may draw 1,600 W")
+    assert zone.stdout.startswith("zone demo may draw 1,660 W")
 
 
 async def test_an_unknown_name_is_one_line(ask):

@@ -2,14 +2,14 @@
 
 ::
 
-               P >= 0.90 B            P^ >= 0.97 B
+               P >= 0.90 B            P^ >= 0.998 B
       NORMAL <-------------> HOLD ----------------+
         |      P <  0.90 B                        v
-        +------------------ P^ >= 0.97 B -------> CAP -- P < 0.90 B for the dwell --> NORMAL
+        +------------------ P^ >= 0.998 B ------> CAP -- P < 0.90 B for the dwell --> NORMAL
                                                   ^ |
-                                P < 0.97 B        | | P >= 1.00 B
+                               P < 0.998 B        | | P >= 1.01 B
                                                   | v
-      any ---------------- P >= 1.00 B ---------> BRAKE
+      any ---------------- P >= 1.01 B ---------> BRAKE
 
 P^ is the power expected when a cap sent now has taken hold (``lookahead``), never more than the leases allow. In
 NORMAL the sum of leases grows at the up-ramp until it stands at the target. In HOLD and CAP it follows the trim alone,

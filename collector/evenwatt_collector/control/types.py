@@ -45,12 +45,12 @@ class Bands:
 
     hold_at: float = 0.90
     """Up to here leases grow at the full up-ramp; from here by trim only (Slurm's 90 % threshold)."""
-    target: float = 0.99
+    target: float = 0.995
     """Where a zone that needs capping is held: leases bound its power already, so Dynamo's 0.95 would waste watts."""
-    cap_at: float = 0.995
+    cap_at: float = 0.998
     """Capping begins (Dynamo's 0.99); caps on their way from one node to another may fill a zone up to here."""
-    brake_at: float = 1.00
-    """Emergency cut on one reading (POLCA's power brake)."""
+    brake_at: float = 1.01
+    """Emergency cut on one reading (POLCA's power brake): half way into the margin, as devices overshoot a little."""
     release_below: float = 0.90
     """Capping ends below this (Slurm: 90 % ...)"""
     release_s: float = 30.0
