@@ -22,8 +22,10 @@ _GRID_NS = round(GRID_S * 1e9)
 _LIMITS = Limits()
 TARGET = (1 - _LIMITS.margin) * _LIMITS.bands.target
 """Where a zone that needs capping is held, of the hard budget."""
-INSIDE = (1 - _LIMITS.margin) * _LIMITS.bands.cap_at
-"""Up to here a zone is inside its target band: above, the controller itself says that capping must begin ..."""
+INSIDE = (1 - _LIMITS.margin) * _LIMITS.bands.cap_at * 1.001
+"""Up to here a zone is inside its target band: above, the controller itself says that capping must begin ...
+
+The thousandth is rounding: a device takes limits in steps of an eighth of a watt, or of whole watts."""
 FROM = (1 - _LIMITS.margin) * 0.95
 """... and from here on (Dynamo's target): below, a step of the load does not get what the budget has."""
 _GRAIN_W = 1.0
