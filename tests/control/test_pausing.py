@@ -55,7 +55,7 @@ def test_floors_above_the_budget_pause_the_lowest_class_first_one_at_a_time_and_
     first, second = (at for at, *_ in world.log)
     assert 30 + 2 <= first <= 30 + 5, "no waiting where the floors alone exceed the budget"
     assert second - first >= 2
-    assert any(alarm.startswith("infeasible: floors 800 W") for alarm in world.step.alarms)
+    assert any(alarm.startswith("kept by paused work: floors 800 W") for alarm in world.step.alarms)
     controller.set_budget(2000)
     world.log.clear()
     world.run(90, 400)

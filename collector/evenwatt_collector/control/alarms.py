@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def alarms(
-    tree: ZoneTree, found: Survey, usable_w: Floats, budget_w: Floats, floors_w: Floats
+    tree: ZoneTree, found: Survey, usable_w: Floats, budget_w: Floats, floors_w: Floats, least_w: Floats
 ) -> tuple[tuple[str, ...], ...]:
     """Return every zone's alarms.
 
@@ -23,6 +23,7 @@ def alarms(
         usable_w: Budgets after the margin.
         budget_w: Hard budgets.
         floors_w: Sums of the steered nodes' floors.
+        least_w: The same with what cannot be steered, and of paused nodes what they draw.
     """
     other_w, most_w = found.unsteered_w, found.most_w
     excess_w = floors_w + other_w - usable_w
@@ -32,8 +33,9 @@ def alarms(
     said: list[list[str]] = [[] for _ in tree.names]
     for z in np.flatnonzero((infeasible | over | blind) & np.isfinite(usable_w)):
         if infeasible[z]:
+            word = "infeasible" if least_w[z] > usable_w[z] else "kept by paused work"
             said[z].append(
-                f"infeasible: floors {floors_w[z]:.0f} W and {other_w[z]:.0f} W that cannot be steered exceed "
+                f"{word}: floors {floors_w[z]:.0f} W and {other_w[z]:.0f} W that cannot be steered exceed "
                 f"{usable_w[z]:.0f} W ({budget_w[z]:.0f} W less margin) by {excess_w[z]:.0f} W"
             )
         elif over[z]:

@@ -192,7 +192,8 @@ class Controller:
         zone, out_w = seen.zone[at], found.out_w[at]
         floor_w = np.where(seen.on_lost[at] == OnLost.RESTORE, seen.ceiling_w[at], seen.floor_w[at])
         demand = self._appetite.demand(seen, at, self._accounts.in_force_w(now_s)[at], now_s)
-        target_w = self._target_w(found, budget_w, elapsed_s, self.tree.totals(zone, floor_w), now_s)
+        floors_w = self.tree.totals(zone, floor_w)
+        target_w = self._target_w(found, budget_w, elapsed_s, floors_w, now_s)
         kept_w = self._kept_w(seen, found, target_w)
         available_w = target_w - found.unsteered_w - kept_w
         use_w = np.minimum(seen.power_w[at], out_w)  # a node cannot use more than it may
@@ -210,13 +211,8 @@ class Controller:
         issued = issue(self.tree, self._accounts, seen, steered, cap_w, room_w, Clock(now_s, elapsed_s, self._seq))
         self._seq += len(issued.grants)
         after_w = found.leased_w + self._grown_w(seen, issued.grants, found.out_w)
-        floors_w = self.tree.totals(zone, floor_w)
-        rests = self._pausing.paused[at] & seen.paused[at]
-        least_w = self.tree.totals(zone, np.where(rests, np.minimum(floor_w, seen.power_w[at]), floor_w))
-        heat = Heat(found.power_w, budget_w, least_w + found.unsteered_w, low)
-        live = np.zeros(len(seen), dtype=np.bool_)
-        live[at] = True
-        pauses = self._pausing.step(self.tree, seen, live, heat, self.delay_s, now_s, self._limits.bands)
+        least_w = self._least_w(seen, at, floor_w) + found.unsteered_w
+        pauses = self._pause(seen, at, Heat(found.power_w, budget_w, least_w, low), now_s)
         shares_w = np.full(len(seen), np.nan)
         shares_w[at] = cap_w
         return Decision(
@@ -225,7 +221,7 @@ class Controller:
             target_w=np.where(np.isfinite(budget_w), self._total_w, found.power_w),
             power_w=found.power_w,
             most_w=after_w + found.unmanaged_w,
-            alarms=alarms(self.tree, found, budget_w, self._budget_w, floors_w),
+            alarms=alarms(self.tree, found, budget_w, self._budget_w, floors_w, least_w),
             share_w=shares_w,
             grants=issued.grants,
             pauses=pauses,
@@ -234,6 +230,16 @@ class Controller:
             unmanageable=found.unmanageable,
             why=why,
         )
+
+    def _least_w(self, seen: Observations, at: Ints, floor_w: Floats) -> Floats:
+        """Return what steered nodes can be brought down to: their floors, and of paused ones what they draw."""
+        rests = self._pausing.paused[at] & seen.paused[at]
+        return self.tree.totals(seen.zone[at], np.where(rests, np.minimum(floor_w, seen.power_w[at]), floor_w))
+
+    def _pause(self, seen: Observations, at: Ints, heat: Heat, now_s: float) -> Pauses:
+        live = np.zeros(len(seen), dtype=np.bool_)
+        live[at] = True
+        return self._pausing.step(self.tree, seen, live, heat, self.delay_s, now_s, self._limits.bands)
 
     def _target_w(self, found: Survey, budget_w: Floats, elapsed_s: float, floors_w: Floats, now_s: float) -> Floats:
         """Return the totals to hand out now."""
