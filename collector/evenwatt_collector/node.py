@@ -226,6 +226,7 @@ class Node:
         seen.window_peak_w[slot] = live.total.max_w if live else seen.peak_w[slot]
         seen.age_s[slot] = self.age_s(now_s) if live else float("inf")
         seen.floor_w[slot], seen.ceiling_w[slot] = birth.floor_w, birth.ceiling_w
+        seen.device_w[slot] = birth.ceiling_w
         seen.fallback_w[slot] = birth.fallback_w
         seen.priority[slot], seen.weight[slot] = birth.priority, birth.weight
         held_w = birth.ceiling_w if self.lease is LeaseState.UNMANAGED else self.cap_w

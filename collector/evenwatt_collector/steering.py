@@ -311,6 +311,10 @@ class Steering:
                 for s in over
             ]
             said.append(f"over the cap: {_named(words)}")
+        wild = decision.unbelieved[inside[self._seen.zone[decision.unbelieved]]]
+        if len(wild):
+            words = [f"{self._names[s][1]} says {self._seen.power_w[s]:.0f} W" for s in wild]
+            said.append(f"more than it can draw, not believed; look at its meter: {_named(words)}")
         loose = decision.unmanageable[inside[self._seen.zone[decision.unmanageable]]]
         if len(loose):
             said.append(f"devices ignore limits, counted by their power: {_named([self._names[s][1] for s in loose])}")

@@ -174,6 +174,21 @@ def test_a_device_that_does_not_obey_costs_the_others():
     assert 480 + sum(caps[f"n{i}"] for i in range(1, 8)) <= 0.98 * 1600
 
 
+def test_a_node_that_lies_about_its_power_costs_the_others_a_bounded_part_and_is_named():
+    """One says a gigawatt, one says nothing: neither takes more than it could have drawn."""
+
+    def observe(caps):
+        return [Seen("n0", power_w=1e9, peak_w=1e9), Seen("n1", power_w=0.0, peak_w=0.0), *busy(caps)[2:]]
+
+    zone = Named(3200)
+    decision, caps = run(zone, observe, 60)
+    assert decision.decision.unbelieved.tolist() == [zone.slots["n0"]]
+    assert decision.power_w < 3200
+    assert caps["n2"] > 150, "the others are not starved"
+    assert caps["n1"] < 150, "who shows no demand has no great cap: what it hides it cannot draw"
+    assert sum(caps.values()) <= 0.98 * 3200
+
+
 def test_an_arrival_is_counted_at_its_fallback_and_leased_at_once():
     zone = Named(2400)
     _, caps = run(zone, busy, 60)

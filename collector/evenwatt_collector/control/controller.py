@@ -228,6 +228,7 @@ class Controller:
             waiting_w=issued.waiting_w,
             disobeying=found.disobeying,
             unmanageable=found.unmanageable,
+            unbelieved=found.unbelieved,
             why=why,
         )
 
@@ -316,6 +317,7 @@ class Controller:
             waiting_w=0.0,
             disobeying=found.disobeying,
             unmanageable=found.unmanageable,
+            unbelieved=found.unbelieved,
             why=None,
         )
 

@@ -22,6 +22,9 @@ BLIND_FRACTION: Final = 0.20
 OBEYS: Final = 1.05
 """A node above this multiple of its cap and ``OBEYS_W`` more counts by its power (our choice; meters are not exact)."""
 OBEYS_W: Final = 5.0
+BELIEVED: Final = 1.5
+"""A node that can be steered counts with this multiple of its ceiling at the most, whatever it says that it draws: one
+wrong meter must not take everybody's watts (our choice; boards peak at up to 1.5 times their limit)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class Survey:
     silent: Floats
     disobeying: Ints
     unmanageable: Ints
+    unbelieved: Ints
 
     @property
     def blind(self) -> Bools:
@@ -110,10 +114,13 @@ def survey(
     loose = seen.present & seen.online & (~steerable | unmanageable)
     loose_w = np.where(loose, np.maximum(seen.power_w, seen.peak_w), 0.0)
     np.maximum(loose_w, seen.ceiling_w, out=loose_w, where=loose & ~fresh)
-    power_w = np.where(live, seen.power_w, np.where(quiet | left, out_w, 0.0))
+    most_w = BELIEVED * np.maximum(seen.ceiling_w, seen.device_w)
+    unbelieved = live & (seen.power_w > most_w)
+    said_w = np.where(unbelieved, most_w, seen.power_w)
+    power_w = np.where(live, said_w, np.where(quiet | left, out_w, 0.0))
     power_w = np.where(loose, np.where(fresh, seen.power_w, loose_w), power_w)
-    over = live & (seen.power_w > OBEYS * out_w + OBEYS_W)
-    over &= seen.power_w > OBEYS * accounts.lately_w(now_s) + OBEYS_W
+    over = live & (said_w > OBEYS * out_w + OBEYS_W)
+    over &= said_w > OBEYS * accounts.lately_w(now_s) + OBEYS_W
     # A lost node whose leases have ended is known to be at its fallback; until then, nothing is known.
     silent = quiet & (seen.online | ~accounts.resting(now_s))
 
@@ -126,13 +133,14 @@ def survey(
         power_w=fixed_w + totals(power_w),
         unmanaged_w=fixed_w + totals(loose_w),
         reserved_w=totals(np.where(quiet | left, out_w, 0.0)),
-        overdraw_w=totals(np.where(over, seen.power_w - out_w, 0.0)),
+        overdraw_w=totals(np.where(over, said_w - out_w, 0.0)),
         leased_w=totals(np.where(managed | left, out_w, 0.0)),
         arrived_w=tree.totals(seen.zone[arrived], out_w[arrived]),
         managed=totals(managed.astype(np.float64)),
         silent=totals(silent.astype(np.float64)),
         disobeying=np.flatnonzero(over),
         unmanageable=np.flatnonzero(unmanageable & seen.online),
+        unbelieved=np.flatnonzero(unbelieved),
     )
     return count, arrived
 

@@ -95,6 +95,7 @@ class Observations:
         "age_s",  # since the latest live window was received; large when silent
         "floor_w",
         "ceiling_w",
+        "device_w",  # highest cap of its devices, where a rule has lowered the ceiling
         "fallback_w",  # cap in force on the node when no lease is
         "weight",
         "held_w",  # cap the node last reported in force; NaN: it arrives at its fallback
@@ -105,6 +106,7 @@ class Observations:
     age_s: Floats
     floor_w: Floats
     ceiling_w: Floats
+    device_w: Floats
     fallback_w: Floats
     weight: Floats
     held_w: Floats
@@ -191,6 +193,8 @@ class Decision:
     """Raises that wait for a decrease to be acknowledged; stepping again on the acknowledgement shortens the wait."""
     disobeying: Ints
     """Slots that draw clearly more than their caps."""
+    unbelieved: Ints
+    """Slots that say they draw more than they possibly can."""
     unmanageable: Ints
     """Slots whose devices ignore limits; they count by their power."""
     why: Why | None
