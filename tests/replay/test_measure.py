@@ -79,6 +79,6 @@ def test_a_cap_that_turns_counts_and_one_that_moves_on_or_trembles_does_not():
     assert looks([(400.0, 400.0), (404.0, 400.0), (400.0, 400.0), (404.0, 400.0)]).reversals_per_h == 0.0
 
 
-def test_the_bound_is_the_highest_and_none_where_nobody_keeps_one():
+def test_the_bound_is_the_highest_and_the_caps_where_nobody_keeps_one():
     assert looks([(400.0, 400.0)], most_w=950.0).max_lease_to_budget == pytest.approx(0.95)
-    assert looks([(400.0, 400.0)]).max_lease_to_budget is None
+    assert looks([(400.0, 400.0), (300.0, 400.0)]).max_lease_to_budget == pytest.approx(0.8)

@@ -41,14 +41,14 @@ class Measures:
     """Fairness of (cap - floor) / (demand - floor) within a class, mean over classes and seconds."""
     reversals_per_h: float
     """How often a node's cap turned round, per node."""
-    max_lease_to_budget: float | None
-    """Highest sum of what nodes may draw to the budget; None for a rule that sets no bound."""
+    max_lease_to_budget: float
+    """Highest sum of what nodes may draw to the budget: leases and fallbacks, or a rule's caps; uncapped, all."""
     energy_kwh: float
     peak_w: float
 
-    def as_dict(self) -> dict[str, float | None]:
+    def as_dict(self) -> dict[str, float]:
         """Return the figures by name, rounded for people."""
-        return {name: None if value is None else float(f"{value:.6g}") for name, value in asdict(self).items()}
+        return {name: float(f"{value:.6g}") for name, value in asdict(self).items()}
 
 
 class Judge:
@@ -59,7 +59,6 @@ class Judge:
         self.power_w: list[float] = []
         self.budget_w: list[float] = []
         self._lease_share = 0.0
-        self._leased = False
         self._turns = 0
         self._last_w: Floats | None = None
         self._way: Ints = np.zeros(len(fleet), dtype=np.int64)
@@ -76,10 +75,9 @@ class Judge:
     def look(self, caps_w: Floats, load: Floats, most_w: float, budget_w: float) -> None:
         """Look at caps once a second."""
         fleet = self._fleet
-        if not np.isnan(most_w):
-            self._leased = True
-            self._lease_share = max(self._lease_share, most_w / budget_w)
         held_w = np.minimum(caps_w, fleet.max_w)
+        allowed_w = float(held_w.sum()) if np.isnan(most_w) else most_w
+        self._lease_share = max(self._lease_share, allowed_w / budget_w)
         if self._last_w is None:
             self._last_w = held_w.copy()
         moved_w = held_w - self._last_w
@@ -117,7 +115,7 @@ class Judge:
             settle_s=_settle_s(power_w, budget_w, dt_s),
             jain=self._jain_sum / self._jain_count if self._jain_count else 1.0,
             reversals_per_h=self._turns / len(self._fleet) / hours,
-            max_lease_to_budget=self._lease_share if self._leased else None,
+            max_lease_to_budget=self._lease_share,
             energy_kwh=float(power_w.sum() * dt_s / 3.6e6),
             peak_w=float(power_w.max()),
         )

@@ -168,8 +168,9 @@ class Ours:
         return self.nodes.paused(now_s)
 
     def most_w(self) -> float:
-        """Return the sum of outstanding leases and fallbacks."""
-        return float("nan") if self.decision is None else float(self.decision.most_w[0])
+        """Return the sum of outstanding leases and fallbacks; NaN while nobody steers, or only watches."""
+        steers = self.decision is not None and self.decision.why is not None
+        return float(self.decision.most_w[0]) if self.decision is not None and steers else float("nan")
 
     # --- faults ---------------------------------------------------------------------------------------------------
 

@@ -79,7 +79,7 @@ def table(name: str, runs: Sequence[Run]) -> str:
     lines = [name, " " * width + "".join(f"{title:>11}" for _, title, _ in COLUMNS)]
     for run in runs:
         figures = run.measures.as_dict()
-        cells = ("-" if figures[key] is None else format(figures[key], form) for key, _, form in COLUMNS)
+        cells = (format(figures[key], form) for key, _, form in COLUMNS)
         lines.append(f"{run.name:<{width}}" + "".join(f"{cell:>11}" for cell in cells))
     return "\n".join(lines)
 
@@ -118,10 +118,7 @@ def _html_table(runs: Sequence[Run]) -> str:
     rows = []
     for run in runs:
         figures = run.measures.as_dict()
-        cells = "".join(
-            f"<td>{'–' if figures[key] is None else format(figures[key], form)}</td>"  # noqa: RUF001
-            for key, _, form in COLUMNS
-        )
+        cells = "".join(f"<td>{format(figures[key], form)}</td>" for key, _, form in COLUMNS)
         rows.append(f"<tr{' class=ours' if run.name == OURS else ''}><td>{html.escape(run.name)}</td>{cells}</tr>")
     return f'<div class="wide"><table><tr><th>rule</th>{head}</tr>{"".join(rows)}</table></div>'
 
