@@ -12,10 +12,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
-from evenwatt_cli.demo.scenario import free_port
+from evenwatt_cli.demo.scenario import free_port, write_keys
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,7 +113,7 @@ def write_fleet(folder: Path, twins: Path, count: int, steps: int, lead_s: float
         for n in nodes
     ]
     (folder / "twin.json").write_text(json.dumps({"machines": machines}))
-    _write_keys(fleet)
+    write_keys(fleet.folder, [node.name for node in fleet.nodes])
     for node in nodes:
         fleet.settings(node.name).write_text(_agent_settings(fleet, node))
     fleet.settings("collector").write_text(_collector_settings(fleet))
@@ -153,18 +150,6 @@ def _low(kinds: list[Kind], high: list[float], rng: random.Random) -> list[float
         now_w = sum(k.idle_w + (k.full_w - k.idle_w) * share for k, share in zip(kinds, low, strict=True))
         least, most = (scale, most) if now_w < goal_w else (least, scale)
     return low
-
-
-def _write_keys(fleet: Fleet) -> None:
-    rows = []
-    for name in ("controller", *(node.name for node in fleet.nodes)):
-        private = Ed25519PrivateKey.generate()
-        path = fleet.folder / f"{name}.pem"
-        path.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        path.chmod(0o600)
-        row = {"public": private.public_key().public_bytes_raw().hex(), "name": name}
-        rows.append(row | ({"role": name} if name == "controller" else {"role": "node", "node": name}))
-    (fleet.folder / "trust.json").write_text(json.dumps({"keys": rows}))
 
 
 def _agent_settings(fleet: Fleet, node: Node) -> str:

@@ -94,9 +94,9 @@ class Fleet:
             f"two agents use the name {name!r}; give one of them another 'node' in its settings" for name in rivals
         ]
         if lost:
-            alarms.append(f"lost: {_named(lost)}; its agent or its network is down")
+            alarms.append(f"lost: {named(lost)}; its agent or its network is down")
         if silent:
-            alarms.append(f"silent: {_named(silent)}; connected, but no measurements arrive")
+            alarms.append(f"silent: {named(silent)}; connected, but no measurements arrive")
         return alarms
 
     @property
@@ -115,6 +115,7 @@ class Fleet:
         return self._zones.setdefault(zone, {}).setdefault(name, Node(zone, name, now_s))
 
 
-def _named(names: Iterable[str]) -> str:
+def named(names: Iterable[str], most: int = 5) -> str:
+    """Return the first of some names, and how many there are besides."""
     found = list(names)
-    return ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+    return ", ".join(found[:most]) + (f" and {len(found) - most} more" if len(found) > most else "")

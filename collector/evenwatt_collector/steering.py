@@ -15,6 +15,7 @@ import numpy as np
 from evenwatt_collector.control import Controller, Decision, Limits, Observations, ZoneTree
 from evenwatt_collector.control.dry import would_share_w
 from evenwatt_collector.explain import Narrator, Scene
+from evenwatt_collector.fleet import named
 from evenwatt_collector.issuer import Order
 from evenwatt_collector.rules import NodeRule, ZoneLimit
 from evenwatt_wire.command import Op
@@ -80,7 +81,7 @@ class Steering:
         self._seen = Observations(_FIRST_SLOTS)
         self._slots: dict[tuple[str, str], int] = {}
         self._names: list[tuple[str, str]] = []
-        self._known: dict[int, tuple[NodeRule, tuple[str, ...]]] = {}
+        self._targets: dict[int, tuple[str, ...]] = {}
         self._now: dict[str, ZoneLimit] = {}
         self._due_s = -inf
         self._dry_w: Floats = np.zeros(0)
@@ -100,7 +101,6 @@ class Steering:
         """
         tree = ZoneTree.of(rules.zones)
         self._rules = rules
-        self._known.clear()
         if tree.names != self._controller.tree.names or tree.parent != self._controller.tree.parent:
             self._controller.replant(tree)
             self._index = {name: z for z, name in enumerate(tree.names)}
@@ -179,7 +179,7 @@ class Steering:
         tree, z = self._controller.tree, self._index.get(name)
         if z is None:
             return []
-        return [tree.names[other] for other in range(len(tree)) if other != z and z in tree.path(other)]
+        return [tree.names[other] for other in np.flatnonzero(tree.inside(z)) if other != z]
 
     def floors_w(self, name: str) -> float:
         """Return what a zone's nodes, and those of zones inside it, can be brought down to, with unmanaged load."""
@@ -260,7 +260,7 @@ class Steering:
         seen, rule = self._seen, self._rules.node(node.zone, node.name)
         allowed = tuple(node.birth.pausable) if node.birth else ()
         targets = allowed if "*" in rule.targets else tuple(name for name in rule.targets if name in allowed)
-        self._known[slot] = (rule, targets)
+        self._targets[slot] = targets
         seen.pausable[slot] = bool(targets)
         seen.on_lost[slot] = rule.on_lost
         if rule.priority is not None:
@@ -285,7 +285,7 @@ class Steering:
         pauses = decision.pauses
         for slot, pause in zip(pauses.slot.tolist(), pauses.pause.tolist(), strict=True):
             zone, node = self._names[slot]
-            for target in self._known[slot][1]:
+            for target in self._targets[slot]:
                 yield Sending(zone, self._pause_order(decision, slot, node, target, pause=pause))
 
     def _pause_order(self, decision: Decision, slot: int, node: str, target: str, *, pause: bool) -> Order:
@@ -301,7 +301,7 @@ class Steering:
         return Order(node, seq, ttl_s, reason, Op.PAUSE, target)
 
     def _alarms(self, decision: Decision, z: int) -> tuple[str, ...]:
-        inside = (self._controller.tree.around == z).any(axis=0)
+        inside = self._controller.tree.inside(z)
         said = list(decision.alarms[z])
         over = decision.disobeying[inside[self._seen.zone[decision.disobeying]]]
         if len(over):
@@ -310,19 +310,16 @@ class Steering:
                 f"{self._names[s][1]} draws {self._seen.power_w[s]:.0f} W under a cap of {caps_w[s]:.0f} W"
                 for s in over
             ]
-            said.append(f"over the cap: {_named(words)}")
+            said.append(f"over the cap: {named(words, _NAMED)}")
         wild = decision.unbelieved[inside[self._seen.zone[decision.unbelieved]]]
         if len(wild):
             words = [f"{self._names[s][1]} says {self._seen.power_w[s]:.0f} W" for s in wild]
-            said.append(f"more than it can draw, not believed; look at its meter: {_named(words)}")
+            said.append(f"more than it can draw, not believed; look at its meter: {named(words, _NAMED)}")
         loose = decision.unmanageable[inside[self._seen.zone[decision.unmanageable]]]
         if len(loose):
-            said.append(f"devices ignore limits, counted by their power: {_named([self._names[s][1] for s in loose])}")
+            said.append(
+                f"devices ignore limits, counted by their power: {named([self._names[s][1] for s in loose], _NAMED)}"
+            )
         if self._now.get(self._controller.tree.names[z], _NO_LIMIT).dry_run:
             said.append("dry run: nothing is sent to this zone's nodes")
         return tuple(said)
-
-
-def _named(items: list[str]) -> str:
-    more = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
-    return ", ".join(items[:_NAMED]) + more

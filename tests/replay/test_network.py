@@ -23,7 +23,7 @@ class Note:
 
 
 def pipe(seed=1, **conditions):
-    return Pipe(Conditions(**conditions), DT_S, [seed], lambda note, rows: note.part(rows))
+    return Pipe(Conditions(**conditions), DT_S, [seed])
 
 
 def carry(line, messages, rows, until=400):

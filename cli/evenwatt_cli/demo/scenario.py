@@ -141,7 +141,7 @@ def make_scenario(folder: Path, count: int, budget_w: float, *, gpus: bool) -> S
     scenario = Scenario(folder, nodes, budget_w or round(0.6 * peak_w), free_port(), free_port())
     scenario.spec.write_text(json.dumps({"machines": [_machine(scenario, node) for node in nodes]}, indent=1))
     write_policy(scenario, [], 0.0)
-    _write_keys(scenario)
+    write_keys(folder, [node.name for node in nodes])
     for node in nodes:
         # Fallbacks of all nodes together stay below the budget: whatever dies, the zone keeps to it.
         fallback_w = 0.9 * scenario.budget_w * node.kind.peak_w / peak_w
@@ -207,17 +207,20 @@ def _machine(scenario: Scenario, node: Node) -> dict[str, object]:
     return machine | ({"job_pidfile": str(scenario.job(node.name))} if node.batch else {})
 
 
-def _write_keys(scenario: Scenario) -> None:
-    """Make development keys. On real machines each key is made where it is used and never leaves it."""
+def write_keys(folder: Path, nodes: Sequence[str]) -> None:
+    """Make development keys of a controller, an operator and nodes, and what all of them trust.
+
+    On real machines each key is made where it is used and never leaves it.
+    """
     rows = []
-    for name in ("controller", "operator", *(node.name for node in scenario.nodes)):
+    for name in ("controller", "operator", *nodes):
         private = Ed25519PrivateKey.generate()
-        path = scenario.folder / f"{name}.pem"
+        path = folder / f"{name}.pem"
         path.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         path.chmod(0o600)
         row = {"public": private.public_key().public_bytes_raw().hex(), "name": name}
         rows.append(row | ({"role": name} if name in ("controller", "operator") else {"role": "node", "node": name}))
-    (scenario.folder / "trust.json").write_text(json.dumps({"keys": rows}, indent=1))
+    (folder / "trust.json").write_text(json.dumps({"keys": rows}, indent=1))
 
 
 def _common(scenario: Scenario, name: str) -> str:

@@ -108,8 +108,8 @@ class Direct:
         self._forget()
         self._caps_w: Floats = np.full(len(fleet), np.inf)
         self._free: Bools = np.zeros(len(fleet), dtype=np.bool_)
-        self._up: Pipe[Windows] = Pipe(conditions, dt_s, [seed, 21], lambda message, rows: message.part(rows))
-        self._down: Pipe[_Caps] = Pipe(conditions, dt_s, [seed, 23], lambda message, rows: message.part(rows))
+        self._up: Pipe[Windows] = Pipe(conditions, dt_s, [seed, 21])
+        self._down: Pipe[_Caps] = Pipe(conditions, dt_s, [seed, 23])
         self._due_s = 0.0
 
     def _forget(self) -> None:

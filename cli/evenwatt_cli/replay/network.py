@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from evenwatt_collector.control.arrays import Bools
 
-T = TypeVar("T")
+
+class Message(Protocol):
+    """Arrays with a row for every node that it is from or for."""
+
+    def part(self, rows: Bools) -> Self:
+        """Return some of the rows."""
+
+
+T = TypeVar("T", bound=Message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +41,10 @@ class Pipe(Generic[T]):
         conditions: How bad it is.
         dt_s: The grid.
         seed: Of its dice.
-        part: Returns the rows of a message that a mask names.
     """
 
-    def __init__(self, conditions: Conditions, dt_s: float, seed: list[int], part: Callable[[T, Bools], T]) -> None:
-        self._conditions, self._dt_s, self._part = conditions, dt_s, part
+    def __init__(self, conditions: Conditions, dt_s: float, seed: list[int]) -> None:
+        self._conditions, self._dt_s = conditions, dt_s
         self._rng = np.random.default_rng(seed)
         self._coming: dict[int, list[T]] = defaultdict(list)
         self.up = True
@@ -54,7 +61,7 @@ class Pipe(Generic[T]):
                 kept &= self._rng.random(rows) < self._conditions.double
             late = np.ceil(self._rng.uniform(*self._conditions.delay_s, rows) / self._dt_s).astype(np.int64)
             for steps in np.unique(late[kept]):
-                self._coming[k + max(1, int(steps))].append(self._part(message, kept & (late == steps)))
+                self._coming[k + max(1, int(steps))].append(message.part(kept & (late == steps)))
 
     def arrived(self, k: int) -> Iterator[T]:
         """Return what arrives at step ``k``."""

@@ -86,10 +86,10 @@ class Ours:
         self._seen = Observations(len(fleet))
         self._describe(fallback_w)
         self._heard_s: Floats = np.full(len(fleet), -np.inf)
-        self._up: Pipe[Windows] = Pipe(conditions, dt_s, [seed, 21], lambda message, rows: message.part(rows))
-        self._acks: Pipe[_Acks] = Pipe(conditions, dt_s, [seed, 22], lambda message, rows: message.part(rows))
-        self._down: Pipe[_Grants] = Pipe(conditions, dt_s, [seed, 23], lambda message, rows: message.part(rows))
-        self._pauses: Pipe[_Pauses] = Pipe(conditions, dt_s, [seed, 24], lambda message, rows: message.part(rows))
+        self._up: Pipe[Windows] = Pipe(conditions, dt_s, [seed, 21])
+        self._acks: Pipe[_Acks] = Pipe(conditions, dt_s, [seed, 22])
+        self._down: Pipe[_Grants] = Pipe(conditions, dt_s, [seed, 23])
+        self._pauses: Pipe[_Pauses] = Pipe(conditions, dt_s, [seed, 24])
         self._due_s = 0.0
         self._epoch_from = 0
         self._quiet_until_s = -np.inf

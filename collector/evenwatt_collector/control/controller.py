@@ -210,7 +210,6 @@ class Controller:
         steered = Steered(at, zone, out_w, ~blind & (now_s >= self._raise_from_s[at]))
         issued = issue(self.tree, self._accounts, seen, steered, cap_w, room_w, Clock(now_s, elapsed_s, self._seq))
         self._seq += len(issued.grants)
-        after_w = found.leased_w + self._grown_w(seen, issued.grants, found.out_w)
         least_w = self._least_w(seen, at, floor_w) + found.unsteered_w
         pauses = self._pause(seen, at, Heat(found.power_w, budget_w, least_w, low), now_s)
         shares_w = np.full(len(seen), np.nan)
@@ -220,7 +219,7 @@ class Controller:
             budget_w=self._budget_w,
             target_w=np.where(np.isfinite(budget_w), self._total_w, found.power_w),
             power_w=found.power_w,
-            most_w=after_w + found.unmanaged_w,
+            most_w=found.most_w + issued.grown_w,
             alarms=alarms(self.tree, found, budget_w, self._budget_w, floors_w, least_w),
             share_w=shares_w,
             grants=issued.grants,
@@ -296,10 +295,6 @@ class Controller:
             zone_budget_w=self._budget_w,
             braking=braking,
         )
-
-    def _grown_w(self, seen: Observations, grants: Grants, out_w: Floats) -> Floats:
-        most_w = np.maximum(grants.cap_w, grants.fallback_w)
-        return self.tree.totals(seen.zone[grants.slot], np.maximum(0.0, most_w - out_w[grants.slot]))
 
     def _watch(self, seen: Observations, found: Survey) -> Decision:
         none = np.zeros(0, dtype=np.int64)

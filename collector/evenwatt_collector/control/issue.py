@@ -83,6 +83,8 @@ class Issued:
     """The grants of one step."""
 
     grants: Grants
+    grown_w: Floats
+    """Per zone: by how much its nodes may draw more for them."""
     waiting_w: float
 
 
@@ -122,9 +124,9 @@ def issue(
         (falls[np.argsort((cap_w - intent_w)[falls], kind="stable")], order[lifted[order]], kept)
     )
     grants = _grants(seen, at[positions], sent_w[positions], clock.first_seq)
-    _check(tree, zone[positions], grants, out_w[positions], room_w)
+    grown_w = _grown_w(tree, zone[positions], grants, out_w[positions], room_w)
     accounts.sent(grants.slot, grants.seq, grants.cap_w, grants.fallback_w, clock.now_s)
-    return Issued(grants, waiting_w)
+    return Issued(grants, grown_w, waiting_w)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,8 @@ def _grants(seen: Observations, slots: Ints, cap_w: Floats, first_seq: int) -> G
     return Grants(slots, first_seq + np.arange(len(slots), dtype=np.int64), cap_w, fallback_w)
 
 
-def _check(tree: ZoneTree, zone: Ints, grants: Grants, out_w: Floats, room_w: Floats) -> None:
+def _grown_w(tree: ZoneTree, zone: Ints, grants: Grants, out_w: Floats, room_w: Floats) -> Floats:
+    """Return what grants add to what zones may draw; it never exceeds the room."""
     grows_w = tree.totals(zone, np.maximum(0.0, np.maximum(grants.cap_w, grants.fallback_w) - out_w))
     broken = grows_w > np.maximum(0.0, room_w) + ROUNDING_W * (1 + len(grants)) ** 0.5
     if broken.any():
@@ -183,3 +186,4 @@ def _check(tree: ZoneTree, zone: Ints, grants: Grants, out_w: Floats, room_w: Fl
         raise OvercommitmentError(
             f"grants take {grows_w[z]:.6f} W more in zone {tree.names[z]!r}, which has {room_w[z]:.6f} W left"
         )
+    return grows_w

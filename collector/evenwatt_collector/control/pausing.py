@@ -96,7 +96,7 @@ class Pausing:
         return self._orders(seen, live, now_s)
 
     def _pause_one(self, tree: ZoneTree, seen: Observations, live: Bools, z: int, now_s: float) -> None:
-        inside = (tree.around == z).any(axis=0)[seen.zone]
+        inside = tree.inside(z)[seen.zone]
         if (inside & self.paused & ~seen.paused & (now_s - self.since_s < _CONFIRMED_S)).any():
             return  # the one before has not said yet that it is paused
         may = inside & live & seen.pausable & ~self.paused & (now_s - self.since_s >= LEAST_RUN_S)

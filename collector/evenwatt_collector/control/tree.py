@@ -92,6 +92,11 @@ class ZoneTree:
             found |= (row >= 0) & marked[row]
         return found
 
+    def inside(self, zone: int) -> Bools:
+        """Return which zones lie inside a zone, at any depth, itself included."""
+        found: Bools = (self.around == zone).any(axis=0)
+        return found
+
     def path(self, zone: int) -> list[int]:
         """Return the zones around a zone, the outermost first, itself last."""
         return [int(z) for z in self.around[:, zone] if z >= 0]
