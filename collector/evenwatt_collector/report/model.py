@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from evenwatt_collector.carbon.series import Basis, Kind, Standing
+from evenwatt_collector.carbon.series import Basis, Kind, Standing  # noqa: TC001  (msgspec reads reports back by these)
 
 
 class By(StrEnum):
@@ -81,7 +81,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Used:
-    """One factor that went into a report, with its share. ``source`` is as the provider is named; ``detail`` tells more."""
+    """One factor that went into a report, with its share; ``source`` as the provider is named."""
 
     grid: str
     zones: tuple[str, ...]
