@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from evenwatt_cli.plots import Frame, polyline
+
 if TYPE_CHECKING:
     from evenwatt_cli.replay.engine import Run
     from evenwatt_collector.control.arrays import Floats
@@ -28,7 +30,8 @@ COLUMNS: Final = (
     ("max_lease_to_budget", "lease/B", ".3f"),
 )
 OURS: Final = "evenwatt"
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 860, 230, 64, 24
+_WIDTH, _HEIGHT, _LEFT = 860, 230, 64
+_FRAME: Final = Frame(_WIDTH, _HEIGHT, _LEFT, bottom=24, head=20)
 _COLOURS: Final = {OURS: "#0b7a4b", "uncapped": "#b03a2e", "pi": "#7d3c98", "dynamo-three-band": "#b9770e"}
 _OTHER: Final = "#8a94a0"
 
@@ -131,9 +134,10 @@ def _plot(runs: Sequence[Run]) -> str:
     lines = [_line(series[name], top, _COLOURS.get(name, _OTHER), 2.0 if name == OURS else 1.0) for name in order]
     lines.append(_line(budget, top, "#111", 1.6, dash="6 4"))
     marks = "".join(
-        f'<text x="{_LEFT - 8}" y="{_y(value, top) + 4:.0f}" text-anchor="end" font-size="11" fill="#556372">'
+        f'<text x="{_LEFT - 8}" y="{_FRAME.y(value, top) + 4:.0f}" text-anchor="end" font-size="11" fill="#556372">'
         f"{value:.3g} kW</text>"
-        f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{_y(value, top):.1f}" y2="{_y(value, top):.1f}" stroke="#eef1f4"/>'
+        f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{_FRAME.y(value, top):.1f}" y2="{_FRAME.y(value, top):.1f}" '
+        f'stroke="#eef1f4"/>'
         for value in np.linspace(0.0, top / 1.05, 5)
     )
     shown = [name for name in (OURS, "uncapped", "dynamo-three-band", "pi") if name in series]
@@ -153,14 +157,9 @@ def _line(values: Floats, top: float, colour: str, width: float, *, dash: str = 
     most = 1_500
     if len(values) > most:
         values = values[: len(values) // most * most].reshape(most, -1).max(axis=1)
-    step = (_WIDTH - _LEFT) / max(1, len(values) - 1)
-    points = " ".join(f"{_LEFT + i * step:.1f},{_y(float(value), top):.1f}" for i, value in enumerate(values))
-    style = f' stroke-dasharray="{dash}"' if dash else ""
-    return f'<polyline fill="none" stroke="{colour}" stroke-width="{width}"{style} points="{points}"/>'
-
-
-def _y(value: float, top: float) -> float:
-    return (_HEIGHT - _BOTTOM) - value / top * (_HEIGHT - _BOTTOM - 20)
+    last = max(1, len(values) - 1)
+    style = f'stroke="{colour}" stroke-width="{width}"' + (f' stroke-dasharray="{dash}"' if dash else "")
+    return polyline(_FRAME, ((i / last, float(value)) for i, value in enumerate(values)), top, style)
 
 
 def _per_second(values: Floats, dt_s: float, fold: Any) -> Floats:
