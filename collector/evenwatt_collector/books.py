@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from evenwatt_collector.carbon import Factor
     from evenwatt_wire import Ledger
 
 Span = tuple[int, int]
@@ -21,12 +20,13 @@ MAX_STRETCHES: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One record on its way into the store, with the factor in force when it arrived."""
+    """One record on its way into the store."""
 
     zone: str
     record: Ledger
     payload: bytes
-    factor: Factor
+    grams: float
+    """What it weighs by what is known of the grid on its arrival; reports count by what is known later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +128,8 @@ class Books:
 
 def cover(spans: list[Span], start: int, end: int) -> list[Span]:
     """Return sorted ``spans`` with one more, merged where they touch."""
+    if spans and start == spans[-1][1]:  # the next one in order, as nearly all are
+        return [*spans[:-1], (spans[-1][0], max(end, start))]
     before = [span for span in spans if span[1] < start]
     after = [span for span in spans if span[0] > end]
     touching = spans[len(before) : len(spans) - len(after)]

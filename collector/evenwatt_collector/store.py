@@ -8,19 +8,16 @@ the batch is tried again, the queue fills, and records it cannot take are left t
 from __future__ import annotations
 
 import queue
-import sqlite3
 import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from evenwatt_collector.ledger_db import LedgerDatabase, grams_since
+from evenwatt_collector.storage import DatabaseError, LedgerWriter
 from evenwatt_daemon import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
+    from collections.abc import Callable, Mapping
     from evenwatt_collector.books import BootTotals, Commit, Entry
 
 QUEUE_RECORDS: Final = 20_000
@@ -33,16 +30,17 @@ class Store:
     """The writer thread and its queue.
 
     Args:
-        path: The database file.
+        where: The database: a file or a URL.
         on_commit: Told of each commit, on the writer thread.
+        slots: Slots an hour by zone's name, where it is not the default.
 
     Raises:
         Failure: the database cannot be opened.
     """
 
-    def __init__(self, path: Path, on_commit: Callable[[Commit], None]) -> None:
+    def __init__(self, where: str, on_commit: Callable[[Commit], None], slots: Mapping[str, int] | None = None) -> None:
         self._log: Any = get_logger("store")
-        self._path, self._database = path, LedgerDatabase(path)
+        self._database = LedgerWriter(where, slots)
         self.epoch, self.took_over = self._database.new_epoch(int(time.time()))
         self.loaded: tuple[BootTotals, ...] = self._database.totals()
         self._on_commit = on_commit
@@ -76,10 +74,6 @@ class Store:
     def waiting(self) -> int:
         """Records in the queue."""
         return self._queue.qsize()
-
-    def grams_since(self, zone: str, wall_s: float) -> float:
-        """Return what a zone's stored records that ended since a moment (Unix time) weigh, in grams."""
-        return grams_since(self._path, zone, wall_s)
 
     def close(self, patience_s: float = 10.0) -> None:
         """Write what is queued and close; what cannot be written in time stays with the nodes."""
@@ -121,8 +115,8 @@ class Store:
         while True:
             self.turned_s = time.monotonic()
             try:
-                commit = self._database.append(batch)
-            except sqlite3.Error as error:
+                commit = self._database.append(batch, time.time())
+            except DatabaseError as error:
                 self._complain(str(error))
                 if self._stopping.wait(_RETRY_S) and not self._retry_once(batch):
                     return
@@ -136,8 +130,8 @@ class Store:
     def _retry_once(self, batch: list[Entry]) -> bool:
         """While stopping: one more try, then the rest stays with the nodes."""
         try:
-            self._on_commit(self._database.append(batch))
-        except sqlite3.Error:
+            self._on_commit(self._database.append(batch, time.time()))
+        except DatabaseError:
             self._log.warning("stopped with records unwritten; the nodes still have them", records=len(batch))
         return False
 

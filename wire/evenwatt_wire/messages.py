@@ -19,6 +19,9 @@ from msgspec import Meta, Struct
 MAX_DOMAINS = 512
 """Counters one node may publish: 16 GPUs, 8 sockets of 8 zones and room for as much again."""
 
+MAX_WORK = 16
+"""Owners whose power a live window tells."""
+
 MAX_PARTS = 256
 """Rows of attribution in one record: the largest groups, every task, and the residual rows."""
 
@@ -226,6 +229,15 @@ class LeaseInForce(Struct, frozen=True, array_like=True):
     remaining_s: Seconds = 0.0
 
 
+class WorkPower(Struct, frozen=True, array_like=True):
+    """What one owner draws now: a workload's tasks together, or a group of processes."""
+
+    kind: Text
+    """As in :class:`PartEnergy`; ``workload`` for tasks that name one."""
+    name: Text
+    power_w: Watts
+
+
 class Live(Struct, frozen=True, array_like=True, tag="live"):
     """About one second of power: what control and screens use. ``total`` comes first; its id is ``node``."""
 
@@ -241,6 +253,8 @@ class Live(Struct, frozen=True, array_like=True, tag="live"):
     late: Count
     """Samples taken more than half a period after their deadline, or skipped."""
     lease: LeaseInForce
+    work: Annotated[list[WorkPower], Meta(max_length=MAX_WORK)] = []
+    """Who draws most, dynamic and reserved idle power, over the latest look; the rest of the node is not in it."""
 
 
 class DomainEnergy(Struct, frozen=True, array_like=True):
@@ -299,6 +313,7 @@ class TaskEnergy(Struct, frozen=True, array_like=True):
     peak_w: Watts
     units: Annotated[list[tuple[Text, Annotated[float, Meta(ge=0, le=1e18)]]], Meta(max_length=16)] = []
     """Units of work done, by their name."""
+    team: Text = ""
 
 
 class Ledger(Struct, frozen=True, array_like=True, tag="ledger"):

@@ -5,8 +5,8 @@ overwritten: a correction is a new reading, and *as known at T* is what the read
 (bitemporal: ``start_s``/``end_s`` is valid time, ``recorded_s`` transaction time).
 
 Where several readings speak of one moment, this order decides: what has happened (measured or estimated) over a
-forecast, a forecast over a fallback; then the source that stands first in the grid's chain; then the one that the source
-issued last; then the one recorded last. Average and marginal intensities are two series and are never mixed.
+forecast, a forecast over a fallback; then the source that stands first in the grid's chain; then the one that the
+source issued last; then the one recorded last. Average and marginal intensities are two series and are never mixed.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
+    Floats = NDArray[np.float64]
+
 MOST_G_PER_KWH: Final = 5_000.0
-"""A grid that burns the dirtiest lignite in the worst plant emits less than 2,000 g/kWh (life cycle, IPCC AR5 annex III:
-coal at most 910 at the median, 1,300 with poor plants); more than this is a wrong unit, not a reading."""
+"""A grid of lignite alone, in poor plants, would emit less than 2,000 g/kWh (IPCC AR5 WGIII annex III: coal 820 at the
+median, 910 at the most); more than this is a wrong unit, not a reading."""
 
 
 class Kind(StrEnum):
@@ -99,8 +101,8 @@ class Steps:
     decided a stretch, or -1 where nothing is known (``g_per_kwh`` is NaN there).
     """
 
-    edges: NDArray[np.float64]
-    g_per_kwh: NDArray[np.float64]
+    edges: Floats
+    g_per_kwh: Floats
     which: NDArray[np.int64]
     readings: tuple[Reading, ...]
 
@@ -154,25 +156,21 @@ def resolve(
     return Steps(edges, np.where(which >= 0, values[which], np.nan), which, tuple(used))
 
 
-def slot_means(steps: Steps, edges_s: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the time-weighted mean over each [edge, next edge); NaN where any of it is unknown."""
-    cuts = np.unique(np.concatenate((edges_s, steps.edges)))
-    cuts = cuts[(cuts >= edges_s[0]) & (cuts <= edges_s[-1])]
-    at = np.searchsorted(steps.edges, cuts[:-1], side="right") - 1
-    known = (at >= 0) & (at < len(steps.g_per_kwh))
-    values = np.where(known, steps.g_per_kwh[np.clip(at, 0, max(0, len(steps.g_per_kwh) - 1))], np.nan)
-    widths = np.diff(cuts)
-    first = np.searchsorted(cuts, edges_s[:-1])
+def slot_means(edges: Floats, values: Floats, slots_s: Floats) -> Floats:
+    """Return the time-weighted mean of a step function over each slot; NaN where any of a slot is unknown.
+
+    Args:
+        edges: Where the function changes, one more than ``values``.
+        values: Between the edges.
+        slots_s: The slots' edges, ascending.
+    """
+    cuts = np.unique(np.concatenate((slots_s, edges)))
+    cuts = cuts[(cuts >= slots_s[0]) & (cuts <= slots_s[-1])]
+    at = np.searchsorted(edges, cuts[:-1], side="right") - 1
+    known = (at >= 0) & (at < len(values))
+    found = np.where(known, values[np.clip(at, 0, len(values) - 1)], np.nan)
+    widths, first = np.diff(cuts), np.searchsorted(cuts, slots_s[:-1])
     single = np.diff(np.append(first, len(widths))) == 1
-    weighted = np.add.reduceat(values * widths, first) / np.diff(edges_s)
-    means: NDArray[np.float64] = np.where(single, values[first], weighted)  # a value that holds throughout stays itself
+    weighted = np.add.reduceat(found * widths, first) / np.diff(slots_s)
+    means: Floats = np.where(single, found[first], weighted)  # a value that holds throughout stays itself
     return means
-
-
-def sources_in(steps: Steps, weights: Mapping[int, float]) -> dict[tuple[str, Standing], float]:
-    """Return how much weight (by index of reading) each source and standing carries."""
-    found: dict[tuple[str, Standing], float] = {}
-    for i, weight in weights.items():
-        key = (steps.readings[i].source, steps.readings[i].standing) if i >= 0 else ("", Standing.FALLBACK)
-        found[key] = found.get(key, 0.0) + weight
-    return found

@@ -63,6 +63,8 @@ class Figures:
     """Units of work done (by their names, as tasks report them)."""
     duration_s: float = 0.0
     """Of tasks: time they ran within the period, summed."""
+    gpu_j: float = 0.0
+    """Of ``dynamic_j``: by GPU boards; the rest is by processors and memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

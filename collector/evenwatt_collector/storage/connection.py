@@ -1,0 +1,253 @@
+"""One way to speak to SQLite and PostgreSQL: a path opens the first, ``postgresql://...`` the second.
+
+SQL is written once, with ``?`` for parameters, in what both understand (``ON CONFLICT``, ``RETURNING``). Types in the
+schema are SQLite's and are put into PostgreSQL's words where tables are made.
+
+SQLite runs in WAL mode with ``synchronous=FULL``: a commit is on the disk before it is acknowledged, because a node
+deletes its only copy on that word. PostgreSQL's own default is as strict.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from urllib.parse import urlsplit
+
+from evenwatt_daemon import EXIT_FAILURE, EXIT_USAGE, Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Sequence
+
+BUSY_MS: Final = 2_000
+APPLICATION: Final = 0x45565754
+"""``EVWT`` in a SQLite file's header: this database is ours."""
+_LOCK: Final = 0x45565754
+"""Advisory lock of the one collector that writes a PostgreSQL database."""
+
+Rows = list[tuple[Any, ...]]
+
+
+class DatabaseError(Exception):
+    """Something was not done; nothing of the transaction was stored. The text is the database's own."""
+
+
+class Connection(Protocol):
+    """One connection; one thread at a time may use it."""
+
+    postgres: bool
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> Rows:
+        """Run a statement and return what it yields; raises DatabaseError."""
+
+    def run(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """Run a statement; return how many rows it changed; raises DatabaseError."""
+
+    def many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
+        """Run a statement for each set of parameters; raises DatabaseError."""
+
+    def begin(self) -> None:
+        """Begin a transaction that writes; raises DatabaseError."""
+
+    def commit(self) -> None:
+        """Make it durable; raises DatabaseError."""
+
+    def rollback(self) -> None:
+        """Forget it; never raises."""
+
+    def close(self) -> None:
+        """Close; never raises."""
+
+
+@contextmanager
+def transaction(connection: Connection) -> Generator[None]:
+    """Run what is inside as one transaction."""
+    connection.begin()
+    try:
+        yield
+        connection.commit()
+    except BaseException:
+        connection.rollback()
+        raise
+
+
+def is_url(where: str) -> bool:
+    """Whether a database is named by a URL and not by a file."""
+    return where.startswith(("postgresql://", "postgres://"))
+
+
+def shown(where: str) -> str:
+    """Return a database's name without its password."""
+    if not is_url(where):
+        return where
+    parts = urlsplit(where)
+    host = parts.hostname or ""
+    return f"postgresql://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+
+def connect(where: str, *, write: bool = True) -> Connection:
+    """Open a database.
+
+    Raises:
+        Failure: it cannot be opened or is not ours, naming it and the fix.
+    """
+    if is_url(where):
+        return Postgres(where, write=write)
+    return Sqlite(Path(where), write=write)
+
+
+class Sqlite:
+    """A SQLite file."""
+
+    postgres = False
+
+    def __init__(self, path: Path, *, write: bool) -> None:
+        try:
+            if write:
+                self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            else:
+                uri = f"{path.absolute().as_uri()}?mode=ro"
+                self._db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+            self._db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+            self._check(write=write)
+        except sqlite3.OperationalError as error:  # locked, full, no such folder: some of these pass
+            wait = "locked" in str(error) or "full" in str(error)
+            raise Failure(
+                f"{path}: {error}; the folder must exist, have room and be writable by this user",
+                exit_code=EXIT_FAILURE if wait else EXIT_USAGE,
+            ) from None
+        except sqlite3.DatabaseError as error:
+            raise Failure(f"{path}: {error}; move it away or name another file with 'database'") from None
+
+    def _check(self, *, write: bool) -> None:
+        ours = self._db.execute("PRAGMA application_id").fetchone()[0] == APPLICATION
+        if not ours and (not write or self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]):
+            raise sqlite3.DatabaseError("not a database of evenwatt")
+        if write:
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute("PRAGMA cache_size=-65536")  # 64 MiB: a backlog touches many pages of the index
+            self._db.execute(f"PRAGMA application_id={APPLICATION}")
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> Rows:
+        """See Connection."""
+        try:
+            return self._db.execute(sql, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise DatabaseError(str(error)) from error
+
+    def run(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """See Connection."""
+        try:
+            return self._db.execute(sql, parameters).rowcount
+        except sqlite3.Error as error:
+            raise DatabaseError(str(error)) from error
+
+    def many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
+        """See Connection."""
+        try:
+            self._db.executemany(sql, parameters)
+        except sqlite3.Error as error:
+            raise DatabaseError(str(error)) from error
+
+    def begin(self) -> None:
+        """See Connection."""
+        self.run("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """See Connection."""
+        self.run("COMMIT")
+
+    def rollback(self) -> None:
+        """See Connection."""
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """See Connection."""
+        self._db.close()
+
+
+class Postgres:
+    """A PostgreSQL database; connects again by itself where a transaction begins."""
+
+    postgres = True
+
+    def __init__(self, url: str, *, write: bool) -> None:
+        try:
+            import psycopg  # noqa: PLC0415  (only who uses PostgreSQL has it)
+        except ImportError:
+            raise Failure(f"{shown(url)}: psycopg is missing; pip install 'evenwatt[postgres]'") from None
+        self._psycopg, self._url, self._write = psycopg, url, write
+        self._words: dict[str, str] = {}
+        try:
+            self._db = self._connect()
+        except psycopg.OperationalError as error:
+            why = str(error).strip().splitlines()[-1]
+            raise Failure(f"{shown(url)}: {why}; see whether it runs and the URL is right") from None
+        except DatabaseError as error:
+            raise Failure(f"{shown(url)}: {error}") from None
+
+    def _connect(self) -> Any:
+        db = self._psycopg.connect(self._url, autocommit=True, connect_timeout=5, application_name="evenwatt")
+        db.execute("SET statement_timeout = '60s'")
+        db.execute("SET TIME ZONE 'UTC'")
+        locked = db.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchone() if self._write else (True,)
+        if not locked or not locked[0]:
+            db.close()
+            raise DatabaseError("another collector writes to this database; stop it, or name another 'database'")
+        return db
+
+    def _say(self, sql: str) -> str:
+        said = self._words.get(sql)
+        if said is None:
+            said = self._words[sql] = sql.replace("%", "%%").replace("?", "%s")
+        return said
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> Rows:
+        """See Connection."""
+        try:
+            found: Rows = self._db.execute(self._say(sql), parameters).fetchall()
+        except self._psycopg.Error as error:
+            raise DatabaseError(str(error)) from error
+        return found
+
+    def run(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """See Connection."""
+        try:
+            return int(self._db.execute(self._say(sql), parameters).rowcount)
+        except self._psycopg.Error as error:
+            raise DatabaseError(str(error)) from error
+
+    def many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
+        """See Connection."""
+        try:
+            with self._db.cursor() as cursor:
+                cursor.executemany(self._say(sql), parameters)
+        except self._psycopg.Error as error:
+            raise DatabaseError(str(error)) from error
+
+    def begin(self) -> None:
+        """See Connection."""
+        if self._db.closed or self._db.broken:
+            try:
+                self._db = self._connect()
+            except self._psycopg.Error as error:
+                raise DatabaseError(str(error)) from error
+        self.run("BEGIN")
+
+    def commit(self) -> None:
+        """See Connection."""
+        self.run("COMMIT")
+
+    def rollback(self) -> None:
+        """See Connection."""
+        try:
+            self._db.execute("ROLLBACK")
+        except self._psycopg.Error:
+            self._db.close()  # what is broken is opened anew at the next transaction
+
+    def close(self) -> None:
+        """See Connection."""
+        self._db.close()

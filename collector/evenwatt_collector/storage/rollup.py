@@ -1,0 +1,142 @@
+"""Days: what hours come to, weighed by what is known now; rolled up when a day is over, and again when it was touched.
+
+A day may be rolled up once its last hour is closed. Late energy, a corrected intensity or a changed fact mark it stale.
+Reading and weighing need no lock; only the writing of one zone's day is a transaction.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from evenwatt_collector.storage.connection import transaction
+from evenwatt_collector.storage.energy import SETTLED_MS
+from evenwatt_collector.storage.hours import CLOSED_AFTER_S, LABEL, NODE, OWNER
+from evenwatt_collector.storage.intensity import DAY_S, devices, known
+from evenwatt_collector.storage.weighing import AT, COLUMNS, Period, ZoneBook
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from evenwatt_collector.storage.connection import Connection
+    from evenwatt_collector.storage.weighing import Table
+
+    Floats = NDArray[np.float64]
+
+_CLOSED_S: Final = CLOSED_AFTER_S + SETTLED_MS / 1e3
+_NULLABLE: Final = frozenset({"market_g", "embodied_g", "water_l"})
+_PUT: Final = (
+    f"INSERT INTO day (cut, day, zone, node, owner, {', '.join(COLUMNS)}) "
+    f"VALUES ({', '.join('?' * (5 + len(COLUMNS)))})"
+)
+
+
+def due(connection: Connection, now_s: float) -> list[tuple[int, int]]:
+    """Return days and zones that are over and not rolled up as things are known now, the oldest first."""
+    closed = int((now_s - _CLOSED_S) // DAY_S)  # the first day that is not over
+    rows = connection.rows("SELECT day, zone FROM day_state WHERE stale = 1 AND day < ? ORDER BY day, zone", (closed,))
+    return [(int(day), int(zone)) for day, zone in rows]
+
+
+def roll_up(reader: Connection, writer: Connection, day: int, zone: int, now_s: float) -> bool:
+    """Roll up one day of a zone; False if nothing is known of the zone yet.
+
+    Args:
+        reader: Reads hours; may be another connection than ``writer``.
+        writer: Writes the day, in one transaction.
+        day: Days since 1970, UTC.
+        zone: Its number.
+        now_s: Unix time.
+
+    Raises:
+        DatabaseError: nothing of it was stored.
+    """
+    period = Period.of(day * DAY_S, (day + 1) * DAY_S)
+    facts = known(reader, zone, period.start_s, period.end_s)
+    if facts is None:
+        return False
+    name = str(reader.rows("SELECT name FROM zone WHERE id = ?", (zone,))[0][0])
+    nodes: dict[int, str] = dict(reader.rows("SELECT id, name FROM node WHERE zone = ?", (zone,)))
+    book = ZoneBook(reader, (zone, name), facts, devices(reader), nodes)
+    now_ms = int(now_s * 1000)
+    by_owner = book.table(OWNER, period, now_ms)
+    labels: dict[int, int] = dict(reader.rows("SELECT id, label FROM owner")) if book.embodied else {}
+    by_label = _by_label(by_owner, labels) if labels else book.table(LABEL, period, now_ms)
+    tables = {NODE: book.table(NODE, period, now_ms), LABEL: by_label, OWNER: by_owner}
+    rows = [row for cut, table in tables.items() for row in _rows(cut, day, zone, table)]
+    used = book.used(period, now_ms)
+    with transaction(writer):
+        for cut in tables:
+            writer.run("DELETE FROM day WHERE cut = ? AND zone = ? AND day = ?", (cut, zone, day))
+        writer.run("DELETE FROM day_used WHERE day = ? AND zone = ?", (day, zone))
+        writer.many(_PUT, rows)
+        writer.many(
+            "INSERT INTO day_used (day, zone, kind, basis, source, standing, grid, energy_j, grams, least_g_per_kwh, "
+            "most_g_per_kwh) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (day, zone, use.kind.value, use.basis.value, use.source, use.standing.value, use.grid, use.energy_j,
+                 use.grams, use.least_g_per_kwh, use.most_g_per_kwh)
+                for use in used
+            ],
+        )  # fmt: skip
+        writer.run(
+            "INSERT INTO day_state (day, zone, rolled_ms, stale) VALUES (?, ?, ?, 0) ON CONFLICT (day, zone) "
+            "DO UPDATE SET rolled_ms = excluded.rolled_ms, stale = 0",
+            (day, zone, now_ms),
+        )
+    return True
+
+
+def _by_label(table: Table, labels: dict[int, int]) -> Table:
+    owners = np.array([labels[owner] for owner in table.owners.tolist()], dtype=np.int64)
+    return type(table)(table.hours, np.zeros_like(table.nodes), owners, table.columns)
+
+
+def _rows(cut: int, day: int, zone: int, table: Table) -> list[tuple[Any, ...]]:
+    if not len(table.hours):
+        return []
+    keys = np.stack((table.nodes, table.owners), axis=1)
+    groups, which = np.unique(keys, axis=0, return_inverse=True)
+    sums = sum_by(which.ravel(), table.columns, len(groups))
+    return [
+        (cut, day, zone, int(node), int(owner), *_values(sums[i])) for i, (node, owner) in enumerate(groups.tolist())
+    ]
+
+
+def sum_by(which: NDArray[np.int64], columns: Floats, groups: int) -> Floats:
+    """Add up rows by group. A NaN among the nullable columns is nothing configured: NaN if it is all there is."""
+    sums = np.empty((groups, columns.shape[1]))
+    for i, name in enumerate(COLUMNS):
+        column = columns[:, i]
+        if name not in _NULLABLE:
+            sums[:, i] = np.bincount(which, column, groups)
+            continue
+        has = np.isfinite(column)
+        # Where one zone has a contract and another none, the other's market-based grams are its location-based ones.
+        rest = columns[:, AT["location_g"]] if name == "market_g" else 0.0
+        found = np.bincount(which, has, groups) > 0
+        sums[:, i] = np.where(found, np.bincount(which, np.where(has, column, rest), groups), np.nan)
+    return sums
+
+
+def _values(sums: Floats) -> list[float | None]:
+    return [
+        None if name in _NULLABLE and not np.isfinite(value) else value
+        for name, value in zip(COLUMNS, sums.tolist(), strict=True)
+    ]
+
+
+def clean_days(connection: Connection, zone: int, first: int, last: int) -> list[tuple[int, int]]:
+    """Return stretches of days within [first, last) that are rolled up as things are known now, or hold nothing."""
+    rows = connection.rows(
+        "SELECT day, stale FROM day_state WHERE zone = ? AND day >= ? AND day < ? ORDER BY day", (zone, first, last)
+    )
+    clean = [int(day) for day, stale in rows if not stale]
+    found: list[tuple[int, int]] = []
+    for day in clean:
+        if found and found[-1][1] == day:
+            found[-1] = (found[-1][0], day + 1)
+        else:
+            found.append((day, day + 1))
+    return found

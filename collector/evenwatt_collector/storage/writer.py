@@ -1,0 +1,325 @@
+"""The ledger: each record once, and its energy booked by hour and owner.
+
+Records are on the disk when ``append`` returns. What they come to is kept in memory and written by ``settle``, some
+seconds later and for many records at once: a backlog of many minutes of a node then costs one write a row. Whatever
+was not settled when the program died is booked again from the ledger: ``meta.booked`` is the last commit that is in.
+
+Energy per node and domain stands in ``domain_energy``, by quality; the record as it was received in
+``ledger.payload``. Sums over boots and domains are kept in two floats (``carbon.Sum``), so that years of minutes lose
+nothing to rounding.
+
+One thread at a time may use an object of this module.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from evenwatt_collector.books import MAX_STRETCHES, BootTotals, Commit, Entry, Span, complete_up_to, cover, holes
+from evenwatt_collector.carbon import Sum
+from evenwatt_collector.carbon.shares import interval_ms, shares, spans
+from evenwatt_collector.storage.connection import connect, shown, transaction
+from evenwatt_collector.storage.hours import Hours, Use
+from evenwatt_collector.storage.names import Names
+from evenwatt_collector.storage.schema import Partitions, migrate
+from evenwatt_collector.storage.tasks import TaskWork
+from evenwatt_wire import Kind, Ledger, Topic, decode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from evenwatt_collector.storage.connection import Connection
+
+_PUT_BOOT: Final = (
+    "INSERT INTO boot (node, boot, zone, records, last_seq, last_total_j, energy_j, energy_low_j, grams, grams_low, "
+    "numbers, covered) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (node, boot) DO UPDATE SET "
+    "records = excluded.records, last_seq = excluded.last_seq, last_total_j = excluded.last_total_j, "
+    "energy_j = excluded.energy_j, energy_low_j = excluded.energy_low_j, grams = excluded.grams, "
+    "grams_low = excluded.grams_low, numbers = excluded.numbers, covered = excluded.covered"
+)
+_PUT_DOMAIN: Final = (
+    "INSERT INTO domain_energy (node, domain, quality, energy_j, energy_low_j) VALUES (?, ?, ?, ?, ?) "
+    "ON CONFLICT (node, domain, quality) DO UPDATE SET energy_j = excluded.energy_j, "
+    "energy_low_j = excluded.energy_low_j"
+)
+_PUT_RECORD: Final = (
+    "INSERT INTO ledger (boot, seq, end_ms, start_ms, stored_ms, energy_j, quality, payload) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_DOMAINS_KEPT: Final = 200_000
+
+
+@dataclass(slots=True)
+class _Boot:
+    """One row of ``boot`` with what is needed to go on from it."""
+
+    number: int
+    zone: str
+    records: int = 0
+    last_seq: int = 0
+    last_total_j: float = 0.0
+    energy: Sum = field(default_factory=Sum)
+    grams: Sum = field(default_factory=Sum)
+    numbers: list[Span] = field(default_factory=list)
+    """Sequence numbers stored, as stretches."""
+    covered: list[Span] = field(default_factory=list)
+    """Monotonic time stored, as stretches."""
+
+    def has(self, seq: int) -> bool:
+        return any(start <= seq < end for start, end in self.numbers)
+
+    def add(self, record: Ledger, weight_g: float) -> None:
+        self.records += 1
+        self.numbers = cover(self.numbers, record.seq, record.seq + 1)
+        self.energy.add(record.total.energy_j)
+        self.grams.add(weight_g)
+        end_ns = max(record.start_mono_ns, record.end_mono_ns)
+        self.covered = cover(self.covered, record.start_mono_ns, end_ns)[-MAX_STRETCHES:]
+        if record.seq > self.last_seq:
+            self.last_seq, self.last_total_j = record.seq, record.total.total_j
+
+    def totals(self, node: str, boot: str) -> BootTotals:
+        return BootTotals(
+            zone=self.zone,
+            node=node,
+            boot=boot,
+            records=self.records,
+            mark=complete_up_to(self.numbers),
+            missing=holes(self.numbers),
+            last_seq=self.last_seq,
+            last_total_j=self.last_total_j,
+            energy_j=self.energy.value,
+            grams=self.grams.value,
+            covered=tuple(self.covered),
+        )
+
+
+class LedgerWriter:
+    """The open database, for the one who writes it.
+
+    Args:
+        where: A file or a URL.
+        slots: Slots an hour by zone's name, where it is not the default.
+
+    Raises:
+        Failure: it cannot be opened or is not ours.
+    """
+
+    def __init__(self, where: str, slots: Mapping[str, int] | None = None) -> None:
+        self.connection: Connection = connect(where)
+        migrate(self.connection, shown(where))
+        self._names = Names(self.connection)
+        self._hours = Hours(self.connection)
+        self._tasks = TaskWork(self.connection)
+        self._partitions = Partitions(self.connection)
+        self._boots: dict[tuple[str, str, str], _Boot] = {}
+        self._domains: dict[tuple[int, str, str], Sum] = {}
+        self._touched: set[tuple[int, str, str]] = set()
+        self._seen: dict[int, tuple[int, int]] = {}
+        """From when to when the records of a node reach, Unix ms."""
+        self._slots = dict(slots or {})
+        self.unsettled = 0
+        """Records that are in the ledger and not in the books on the disk."""
+        self._last_ms = int(self.connection.rows("SELECT COALESCE(MAX(stored_ms), 0) FROM ledger")[0][0])
+        self._behind = True
+        self.settle()
+
+    def new_epoch(self, wall_s: int) -> tuple[int, bool]:
+        """Begin an epoch: return its number, durably above all before it, and whether an earlier one ran here.
+
+        The wall clock is a lower bound, so that a collector with a new, empty database is not refused by nodes that
+        remember the epochs of the old one.
+        """
+        with transaction(self.connection):
+            row = self.connection.rows("SELECT value FROM meta WHERE name = 'epoch'")
+            epoch = max(int(row[0][0]) + 1 if row else 1, wall_s)
+            self.connection.run(
+                "INSERT INTO meta VALUES ('epoch', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (epoch,)
+            )
+        return epoch, bool(row)
+
+    def totals(self) -> tuple[BootTotals, ...]:
+        """Return the totals of every boot."""
+        keys = self.connection.rows(
+            "SELECT zone.name, node.name, boot.boot FROM boot JOIN node ON node.id = boot.node "
+            "JOIN zone ON zone.id = boot.zone ORDER BY boot.id"
+        )
+        return tuple(self._boot(zone, node, boot).totals(node, boot) for zone, node, boot in keys)
+
+    def append(self, entries: Sequence[Entry], wall_s: float) -> Commit:
+        """Store records in one transaction; ``wall_s`` is now.
+
+        Raises:
+            DatabaseError: nothing of it was stored.
+        """
+        touched: dict[tuple[str, str, str], set[int]] = {}
+        fresh: list[tuple[object, ...]] = []
+        stored_ms = max(self._last_ms + 1, int(wall_s * 1000))
+        try:
+            with transaction(self.connection):
+                self._catch_up()
+                for entry in entries:
+                    record = entry.record
+                    key = (entry.zone, record.node, record.boot)
+                    touched.setdefault(key, set()).add(record.seq)
+                    boot = self._boot(*key)
+                    if not boot.has(record.seq):
+                        boot.add(record, entry.grams)
+                        start_ms, end_ms = self._book(entry.zone, record, stored_ms)
+                        fresh.append(
+                            (boot.number, record.seq, end_ms, start_ms, stored_ms, record.total.energy_j,
+                             record.total.quality.value, entry.payload)
+                        )  # fmt: skip
+                self._partitions.ensure("ledger", {int(str(row[2])) for row in fresh})
+                self.connection.many(_PUT_RECORD, fresh)
+                self.connection.many(_PUT_BOOT, (self._boot_row(key) for key in touched))
+        except BaseException:
+            self._forget()  # what is in memory is ahead of the disk now, and is read again
+            raise
+        self._last_ms, self.unsettled = stored_ms, self.unsettled + len(fresh)
+        totals = {key: self._boots[key].totals(key[1], key[2]) for key in touched}
+        beyond = {
+            (key[1], key[2]): sorted(seq for seq in touched[key] if seq > boot.mark) for key, boot in totals.items()
+        }
+        return Commit(tuple(totals.values()), beyond, len(fresh), len(entries) - len(fresh))
+
+    def settle(self) -> None:
+        """Write the books of what was appended; queries see it from then on.
+
+        Raises:
+            DatabaseError: it will be booked again from the ledger.
+        """
+        if not self.unsettled and not self._behind:
+            return
+        try:
+            with transaction(self.connection):
+                self._catch_up()
+                self._save()
+        except BaseException:
+            self._forget()
+            raise
+        self.unsettled = 0
+
+    def close(self) -> None:
+        """Close the database."""
+        self.connection.close()
+
+    def _book(self, zone_name: str, record: Ledger, stored_ms: int) -> tuple[int, int]:
+        """Add a record to the books in memory; return its place on the wall clock."""
+        zone = self._names.zone(zone_name)
+        node = self._names.node(zone, record.node)
+        start_ms, end_ms = interval_ms(record, stored_ms)
+        owned = [(*self._names.owner(share.owner), share) for share in shares(record)]
+        cuts = spans(start_ms, end_ms, self._hours.slots_of(zone))
+        self._hours.book(Use(zone, node, cuts, (end_ms - start_ms) / 1e3, record.total.quality, owned), stored_ms)
+        if record.tasks:
+            self._tasks.book(record, zone, node, lambda owner: self._names.owner(owner)[0], end_ms, stored_ms)
+        for domain in record.domains:
+            key = (node, domain.id, domain.quality.value)
+            self._domain(key).add(domain.energy_j)
+            self._touched.add(key)
+        first_ms, last_ms = self._seen.get(node, (start_ms, end_ms))
+        self._seen[node] = min(first_ms, start_ms), max(last_ms, end_ms)
+        return start_ms, end_ms
+
+    def _catch_up(self) -> None:
+        """Book what is in the ledger and not in the books: after a crash, or a transaction that failed."""
+        if not self._behind:
+            return
+        self._hours.slots = {self._names.zone(zone): count for zone, count in self._slots.items()}
+        rows = self.connection.rows(
+            "SELECT zone.name, node.name, ledger.stored_ms, ledger.payload FROM ledger "
+            "JOIN boot ON boot.id = ledger.boot JOIN node ON node.id = boot.node JOIN zone ON zone.id = boot.zone "
+            "WHERE ledger.stored_ms > (SELECT COALESCE(MAX(value), 0) FROM meta WHERE name = 'booked') "
+            "ORDER BY ledger.stored_ms, ledger.boot, ledger.seq"
+        )
+        for zone, node, stored_ms, payload in rows:
+            record = decode(Topic(zone, node, Kind.LEDGER), bytes(payload))
+            if isinstance(record, Ledger):
+                self._book(zone, record, stored_ms)
+        self.unsettled, self._behind = len(rows), False
+
+    def _save(self) -> None:
+        self._partitions.ensure("hour", self._hours.hours_changed())
+        self.connection.many(
+            _PUT_DOMAIN, ((*key, self._domains[key].high, self._domains[key].low) for key in sorted(self._touched))
+        )
+        self._touched.clear()
+        if len(self._domains) > _DOMAINS_KEPT:
+            self._domains.clear()
+        self._tasks.flush()
+        self._hours.flush()
+        self.connection.many(
+            "UPDATE node SET first_ms = CASE WHEN first_ms < ? THEN first_ms ELSE ? END, "
+            "last_ms = CASE WHEN last_ms > ? THEN last_ms ELSE ? END WHERE id = ?",
+            [(first_ms, first_ms, last_ms, last_ms, node) for node, (first_ms, last_ms) in self._seen.items()],
+        )
+        self._seen.clear()
+        self.connection.run(
+            "INSERT INTO meta VALUES ('booked', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (self._last_ms,),
+        )
+
+    def _forget(self) -> None:
+        self._boots.clear()
+        self._domains.clear()
+        self._touched.clear()
+        self._seen.clear()
+        self._names.forget()
+        self._hours.forget()
+        self._tasks.forget()
+        self._partitions.forget()
+        self._behind, self.unsettled = True, 0
+
+    def _domain(self, key: tuple[int, str, str]) -> Sum:
+        total = self._domains.get(key)
+        if total is None:
+            row = self.connection.rows(
+                "SELECT energy_j, energy_low_j FROM domain_energy WHERE node = ? AND domain = ? AND quality = ?", key
+            )
+            total = self._domains[key] = Sum(*row[0]) if row else Sum()
+        return total
+
+    def _boot(self, zone: str, node: str, boot: str) -> _Boot:
+        known = self._boots.get((zone, node, boot))
+        if known is None:
+            known = self._boots[zone, node, boot] = self._load(zone, node, boot)
+        return known
+
+    def _load(self, zone: str, node: str, boot: str) -> _Boot:
+        number = self._names.node(self._names.zone(zone), node)
+        row = self.connection.rows(
+            "SELECT id, records, last_seq, last_total_j, energy_j, energy_low_j, grams, grams_low, numbers, covered "
+            "FROM boot WHERE node = ? AND boot = ?",
+            (number, boot),
+        )
+        if not row:
+            made = self.connection.rows(
+                "INSERT INTO boot (node, boot, zone, records, last_seq, last_total_j, energy_j, energy_low_j, grams, "
+                "grams_low, numbers, covered) VALUES (?, ?, ?, 0, 0, 0, 0, 0, 0, 0, '[]', '[]') RETURNING id",
+                (number, boot, self._names.zone(zone)),
+            )
+            return _Boot(int(made[0][0]), zone)
+        found, records, last_seq, last_total_j, energy, energy_low, weight, weight_low, numbers, covered = row[0]
+        return _Boot(
+            number=found,
+            zone=zone,
+            records=records,
+            last_seq=last_seq,
+            last_total_j=last_total_j,
+            energy=Sum(energy, energy_low),
+            grams=Sum(weight, weight_low),
+            numbers=[(start, end) for start, end in json.loads(numbers)],
+            covered=[(start, end) for start, end in json.loads(covered)],
+        )
+
+    def _boot_row(self, key: tuple[str, str, str]) -> tuple[object, ...]:
+        zone, node, boot = key
+        book, number = self._boots[key], self._names.zone(zone)
+        return (
+            self._names.node(number, node), boot, number, book.records, book.last_seq, book.last_total_j,
+            book.energy.high, book.energy.low, book.grams.high, book.grams.low, json.dumps(book.numbers),
+            json.dumps(book.covered),
+        )  # fmt: skip
