@@ -1,32 +1,30 @@
-"""Moments as people type them."""
+"""Moments as people type them, in this machine's time zone."""
 
 from __future__ import annotations
 
-import re
-from datetime import datetime, time
+import os
+from datetime import datetime
+from pathlib import Path
 
-from evenwatt_cli.steer import seconds
-from evenwatt_daemon import Failure
+from evenwatt_collector.report import periods
 
 
-def moment(text: str, now_s: float) -> float:
-    """Read ``2026-01-15T17:00:00+01:00``, ``17:00`` (today, this machine's zone) or ``10m ago``; return Unix time.
+def moment(text: str, now_s: float, option: str = "--at") -> float:
+    """Read a moment such as ``2026-01-15T17:00:00+01:00``, ``17:00`` (today) or ``10m ago``; return Unix time.
 
     Raises:
-        Failure: it is none of these.
+        Failure: it is none.
     """
-    ago = re.fullmatch(r"(.+?)\s+ago", text.strip())
-    if ago:
-        return now_s - seconds(ago[1])
-    try:
-        if re.fullmatch(r"\d{1,2}:\d{2}(:\d{2})?", text.strip()):
-            today = datetime.fromtimestamp(now_s).astimezone()
-            return datetime.combine(today, time.fromisoformat(text.strip().zfill(5))).astimezone().timestamp()
-        return datetime.fromisoformat(text.strip()).astimezone().timestamp()
-    except ValueError:
-        raise Failure(
-            f"--at {text!r} is not a time; write 2026-01-15T17:00:00+01:00, 17:00 for today, or '10m ago'"
-        ) from None
+    return periods.moment(text, now_s, periods.zone(machine_zone(), "TZ"), option)
+
+
+def machine_zone() -> str:
+    """Return the IANA name of this machine's zone: ``$TZ``, else what /etc/localtime points to, else UTC."""
+    named = os.environ.get("TZ", "").removeprefix(":")
+    if named:
+        return named.rpartition("zoneinfo/")[2]
+    _, found, name = str(Path("/etc/localtime").resolve()).rpartition("/zoneinfo/")
+    return name.removeprefix("posix/").removeprefix("right/") if found else "UTC"
 
 
 def clock(wall_s: float) -> str:

@@ -21,7 +21,7 @@ EXPECTED: Final = (
     "expected 2026-11-01, 2026-11-01T12:00, 2026-11-01T12:00+01:00, 17:00, now, today, yesterday, 'this week', "
     "'last week', 'this month', 'last month', '90m ago' or '7d ago'"
 )
-DEFAULT_DAYS: Final = 7
+DEFAULT_DAYS: Final = 7.0
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
 _DAYS: Final = {"d": 1, "w": 7}
 _MOST_DAYS: Final = 36_600

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 PLAIN: Final = (
     "energy_j", "dynamic_j", "idle_j", "site_j", "location_g", "location_dynamic_g", "marginal_j", "measured_j",
-    "integrated_j", "estimated_j", "unknown_j", "missing_s", "covered_s", "duration_s",
+    "integrated_j", "estimated_j", "unknown_j", "missing_s", "covered_s", "duration_s", "gpu_j",
 )  # fmt: skip
 """Fields that are always known."""
 OPTIONAL: Final = ("market_g", "marginal_g", "embodied_g", "water_l")
