@@ -1,0 +1,169 @@
+"""The settings of grids and their sources: ``[[grids]]`` with ``[[grids.sources]]`` in the collector's file."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+from evenwatt_collector.carbon.annual import UnknownGridError
+from evenwatt_collector.carbon.series import Basis, Kind
+from evenwatt_daemon import Failure
+
+if TYPE_CHECKING:
+    from evenwatt_collector.carbon.annual import GridRow, IntensityTable
+
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+Url = Annotated[str, Meta(pattern=r"^https?://[^\s?#]+$")]
+Given = Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class ElectricityMapsSource(Struct, forbid_unknown_fields=True, kw_only=True, tag_field="type", tag="electricity-maps"):
+    """Electricity Maps; average, measured or estimated, with forecasts where the plan has them."""
+
+    name: Name = "electricity-maps"
+    zone: Given
+    """Its zone, such as ``DE`` or ``US-CAL-CISO``."""
+    token_file: Given
+    """A file that holds the API key."""
+    granularity: Literal["hourly", "15_minutes", "5_minutes"] = "hourly"
+    estimations: bool = True
+    """Without them the last hours come late."""
+    base_url: Url = "https://api.electricitymaps.com/v3"
+
+
+class WattTimeSource(Struct, forbid_unknown_fields=True, kw_only=True, tag_field="type", tag="watttime"):
+    """WattTime v3; marginal, five minutes, with forecasts."""
+
+    name: Name = "watttime"
+    region: Given
+    """Its region, such as ``CAISO_NORTH``."""
+    username: Given
+    password_file: Given
+    base_url: Url = "https://api.watttime.org"
+
+
+class NesoSource(Struct, forbid_unknown_fields=True, kw_only=True, tag_field="type", tag="neso"):
+    """NESO, Great Britain; average, direct, half hours, with forecasts, without a key."""
+
+    name: Name = "neso"
+    postcode: Annotated[str, Meta(pattern=r"^([A-Za-z]{1,2}[0-9][A-Za-z0-9]?)?$")] = ""
+    """First half of a postcode, such as ``RG10``: that region."""
+    region: Annotated[int, Meta(ge=1, le=17)] | None = None
+    """NESO's number of a region, instead of a postcode."""
+    base_url: Url = "https://api.carbonintensity.org.uk"
+
+
+class EntsoeSource(Struct, forbid_unknown_fields=True, kw_only=True, tag_field="type", tag="entsoe"):
+    """ENTSO-E; average of what the zone generates, from its mix."""
+
+    name: Name = "entsoe"
+    zone: Annotated[str, Meta(pattern=r"^[0-9A-Z-]{16}$")]
+    """EIC of a bidding zone or control area, such as ``10Y1001A1001A82H`` (Germany and Luxembourg)."""
+    token_file: Given
+    base_url: Url = "https://web-api.tp.entsoe.eu/api"
+
+
+class EiaSource(Struct, forbid_unknown_fields=True, kw_only=True, tag_field="type", tag="eia"):
+    """EIA, United States; average of what the area generates, from its mix."""
+
+    name: Name = "eia"
+    respondent: Annotated[str, Meta(pattern=r"^[A-Z0-9]{2,8}$")]
+    """Balancing authority or region, such as ``CISO``."""
+    token_file: Given
+    base_url: Url = "https://api.eia.gov"
+
+
+class CarbonAwareSource(Struct, forbid_unknown_fields=True, kw_only=True, tag_field="type", tag="carbon-aware-sdk"):
+    """A Carbon Aware SDK WebAPI."""
+
+    name: Name = "carbon-aware-sdk"
+    base_url: Url
+    location: Given
+    """As its WebAPI names it."""
+    region: str = ""
+    """What its answers call the location, where that is to be checked."""
+    kind: Kind
+    """What its own data source gives: WattTime marginal, Electricity Maps average."""
+    basis: Basis
+    """What its own data source gives."""
+
+
+class FileSettings(Struct, forbid_unknown_fields=True, kw_only=True, tag_field="type", tag="file"):
+    """A CSV or Parquet file of your own."""
+
+    name: Name = "file"
+    path: Given
+    kind: Kind = Kind.AVERAGE
+    basis: Basis | None = None
+    """Default: the grid's."""
+    unit: Literal["g/kWh", "kg/MWh", "lb/MWh"] = "g/kWh"
+    origin: datetime | None = None
+    """When elapsed seconds count from; with an offset."""
+    standing: Literal["measured", "estimated"] = "measured"
+
+
+Source = (
+    ElectricityMapsSource | WattTimeSource | NesoSource | EntsoeSource | EiaSource | CarbonAwareSource | FileSettings
+)
+
+
+class GridSettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """One grid and the chain of its sources, the most trusted first."""
+
+    name: Name
+    """What zones refer to, such as ``DE`` or ``US-CAL-CISO``."""
+    basis: Basis = Basis.LIFECYCLE
+    """Which emissions are asked for, where a source lets one choose."""
+    annual: str = ""
+    """Row of the table of annual averages that counts when nothing else is known. Default: by the name."""
+    sources: list[Source] = field(default_factory=list)
+
+
+def annual_row(grid: GridSettings, table: IntensityTable) -> GridRow:
+    """Return the row of last resort: the one named, else the grid's name, else the country its name begins with.
+
+    Raises:
+        UnknownGridError: there is none.
+    """
+    if grid.annual:
+        return table.row(grid.annual)
+    try:
+        return table.row(grid.name)
+    except UnknownGridError:
+        return table.row(grid.name.partition("-")[0])
+
+
+def check_grids(where: str, grids: list[GridSettings], table: IntensityTable) -> None:
+    """Check what types cannot.
+
+    Raises:
+        Failure: naming the file, the key, what was found and the fix.
+    """
+    for i, grid in enumerate(grids):
+        key = f"{where}: key 'grids[{i}]"
+        if any(other.name == grid.name for other in grids[:i]):
+            raise Failure(f"{key}.name': {grid.name!r} stands twice; give each [[grids]] its own name")
+        try:
+            annual_row(grid, table)
+        except UnknownGridError as error:
+            near = table.nearest(grid.annual or grid.name)
+            hint = f"did you mean {near!r}?" if near else "set annual to an ISO 3166 code such as 'DE', or to 'WORLD'"
+            raise Failure(f"{key}.annual': {error}; {hint}") from None
+        names = [source.name for source in grid.sources]
+        for k, source in enumerate(grid.sources):
+            at = f"{key}.sources[{k}]"
+            if source.name in names[:k] or source.name == "annual-average":
+                raise Failure(f"{at}.name': {source.name!r} is taken; set name so that each source has its own")
+            _check_source(at, source)
+
+
+def _check_source(at: str, source: Source) -> None:
+    if isinstance(source, NesoSource) and source.postcode and source.region is not None:
+        raise Failure(f"{at}.region': there is a postcode too; keep one of them")
+    if isinstance(source, FileSettings) and source.origin is not None and source.origin.tzinfo is None:
+        raise Failure(f"{at}.origin': {source.origin} has no offset; write e.g. 2026-01-01T00:00:00Z")
+    if isinstance(source, FileSettings) and Path(source.path).suffix.lower() not in {".csv", ".parquet", ".pq", ".txt"}:
+        raise Failure(f"{at}.path': {source.path!r} is neither .csv nor .parquet; give it the ending of what it is")
