@@ -10,19 +10,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evenwatt_collector.books import Books, Entry, complete_up_to, cover, holes
-from evenwatt_collector.carbon import Factor
-from evenwatt_collector.ledger_db import LedgerDatabase
+from evenwatt_collector.storage import DatabaseError, LedgerWriter
 from evenwatt_collector.store import Store
 from evenwatt_daemon import Failure
 from evenwatt_wire import encode
-from tests.collector.said import BOOT, NEXT_BOOT, ZONE, ledger
+from tests.collector.said import BOOT, NEXT_BOOT, WALL_MS, ZONE, ledger
 from tests.support import wait_for
 
-FACTOR = Factor(360.0, 1.0, "test", 2025)
+NOW_S = WALL_MS / 1e3 + 60
 
 
-def entry(record, zone=ZONE, factor=FACTOR):
-    return Entry(zone, record, encode(record), factor)
+def entry(record, zone=ZONE, grams=1.0):
+    return Entry(zone, record, encode(record), grams)
 
 
 @pytest.fixture
@@ -30,11 +29,8 @@ def path(tmp_path):
     return tmp_path / "collector.db"
 
 
-@pytest.fixture
-def database(path):
-    database = LedgerDatabase(path)
-    yield database
-    database.close()
+def append(database, *records):
+    return database.append([entry(record) for record in records], NOW_S)
 
 
 @given(st.lists(st.integers(1, 40), max_size=80))
@@ -49,51 +45,42 @@ def test_mark_and_holes_of_any_order(seqs):
 
 
 def test_each_record_once_whatever_arrives_twice(database):
-    first = database.append([entry(ledger(seq=1)), entry(ledger(seq=2)), entry(ledger(seq=1))])
-    again = database.append([entry(ledger(seq=2)), entry(ledger(seq=1, energy_j=999.0))])
+    first = append(database, ledger(seq=1), ledger(seq=2), ledger(seq=1))
+    again = append(database, ledger(seq=2), ledger(seq=1, energy_j=999.0))
     assert (first.stored, first.duplicate, again.stored, again.duplicate) == (2, 1, 0, 2)
     (boot,) = again.totals
     assert (boot.records, boot.mark, boot.energy_j, boot.missing) == (2, 2, 120.0, 0)
 
 
 def test_mark_stops_at_a_hole_and_what_is_beyond_is_said(database):
-    commit = database.append([entry(ledger(seq=seq)) for seq in (1, 2, 5, 4)])
+    commit = append(database, *(ledger(seq=seq) for seq in (1, 2, 5, 4)))
     assert (commit.totals[0].mark, commit.totals[0].missing) == (2, 1)
     assert commit.beyond == {("n1", BOOT): [4, 5]}
-    commit = database.append([entry(ledger(seq=3))])
+    commit = append(database, ledger(seq=3))
     assert (commit.totals[0].mark, commit.beyond) == (5, {("n1", BOOT): []})
 
 
-def test_energy_by_node_and_domain_can_be_asked(database, path):
-    database.append([entry(ledger(seq=seq, energy_j=10.0, domains=("package-0", "dram"))) for seq in (1, 2, 3)])
-    database.append([entry(ledger(node="n2", energy_j=8.0))])
-    with sqlite3.connect(path) as other:
-        rows = other.execute("SELECT node, domain, energy_j + energy_low_j FROM domain_energy ORDER BY 1, 2").fetchall()
+def test_energy_by_node_and_domain_can_be_asked(database):
+    append(database, *(ledger(seq=seq, energy_j=10.0, domains=("package-0", "dram")) for seq in (1, 2, 3)))
+    append(database, ledger(node="n2", energy_j=8.0))
+    database.settle()
+    rows = database.connection.rows(
+        "SELECT node.name, domain, energy_j + energy_low_j FROM domain_energy JOIN node ON node.id = node ORDER BY 1, 2"
+    )
     assert rows == [("n1", "dram", 15.0), ("n1", "package-0", 15.0), ("n2", "package-0", 8.0)]
 
 
-def test_grams_carry_the_factor_in_force(database, path):
-    database.append([entry(ledger(seq=1, energy_j=3.6e6))])
-    database.append([entry(ledger(seq=2, energy_j=3.6e6), factor=Factor(100.0, 2.0, "other", None))])
-    assert database.totals()[0].grams == pytest.approx(560.0)
-    with sqlite3.connect(path) as other:
-        rows = other.execute(
-            "SELECT l.grams, f.source, f.year FROM ledger l JOIN factor f ON f.id = l.factor ORDER BY l.seq"
-        ).fetchall()
-    assert rows == [(pytest.approx(360.0), "test", 2025), (pytest.approx(200.0), "other", 0)]
-
-
-def test_epoch_rises_at_every_start_and_is_on_the_disk(path):
-    epochs = []
-    for wall_s in (1_000, 1_000, 500, 5_000):
-        database = LedgerDatabase(path)
-        epochs.append(database.new_epoch(wall_s))
-        database.close()
-    assert epochs == [(1_000, False), (1_001, True), (1_002, True), (5_000, True)]
+def test_grams_as_counted_on_arrival_add_up_and_survive(database, where):
+    database.append([entry(ledger(seq=1), grams=360.0)], NOW_S)
+    database.append([entry(ledger(seq=2), grams=200.0), entry(ledger(seq=2), grams=200.0)], NOW_S)
+    database.close()
+    again = LedgerWriter(where)
+    assert again.totals()[0].grams == 560.0
+    again.close()
 
 
 def test_covered_time_merges_where_records_touch(database):
-    database.append([entry(ledger(seq=seq)) for seq in (1, 2, 4)])
+    append(database, *(ledger(seq=seq) for seq in (1, 2, 4)))
     assert database.totals()[0].covered == ((0, 120 * 10**9), (180 * 10**9, 240 * 10**9))
 
 
@@ -109,7 +96,7 @@ def test_duplication_reordering_and_crashes_lose_and_double_nothing(tmp_path_fac
     energies = {key: rng.uniform(0, 1e7) for key in set(sent)}
     arrivals = [key for key in sent for _ in range(rng.choice((1, 1, 2)))]
     rng.shuffle(arrivals)
-    database = LedgerDatabase(path)
+    database = LedgerWriter(str(path))
     duplicates = 0
     while arrivals:
         batch, arrivals = arrivals[: (n := rng.randint(1, 9))], arrivals[n:]
@@ -117,16 +104,16 @@ def test_duplication_reordering_and_crashes_lose_and_double_nothing(tmp_path_fac
         crash = rng.random()
         if crash < 0.2:  # dies in the middle of the transaction: nothing of it counts, and the nodes send it again
             database.close()
-            database = LedgerDatabase(path)
+            database = LedgerWriter(str(path))
             arrivals += batch
             continue
         if crash < 0.4:  # a bad disk for a moment
             _fail_once(database, entries)
-        commit = database.append(entries)
+        commit = database.append(entries, NOW_S)
         duplicates += commit.duplicate
         if crash > 0.8:  # dies after the commit, before anybody heard of it: all is sent again
             database.close()
-            database = LedgerDatabase(path)
+            database = LedgerWriter(str(path))
             duplicates -= len(batch)
             arrivals += batch
     totals = {(boot.node, boot.boot): boot for boot in database.totals()}
@@ -136,16 +123,19 @@ def test_duplication_reordering_and_crashes_lose_and_double_nothing(tmp_path_fac
         assert found.records == len(seqs)
         assert found.mark == next(n for n in range(27) if n + 1 not in seqs)
         assert found.energy_j == pytest.approx(fsum(energies[node, boot, seq] for seq in seqs), rel=1e-15)
-    stored = database._db.execute("SELECT count(*) FROM ledger").fetchone()[0]
+    stored = database.connection.rows("SELECT count(*) FROM ledger")[0][0]
+    database.settle()
+    booked_j = database.connection.rows("SELECT SUM(energy_j) FROM hour WHERE cut = 1")[0][0]
+    assert (booked_j or 0.0) == pytest.approx(fsum(energies.values()), rel=1e-12)
     database.close()
     assert stored == len(set(sent))
 
 
 def _fail_once(database, entries):
-    database._db.execute("CREATE TEMP TRIGGER broken BEFORE INSERT ON node_boot BEGIN SELECT RAISE(FAIL, 'io'); END")
-    with pytest.raises(sqlite3.Error):
-        database.append(entries)
-    database._db.execute("DROP TRIGGER broken")
+    database.connection.run("CREATE TEMP TRIGGER broken BEFORE INSERT ON boot BEGIN SELECT RAISE(FAIL, 'io'); END")
+    with pytest.raises(DatabaseError):
+        database.append(entries, NOW_S)
+    database.connection.run("DROP TRIGGER broken")
 
 
 class Heard:
@@ -160,7 +150,7 @@ class Heard:
 
 def test_store_thread_commits_and_drains(path):
     heard = Heard()
-    store = Store(path, heard)
+    store = Store(str(path), heard)
     store.start()
     records = [ledger(f"n{i % 7}", 1 + i // 7, energy_j=0.1 * i) for i in range(700)]
     random.Random(3).shuffle(records)
@@ -170,7 +160,7 @@ def test_store_thread_commits_and_drains(path):
     assert heard.books.missing == 0
     assert not store.offer(entry(ledger(seq=999)))
     assert len(heard.commits) < 100  # grouped, not one by one
-    again = Store(path, heard)
+    again = Store(str(path), heard)
     assert sum(boot.records for boot in again.loaded) == 700
     assert again.took_over
     assert again.epoch > store.epoch
@@ -180,7 +170,7 @@ def test_store_thread_commits_and_drains(path):
 def test_full_queue_refuses_and_acknowledges_nothing(path, monkeypatch):
     monkeypatch.setattr("evenwatt_collector.store.QUEUE_RECORDS", 3)
     heard = Heard()
-    store = Store(path, heard)
+    store = Store(str(path), heard)
     assert [store.offer(entry(ledger(seq=seq))) for seq in range(1, 6)] == [True] * 3 + [False] * 2
     assert store.refused == 2
     store.start()
@@ -192,9 +182,9 @@ def test_full_queue_refuses_and_acknowledges_nothing(path, monkeypatch):
 def test_full_disk_alarms_and_goes_on_when_there_is_room(path, monkeypatch):
     monkeypatch.setattr("evenwatt_collector.store._RETRY_S", 0.02)
     heard = Heard()
-    store = Store(path, heard)
-    pages = store._database._db.execute("PRAGMA page_count").fetchone()[0]
-    store._database._db.execute(f"PRAGMA max_page_count={pages}")
+    store = Store(str(path), heard)
+    pages = store._database.connection._db.execute("PRAGMA page_count").fetchone()[0]
+    store._database.connection._db.execute(f"PRAGMA max_page_count={pages}")
     store.start()
     record = ledger(domains=tuple(f"d{i}" for i in range(400)))
     store.offer(entry(record))
@@ -211,7 +201,7 @@ def test_full_disk_alarms_and_goes_on_when_there_is_room(path, monkeypatch):
 
 def _widen(store):
     try:
-        store._database._db.execute("PRAGMA max_page_count=100000")
+        store._database.connection._db.execute("PRAGMA max_page_count=100000")
     except sqlite3.Error:
         return False
     return True
@@ -219,9 +209,9 @@ def _widen(store):
 
 def test_locked_database_alarms_and_goes_on(path, monkeypatch):
     monkeypatch.setattr("evenwatt_collector.store._RETRY_S", 0.02)
-    monkeypatch.setattr("evenwatt_collector.ledger_db._BUSY_MS", 20)
+    monkeypatch.setattr("evenwatt_collector.storage.connection.BUSY_MS", 20)
     heard = Heard()
-    store = Store(path, heard)
+    store = Store(str(path), heard)
     store.start()
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -234,9 +224,9 @@ def test_locked_database_alarms_and_goes_on(path, monkeypatch):
 
 
 def test_stopping_with_a_broken_disk_does_not_hang(path, monkeypatch):
-    monkeypatch.setattr("evenwatt_collector.ledger_db._BUSY_MS", 20)
+    monkeypatch.setattr("evenwatt_collector.storage.connection.BUSY_MS", 20)
     heard = Heard()
-    store = Store(path, heard)
+    store = Store(str(path), heard)
     store.start()
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -258,9 +248,9 @@ def test_a_file_that_is_not_ours_is_refused(path, content):
     else:
         path.write_bytes(content)
     with pytest.raises(Failure, match="move it away or name another file"):
-        LedgerDatabase(path)
+        LedgerWriter(str(path))
 
 
 def test_missing_folder_is_a_failure_with_the_fix(tmp_path):
     with pytest.raises(Failure, match="must exist"):
-        LedgerDatabase(tmp_path / "no" / "c.db")
+        LedgerWriter(str(tmp_path / "no" / "c.db"))
