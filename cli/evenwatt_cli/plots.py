@@ -37,6 +37,6 @@ def polyline(frame: Frame, points: Iterable[tuple[float, float]], top: float, st
 
 
 def round_step(top: float, most: int = 4) -> float:
-    """Return the step (1, 2 or 5 times a power of ten) that divides 0 to ``top`` into at most ``most`` parts."""
+    """Return the step (1, 2, 2.5 or 5 times a power of ten) that divides 0 to ``top`` into at most ``most`` parts."""
     power = 10.0 ** floor(log10(top / most))
-    return next(power * step for step in (1, 2, 5, 10) if power * step * most >= top * (1 - 1e-9))
+    return next(power * step for step in (1, 2, 2.5, 5, 10) if power * step * most >= top * (1 - 1e-9))

@@ -23,6 +23,7 @@ from evenwatt_collector.report.document import Derived, derive, from_document, t
 from evenwatt_collector.report.model import By, Report
 from evenwatt_collector.report.sci import NoScore, Per
 from evenwatt_daemon import Failure
+from evenwatt_wire.version import __version__
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,8 +70,8 @@ def show_report(options: Options) -> Exit:
     """Print a report, or write it to a file.
 
     Returns:
-        OK; DEGRADED where less than 80 % of the period is metered, or a score or comparison was asked for and there
-        is none.
+        OK; DEGRADED where nothing is recorded or less than 80 % of the period is metered, or where a score or
+        comparison was asked for and there is none that holds.
 
     Raises:
         Failure: the call is wrong, the collector or database cannot be read, or the file cannot be written.
@@ -88,7 +89,7 @@ def show_report(options: Options) -> Exit:
 
 
 def _verdict(derived: Derived) -> Exit:
-    uncovered = derived.coverage is not None and derived.coverage < LEAST_COVERAGE
+    uncovered = derived.metered_share is None or (derived.coverage is not None and derived.coverage < LEAST_COVERAGE)
     unanswered = isinstance(derived.sci, NoScore) or (
         derived.comparison is not None and bool(getattr(derived.comparison, "doubts", ("there is none",)))
     )
@@ -135,11 +136,13 @@ def _one_of(kind: type[_Choice], option: str, text: str) -> _Choice:
 
 
 def _ask(query: ReportQuery, options: Options) -> Report:
+    settings = load(options.config)
     if options.database is not None:
-        from evenwatt_collector.report.build import open_and_build
+        from evenwatt_collector.report.build import Made, open_and_build
 
-        return open_and_build(options.database, query)
-    url = load(options.config).collector_url
+        made = Made(now_s=time.time(), version=__version__, fleet=settings.fleet)
+        return open_and_build(options.database, query, made)
+    url = settings.collector_url
     try:
         answer = httpx.get(f"{url}/api/v1/report", params=query.parameters(), timeout=_TIMEOUT_S)
         said = answer.json()

@@ -22,7 +22,11 @@ def coverage_lines(report: Report, derived: Derived) -> list[str]:
     names = ("measured", "integrated", "estimated", "unknown")
     parts = [(name, getattr(total, f"{name}_j")) for name in names]
     shares = ", ".join(f"{words.share(joules / total.energy_j)} {name}" for name, joules in parts if joules > 0)
-    lines = [f"energy: {shares}" if total.energy_j > 0 else "energy: none recorded"]
+    lines = [
+        f"energy: {shares}"
+        if total.energy_j > 0
+        else "nothing was recorded in this period: no energy is not zero emissions"
+    ]
     if total.missing_s > 0:
         missing = f"missing: {words.span(total.missing_s)} of node-time"
         if derived.time_coverage is not None:

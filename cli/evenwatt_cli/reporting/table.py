@@ -35,8 +35,9 @@ def print_report(report: Report, derived: Derived, *, dynamic: bool = False, con
     out.print(_table(report, out.width, dynamic=dynamic))
     sure = derived.total
     whole = words.mass_range(sure.low_g, sure.high_g)
-    lines = [f"90 % range of the total: {whole} CO2e, location-based", *coverage_lines(report, derived)]
-    lines += [*known_lines(report), *source_lines(report)]
+    ranged = f"90 % range of the total: {whole} CO2e, location-based"
+    lines = [ranged] if report.total.energy_j > 0 else []
+    lines += [*coverage_lines(report, derived), *known_lines(report), *source_lines(report)]
     if derived.sci is not None:
         lines += score_lines(report, derived)
     if derived.comparison is not None:

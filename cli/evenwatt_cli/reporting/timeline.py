@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _FRAME: Final = Frame(1000, 100)
 _TICKS: Final = 6
+_LAST: Final = 85.0
+"""Per cent of the width beyond which no label begins: it would not end on the page."""
 _DAY_S: Final = 86_400.0
 
 
@@ -157,7 +159,8 @@ def _moments(line: Sequence[Moment], timezone: str) -> tuple[Label, ...]:
     every = max(1, -(-len(line) // _TICKS))
     form = "%d %b" if _slot(line) == "day" else "%d %b %H:%M"
     tz = ZoneInfo(timezone)
-    return tuple(
+    labels = (
         Label(100 * (moment.start_s - first_s) / whole_s, f"{datetime.fromtimestamp(moment.start_s, tz):{form}}")
         for moment in line[::every]
     )
+    return tuple(label for label in labels if label.at <= _LAST)
