@@ -70,7 +70,7 @@ def moment(text: str, now_s: float, tz: ZoneInfo, option: str) -> float:
     except _ClockError as error:
         raise Failure(f"{option} {text!r} {error} in {tz.key}; write the offset, e.g. {said}+00:00") from None
     except (ValueError, OverflowError) as error:
-        raise Failure(f"{option} {text!r} is not a moment ({error}); {EXPECTED}") from None
+        raise Failure(f"{option} {text!r} is not a time ({error}); {EXPECTED}") from None
 
 
 def period(start: str | None, end: str | None, now_s: float, tz: ZoneInfo) -> Period:
