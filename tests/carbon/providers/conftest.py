@@ -47,12 +47,14 @@ def now_s():
 def build(net, replay, key_file):
     """Make a provider from its settings, against the local server."""
 
-    def make(kind, *, grid="DE", basis="lifecycle", **settings):
+    def make(kind, /, *, grid="DE", basis="lifecycle", **settings):
         source = {"type": kind, **settings}
         if kind != "file":
             source.setdefault("base_url", replay.url)
         if kind in {"electricity-maps", "entsoe", "eia"}:
             source.setdefault("token_file", str(key_file))
+        if kind == "carbon-aware-sdk":
+            source["basis"] = basis
         if kind == "watttime":
             source.setdefault("username", "sre")
             source.setdefault("password_file", str(key_file))

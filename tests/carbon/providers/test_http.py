@@ -3,6 +3,7 @@
 import json
 import logging
 import socket
+import threading
 
 import pytest
 import structlog
@@ -77,9 +78,11 @@ async def test_a_peer_that_hangs_up(net, now_s):
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         listener.settimeout(5)
-        import threading
 
-        threading.Thread(target=lambda: listener.accept()[0].close(), daemon=True).start()
+        def hang_up():
+            listener.accept()[0].close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
         error = await failure(net.http("test", f"http://127.0.0.1:{listener.getsockname()[1]}", PLENTY), now_s)
     assert error.kind is Trouble.UNREACHABLE
 

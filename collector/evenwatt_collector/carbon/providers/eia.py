@@ -106,7 +106,7 @@ class Eia:
         for page in range(_MOST_PAGES):
             response = await self._page(start_s, min(end_s, now_s), page * _PAGE, now_s)
             rows += response.data
-            if not response.data or len(rows) >= _total(response.total):
+            if len(rows) >= _total(response.total) or not response.data:
                 break
         else:
             text = f"more than {_MOST_PAGES} pages of {_PAGE} rows for one window; check respondent and base_url"

@@ -150,7 +150,9 @@ def check_grids(where: str, grids: list[GridSettings], table: IntensityTable) ->
             annual_row(grid, table)
         except UnknownGridError as error:
             near = table.nearest(grid.annual or grid.name)
-            hint = f"did you mean {near!r}?" if near else "set annual to an ISO 3166 code such as 'DE', or to 'WORLD'"
+            hint = "set annual to the ISO 3166 code of its country or state, or to 'WORLD'"
+            if near:
+                hint = f"did you mean {near!r}? If not, {hint}"
             raise Failure(f"{key}.annual': {error}; {hint}") from None
         names = [source.name for source in grid.sources]
         for k, source in enumerate(grid.sources):
