@@ -68,12 +68,8 @@ class Energy:
 
 def fetch(connection: Connection, asked: Asked) -> list[Energy]:
     """Return rows, by resolution."""
-    kept_from = _meta(connection, "hours_from")
-    found: list[_Row] = []
-    if asked.first_hour < kept_from:
-        found += _compacted(connection, replace(asked, last_hour=min(asked.last_hour, kept_from)))
-    if asked.last_hour > kept_from:
-        found += _kept(connection, replace(asked, first_hour=max(asked.first_hour, kept_from)))
+    # A day is compacted or not; energy that comes after that stands in hours again, until it is compacted too.
+    found = [*_compacted(connection, asked), *_kept(connection, asked)]
     by_size: dict[int, list[_Row]] = {}
     for row in found:
         by_size.setdefault(len(row[3]), []).append(row)
@@ -91,7 +87,7 @@ def _columns(rows: list[_Row], slots: int) -> Energy:
 
 
 def _kept(connection: Connection, asked: Asked) -> list[_Row]:
-    booked_ms = _meta(connection, "booked")
+    booked_ms = meta(connection, "booked")
     known_ms = asked.known_at_ms
     open_hour = (known_ms - SETTLED_MS) // 1000 - CLOSED_AFTER_S
     open_hour //= HOUR_S  # the first hour that was still open then
@@ -117,7 +113,7 @@ def _kept(connection: Connection, asked: Asked) -> list[_Row]:
 
 def _minutes_reach(connection: Connection, hour: int) -> bool:
     """Whether the ledger still has the records of an hour; it keeps them for a bounded time."""
-    return _meta(connection, "minutes_from") <= hour * HOUR_S * 1000
+    return meta(connection, "minutes_from") <= hour * HOUR_S * 1000
 
 
 def _book(connection: Connection, zone: int, after_ms: int, until_ms: int) -> HourBook:
@@ -180,7 +176,8 @@ def _rows(connection: Connection, sql: str, parameters: tuple[object, ...], node
     return connection.rows(f"{sql} AND {prefix}node = ?", (*parameters, node))
 
 
-def _meta(connection: Connection, name: str) -> int:
+def meta(connection: Connection, name: str) -> int:
+    """Return a number of the table ``meta``; 0 if it was never set."""
     row = connection.rows("SELECT value FROM meta WHERE name = ?", (name,))
     return int(row[0][0]) if row else 0
 

@@ -9,7 +9,8 @@ little-endian doubles: dynamic energy of each slot of the hour, then idle energy
 was stored before the hour was closed, else when it was: that makes energy as bitemporal as intensity is. ``day`` has
 grams besides, by what was known when it was rolled up; ``day_state`` says which days have to be rolled up again.
 
-``reading`` holds what sources said about intensity, and nothing in it is ever changed.
+``reading`` holds what sources said about intensity, and nothing in it is ever changed. ``memory`` holds what parts of
+the collector remember over a restart, as JSON.
 """
 
 from __future__ import annotations
@@ -89,7 +90,11 @@ CREATE TABLE device (
     PRIMARY KEY (pattern, since_s, recorded_s)) WITHOUT ROWID;
 """
 
-MIGRATIONS: Final[dict[int, str]] = {2: _BASE}
+_MEMORY: Final = """
+CREATE TABLE memory (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+
+MIGRATIONS: Final[dict[int, str]] = {2: _BASE, 3: _MEMORY}
 """What leads from the version before to each version. Version 1 was never released, and is refused."""
 
 VERSION: Final = max(MIGRATIONS)

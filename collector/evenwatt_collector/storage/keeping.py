@@ -1,0 +1,105 @@
+"""How long what is kept: minutes for weeks, hours for months, days for good.
+
+Minutes are what lets a report be had again as of any moment of an hour that was open then; hours are what lets a
+corrected intensity be weighed slot by slot. Before a day's hours go, their sums are kept in ``day_hours``, so that it
+can still be weighed again, by the hour.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from evenwatt_collector.storage.connection import transaction
+from evenwatt_collector.storage.energy import Asked, fetch
+from evenwatt_collector.storage.hours import DAY_HOURS, LABEL, NODE, OWNER
+from evenwatt_collector.storage.intensity import DAY_S, drop_forecasts
+from evenwatt_collector.storage.schema import Partitions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from evenwatt_collector.storage.connection import Connection
+
+MINUTES_DAYS: Final = 40
+HOURS_DAYS: Final = 100
+FORECASTS_DAYS: Final = 40
+_ROWS: Final = 20_000
+"""Deleted at a time, so that records never wait long."""
+_FOREVER_MS: Final = 2**53
+
+
+def tidy(connection: Connection, now_s: float, minutes_days: float, hours_days: float) -> Iterator[str]:
+    """Forget what is older than it is kept, a bounded step at a time; yields what each step did.
+
+    Raises:
+        DatabaseError: the step was not done.
+    """
+    yield from _minutes(connection, int((now_s - minutes_days * DAY_S) * 1000))
+    for day, zone in _finished(connection, int((now_s - hours_days * DAY_S) // DAY_S)):
+        compact(connection, day, zone)
+        yield f"hours of day {day} in zone {zone}"
+    drop_forecasts(connection, now_s - FORECASTS_DAYS * DAY_S)
+    partitions = Partitions(connection)
+    if connection.postgres:
+        oldest = connection.rows("SELECT MIN(hour) FROM hour")[0][0]
+        partitions.drop_before("hour", 0 if oldest is None else int(oldest))
+
+
+def compact(connection: Connection, day: int, zone: int) -> None:
+    """Turn a day's hours into its row of ``day_hours``, in one transaction."""
+    first, last = day * DAY_HOURS, (day + 1) * DAY_HOURS
+    rows = []
+    for cut in (NODE, LABEL, OWNER):
+        asked = Asked(cut=cut, zone=zone, first_hour=first, last_hour=last, known_at_ms=_FOREVER_MS)
+        sums: dict[tuple[int, int], np.ndarray[tuple[int, ...], np.dtype[np.float64]]] = {}
+        for energy in fetch(connection, asked):
+            hourly = energy.joules.sum(axis=2)
+            keys = zip(energy.nodes.tolist(), energy.owners.tolist(), (energy.hours - first).tolist(), strict=True)
+            for (node, owner, hour), joules in zip(keys, hourly, strict=True):
+                sums.setdefault((node, owner), np.zeros((2, DAY_HOURS)))[:, hour] += joules
+        rows += [(cut, day, zone, node, owner, hours.tobytes()) for (node, owner), hours in sums.items()]
+    with transaction(connection):
+        for cut in (NODE, LABEL, OWNER):
+            connection.run("DELETE FROM day_hours WHERE cut = ? AND zone = ? AND day = ?", (cut, zone, day))
+            connection.run(
+                "DELETE FROM hour WHERE cut = ? AND zone = ? AND hour >= ? AND hour < ?", (cut, zone, first, last)
+            )
+        connection.many("INSERT INTO day_hours (cut, day, zone, node, owner, hours) VALUES (?, ?, ?, ?, ?, ?)", rows)
+        _set_meta(connection, "hours_from", last)
+
+
+def _minutes(connection: Connection, before_ms: int) -> Iterator[str]:
+    """Delete records that were stored before a moment and are booked."""
+    booked = "stored_ms <= (SELECT COALESCE(MAX(value), 0) FROM meta WHERE name = 'booked')"
+    if not connection.rows(f"SELECT 1 FROM ledger WHERE stored_ms < ? AND {booked} LIMIT 1", (before_ms,)):
+        return
+    with transaction(connection):
+        _set_meta(connection, "minutes_from", before_ms)
+    where = f"SELECT boot, seq, end_ms FROM ledger WHERE stored_ms < ? AND {booked} LIMIT {_ROWS}"
+    while True:
+        gone = connection.run(f"DELETE FROM ledger WHERE (boot, seq, end_ms) IN ({where})", (before_ms,))
+        yield f"{gone} records"
+        if gone < _ROWS:
+            return
+
+
+def _finished(connection: Connection, before_day: int) -> list[tuple[int, int]]:
+    """Return days and zones that are rolled up, old enough, and have hours."""
+    rows = connection.rows(
+        "SELECT day, zone FROM day_state WHERE stale = 0 AND day < ? AND EXISTS (SELECT 1 FROM hour WHERE hour.cut = ? "
+        "AND hour.zone = day_state.zone AND hour.hour >= day_state.day * 24 AND hour.hour < day_state.day * 24 + 24) "
+        "ORDER BY day, zone",
+        (before_day, NODE),
+    )
+    return [(int(day), int(zone)) for day, zone in rows]
+
+
+def _set_meta(connection: Connection, name: str, value: int) -> None:
+    """Set a number that only grows."""
+    connection.run(
+        "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value "
+        "WHERE meta.value < excluded.value",
+        (name, value),
+    )
