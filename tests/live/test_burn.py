@@ -303,9 +303,9 @@ def test_a_clock_that_is_set_back_is_survived():
 def test_rates_lose_no_gram(steps, start):
     rates, at_s, expected_g = Rates(60, 86_400), float(start), 0.0
     for passed_s, rate in steps:
-        rates.add(at_s, at_s + passed_s, rate)
-        expected_g += rate * passed_s / 3600
-        at_s += passed_s
+        before_s, at_s = at_s, at_s + passed_s
+        rates.add(before_s, at_s, rate)
+        expected_g += rate * (at_s - before_s) / 3600
     bins = rates.state()
     assert sum(grams for _, grams, _ in bins) == pytest.approx(expected_g, rel=1e-9, abs=1e-9)
     assert sum(known_s for _, _, known_s in bins) == pytest.approx(at_s - start, rel=1e-6)
