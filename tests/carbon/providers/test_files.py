@@ -114,7 +114,7 @@ async def test_no_numbers_and_lies_come_through_one_by_one_for_the_feed_to_drop(
     ],
 )
 async def test_a_malformed_file_is_refused_by_line(read, content, says):
-    with pytest.raises(ProviderError, match="series.csv") as caught:
+    with pytest.raises(ProviderError, match=r"series\.csv") as caught:
         await read(content)
     assert says in str(caught.value)
     assert "expected" in str(caught.value)
