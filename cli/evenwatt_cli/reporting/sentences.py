@@ -10,7 +10,7 @@ from evenwatt_collector.report.compare import NoComparison
 from evenwatt_collector.report.sci import NoScore
 
 if TYPE_CHECKING:
-    from evenwatt_collector.report.compare import Comparison
+    from evenwatt_collector.report.compare import Change, Comparison
     from evenwatt_collector.report.document import Derived
     from evenwatt_collector.report.model import Report
     from evenwatt_collector.report.sci import Score
@@ -97,12 +97,19 @@ def compared_lines(comparison: Comparison | NoComparison, timezone: str) -> list
         return [f"comparison: none, since {comparison.why}"]
     earlier = words.period(comparison.earlier_start_s, comparison.earlier_end_s, timezone)
     lines = [f"against {earlier}:", f"  {verdict(comparison)}"]
-    for change in comparison.changes:
-        ratio, grams = words.digits(change.ratio), words.mass(change.added_g)
-        plus = "+" if change.added_g > 0 else ""
-        lines.append(f"  {change.name} x {ratio} ({plus}{grams} per {comparison.per})")
+    lines += [
+        f"  {change.name} x {words.digits(change.ratio)} ({added(change, comparison)} per {comparison.per})"
+        for change in comparison.changes
+    ]
     lines += [f"  not comparable: {doubt}" for doubt in comparison.doubts]
     return lines
+
+
+def added(change: Change, comparison: Comparison) -> str:
+    """Return what a factor adds, with its sign; what is only the rounding of floats is nothing."""
+    if abs(change.added_g) <= 1e-9 * max(comparison.earlier_g, comparison.later_g):
+        return words.mass(0.0)
+    return ("+" if change.added_g > 0 else "") + words.mass(change.added_g)
 
 
 def verdict(comparison: Comparison) -> str:

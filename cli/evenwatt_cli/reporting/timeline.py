@@ -62,9 +62,12 @@ def time_line(report: Report) -> TimeLine | None:
     if not line or not any(moment.energy_j > 0 for moment in line):
         return None
     slot = _slot(line)
+    mean = "" if slot == "hour" else f", mean of each {slot}"  # a rate, since slots at the ends may be shorter
     panels = (
-        _panel(f"Energy per {slot}", line, lambda m: m.energy_j, words.energy, "a", 3.6e6),
-        _panel(f"Emissions per {slot}, location-based", line, lambda m: m.location_g, words.mass, "b", 1.0),
+        _panel(f"Energy per hour{mean}", line, lambda m: m.energy_j / _hours(m), words.energy, "a", 3.6e6),
+        _panel(
+            f"Emissions per hour{mean}, location-based", line, lambda m: m.location_g / _hours(m), words.mass, "b", 1.0
+        ),
         _panel("Grams per kWh of node energy, PUE included", line, _intensity, _per_kwh, "c", 1.0),
     )
     return TimeLine(slot=slot, panels=panels, moments=_moments(line, report.timezone))
@@ -136,6 +139,10 @@ def _steps(line: Sequence[Moment], value: Callable[[Moment], float | None], top:
         ]
         drawn.append(polyline(_FRAME, points, top, 'class="line-c"'))
     return "".join(drawn)
+
+
+def _hours(moment: Moment) -> float:
+    return (moment.end_s - moment.start_s) / 3_600
 
 
 def _intensity(moment: Moment) -> float | None:
