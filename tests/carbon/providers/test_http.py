@@ -242,7 +242,7 @@ async def test_secrets_come_from_files_and_a_new_key_counts_at_once(build, repla
     source = build("electricity-maps", zone="DE")
     await source.past(now_s - 3600, now_s, now_s)
     key_file.write_text("another key\n")
-    await source.past(now_s - 3600, now_s, now_s + 61)
+    await source.past(now_s - 3600, now_s, now_s + 241)
     assert [request.headers["auth-token"] for request in replay.requests] == [KEY, "another key"]
 
 

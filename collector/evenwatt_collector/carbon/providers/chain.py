@@ -31,6 +31,8 @@ FARTHEST_S: Final = 30 * DAY_S
 
 _PATIENT_S: Final = 900
 """Before a source is asked again that refused, or that answered nonsense."""
+_SAME_S: Final = 300
+"""Windows begin on full hours and end on these, so that a restart asks the same again and finds it in the cache."""
 _NO_FORECAST_S: Final = 6 * HOUR_S
 """Before a forecast is asked for again that the plan does not include."""
 
@@ -218,8 +220,9 @@ class Chain:
         trusted = [self.health[i].newest_s or 0 for i in range(index) if self.providers[i].kind is Kind.AVERAGE]
         if provider.kind is Kind.AVERAGE and trusted:
             start_s = max(start_s, min(max(trusted), now_s) - RECENT_S - provider.lag_s)  # before, others have spoken
-        start_s -= start_s % HOUR_S  # so that the same question comes again after a restart, and is in the cache
-        return Ask(index, "past", start_s, min(now_s, start_s + provider.chunk_s))
+        start_s -= start_s % HOUR_S
+        end_s = now_s - now_s % _SAME_S
+        return Ask(index, "past", start_s, min(end_s, start_s + provider.chunk_s))
 
 
 def spoken(length_s: float) -> str:

@@ -120,7 +120,7 @@ class ElectricityMaps:
         return within(readings, now_s, now_s + horizon_s)
 
     async def _history(self, start_s: int, end_s: int, now_s: int) -> list[Reading]:
-        answer = await self._ask("/carbon-intensity/history", {}, now_s, max_age_s=60)
+        answer = await self._ask("/carbon-intensity/history", {}, now_s, max_age_s=240)
         return within(self._readings(answer, answer.history, now_s), start_s, end_s)
 
     async def _ask(self, path: str, params: dict[str, str], now_s: int, *, max_age_s: float) -> _Answer:

@@ -100,7 +100,6 @@ class Entsoe:
     async def past(self, start_s: int, end_s: int, now_s: int) -> list[Reading]:
         """See :class:`Provider`."""
         token = self._token.read()
-        end_s = min(end_s, now_s)
         params = {
             "documentType": "A75",
             "processType": "A16",

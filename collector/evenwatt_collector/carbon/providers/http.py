@@ -136,12 +136,10 @@ class Http:
         Raises:
             ProviderError: with the status and the body where there was an answer.
         """
+        kept = self.kept(question, now_s)
+        if kept is not None:
+            return kept
         path, params = question.path, question.params
-        name = Cache.key(self._source, [self._base_url, path, sorted(params.items())])
-        if self._cache is not None and question.max_age_s > 0:
-            kept = self._cache.get(name, now_s, question.max_age_s)
-            if kept is not None:
-                return kept.body
         self._pace.admit(now_s)
         request = self._net.request(
             self._base_url + path, {**params, **question.hidden}, question.headers, question.login
@@ -150,8 +148,18 @@ class Http:
         self._pace.went_well()
         text = blank(body.decode("utf-8", errors="replace"), question.secrets)
         if self._cache is not None and question.max_age_s > 0:
-            self._cache.put(name, text, now_s)
+            self._cache.put(self._name(question), text, now_s)
         return text.encode()
+
+    def kept(self, question: Get, now_s: float) -> bytes | None:
+        """Return the answer that the cache holds, if it is young enough."""
+        if self._cache is None or question.max_age_s <= 0:
+            return None
+        found = self._cache.get(self._name(question), now_s, question.max_age_s)
+        return None if found is None else found.body
+
+    def _name(self, question: Get) -> str:
+        return Cache.key(self._source, [self._base_url, question.path, sorted(question.params.items())])
 
     async def _send(self, request: httpx.Request, path: str, now_s: float, secrets: Sequence[str]) -> bytes:
         host = urlsplit(self._base_url).netloc
