@@ -154,7 +154,8 @@ def _ask(query: ReportQuery, options: Options) -> Report:
         ) from None
     if answer.is_error:
         why = said.get("error") if isinstance(said, dict) else None
-        raise Failure(str(why or f"{url} answered {answer.status_code}"))
+        code = Exit.FAILURE if answer.is_server_error else Exit.USAGE
+        raise Failure(str(why or f"{url} answered {answer.status_code}"), exit_code=code)
     return from_document(said)
 
 

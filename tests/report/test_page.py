@@ -147,6 +147,13 @@ def test_a_page_folds_what_nobody_reads_and_loses_nothing():
     assert added(r.figures for r in few).location_g == pytest.approx(added(r.figures for r in rows).location_g)
 
 
+def test_what_is_not_drawn_is_said():
+    rows = tuple(Row(name=f"w{i}", figures=figures(10, 0)) for i in range(20))
+    many = replace(EXAMPLE, rows=(*rows, EXAMPLE.rows[3]), total=added(row.figures for row in rows))
+    assert "Not drawn: 8 more with 35.2 kg together" in read(many).text  # 10 kWh x (1.25 x 320 + 40) g/kWh each
+    assert "Not drawn" not in read(EXAMPLE).text
+
+
 def test_a_gap_in_time_is_a_gap_in_the_plots():
     plots = time_line(EXAMPLE)
     energy, grams, intensity = (str(panel.drawing) for panel in plots.panels)

@@ -7,6 +7,7 @@ page forbids itself scripts and the network (Content-Security-Policy).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import fsum
 from typing import TYPE_CHECKING, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 MOST_ROWS: Final = 500
 """More rows than this are added up into one: nobody reads them on a page, csv has them all."""
 _BARS: Final = 12
+"""Groups that are drawn; the others are said in one line, since one bar of them all would dwarf the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +71,18 @@ def as_page(report: Report, derived: Derived) -> str:
     )
     environment.globals |= {"words": words, "sentences": sentences}
     rows = folded(report.rows, MOST_ROWS)
+    owned = [row for row in report.rows if not row.residual]
+    drawn = [*owned[:_BARS], *(row for row in report.rows if row.residual)]
+    undrawn = len(report.rows) - len(drawn)
     return environment.get_template("report.html").render(
         report=report,
         derived=derived,
         total=report.total,
         sure=derived.total,
         rows=[Shown(row, spread(row.figures)) for row in rows],
-        bars=_bars(folded(report.rows, _BARS)),
+        bars=_bars(drawn),
+        undrawn=undrawn,
+        undrawn_g=fsum(_grams(row) for row in report.rows) - fsum(_grams(row) for row in drawn),
         line=time_line(report),
         metered=_metered(report.total),
         known=_known(report.total),
@@ -103,7 +110,7 @@ def folded(rows: tuple[Row, ...], most: int) -> list[Row]:
 
 
 def _bars(rows: list[Row]) -> list[Bar]:
-    sums = [row.figures.location_g + (row.figures.embodied_g or 0.0) for row in rows]
+    sums = [_grams(row) for row in rows]
     longest = max(sums, default=0.0)
     if longest <= 0:
         return []
@@ -117,6 +124,10 @@ def _bars(rows: list[Row]) -> list[Bar]:
         )
         for row, grams in zip(rows, sums, strict=True)
     ]
+
+
+def _grams(row: Row) -> float:
+    return row.figures.location_g + (row.figures.embodied_g or 0.0)
 
 
 def _metered(total: Figures) -> list[Part]:

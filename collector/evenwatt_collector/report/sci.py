@@ -87,7 +87,7 @@ def score(parts: Iterable[Figures], per: Per) -> Score | NoScore:
     energy_kwh = figures.site_j / J_PER_KWH
     operational_g, embodied_g = energy_kwh * g_per_kwh, figures.embodied_g or 0.0
     sure = spread(figures)
-    half_g = hypot(operational_g * sure.relative, sure.embodied_g or 0.0)
+    half_g = hypot(operational_g * sure.relative, sure.embodied_half_width_g or 0.0)
     whole_g = operational_g + embodied_g
     unseen_g = None if sure.missing is None else operational_g * (1 + sure.relative) * sure.missing
     return Score(

@@ -91,8 +91,8 @@ class Spread:
     low_g: float
     high_g: float | None
     """None: no upper bound can be given."""
-    embodied_g: float | None
-    """Absolute half-width of the embodied share; None where none is configured."""
+    embodied_half_width_g: float | None
+    """Of the embodied share; None where none is configured."""
 
 
 def spread(figures: Figures) -> Spread:
@@ -111,7 +111,7 @@ def spread(figures: Figures) -> Spread:
         missing=missing,
         low_g=max(0.0, grams * (1 - relative)),
         high_g=None if missing is None else grams * (1 + relative) * (1 + missing),
-        embodied_g=None if figures.embodied_g is None else EMBODIED.relative * figures.embodied_g,
+        embodied_half_width_g=None if figures.embodied_g is None else EMBODIED.relative * figures.embodied_g,
     )
 
 
