@@ -38,8 +38,8 @@ class HalfWidth:
 QUALITY: Final = {
     "measured": HalfWidth(
         0.05,
-        "our choice, for sensors of processors and GPU boards at steady load; how far boards' sensors are off meters, and "
-        "why it may be more: Yang, Adamek, Armour: Accurate and convenient energy measurements for GPUs, SC 2024",
+        "our choice, for sensors of processors and GPU boards at steady load; how far boards' sensors are off meters, "
+        "and why it may be more: Yang, Adamek, Armour: Accurate and convenient energy measurements for GPUs, SC 2024",
     ),
     "integrated": HalfWidth(
         0.10, "our choice: twice that of counted energy, since power between two samples is not seen (same work)"
