@@ -88,7 +88,7 @@ class ElectricityMaps:
         self._step_s = _STEP_S[settings.granularity]
         self.period_s = 300 if self._step_s == 300 else 900
         self.chunk_s = 10 * DAY_S if self._step_s == HOUR_S else DAY_S
-        self.lag_s = 0 if settings.estimations else 3 * HOUR_S
+        self.lag_s = HOUR_S if settings.estimations else 3 * HOUR_S
         self._range_refused = False
 
     @property
