@@ -41,7 +41,6 @@ logging.getLogger("httpx").setLevel(logging.WARNING)
 
 _GIVEN_UP: Final = frozenset({400, 410, 413, 415, 422})
 _TOO_BUSY: Final = frozenset({429, 503})
-_KEEP_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +53,8 @@ class Patience:
     deadline_s: float = 3600.0
     """An alert older than this is given up."""
     queued: int = 500
+    keep_every_s: float = 10.0
+    """How often what is undelivered is written, for the day when nobody says stop."""
 
 
 @dataclass(slots=True)
@@ -295,9 +296,9 @@ class Webhooks:
         return held
 
     async def _keep(self, writer: ThreadPoolExecutor) -> None:
-        """Write now and then too, for the day when nobody says stop."""
+        """Write what is undelivered now and then."""
         while True:
-            await asyncio.sleep(_KEEP_S)
+            await asyncio.sleep(self._patience.keep_every_s)
             await self._write(writer)
 
     async def _write(self, writer: ThreadPoolExecutor) -> None:

@@ -66,7 +66,7 @@ def test_a_budget_used_exactly_to_plan_says_only_its_levels():
     world.run(23.9, burn=0.999)
     assert [(a.kind, a.state.value, a.figures["level_percent"], a.severity.value) for a in world.said] == [
         ("spent", "open", 50, "info"),
-        ("spent", "updated", 80, "ticket"),
+        ("spent", "updated", 80, "info"),
     ]
 
 
@@ -121,7 +121,7 @@ def test_projection_names_the_hour_and_ends_when_the_rate_falls():
     world.run(2, burn=1.75)
     (opened,) = world.of("projection")
     assert opened.severity.value == "ticket"
-    assert opened.figures["projected_g"] > 24_000 * 1.05
+    assert opened.figures["projected_g"] > 24_000 * 1.02
     used_up = datetime.fromtimestamp(opened.figures["used_up_s"], BERLIN)
     assert f"used up at {used_up:%H:%M}" in opened.words
     world.run(3, burn=0.5)
@@ -134,7 +134,7 @@ def test_used_up_early_pages_and_late_does_not():
     assert [a.severity.value for a in early.of("spent")] == ["info", "ticket", "page"]
     assert early.of("spent")[-1].words.endswith("over.")
     late.run(23.8, burn=1.02)
-    assert [a.severity.value for a in late.of("spent")] == ["info", "ticket", "ticket"]
+    assert [a.severity.value for a in late.of("spent")] == ["info", "info", "ticket"]
 
 
 def test_a_new_day_resolves_what_was_said_of_the_old_one():

@@ -9,6 +9,7 @@ import json
 import logging
 import stat
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -242,6 +243,21 @@ async def test_what_is_undelivered_goes_out_after_a_restart(tmp_path):
             await eventually(lambda: after.health()[0]["delivered"] == 4, "all are delivered")
     assert receiver.deliveries == [f"hall-day:burn:{number}.0" for number in range(4)]
     assert not file.exists()
+
+
+async def test_what_is_undelivered_is_kept_before_anybody_says_stop(tmp_path):
+    port = free_port()
+    patience = replace(QUICK, keep_every_s=0.02)
+    hooks = make(tmp_path, f"http://127.0.0.1:{port}/", patience)
+    file = tmp_path / "undelivered.json"
+    receiver = Receiver()
+    async with running(hooks):
+        hooks.post(alert(1))
+        await eventually(file.exists, "it is written")
+        assert json.loads(file.read_text())["ops"][0]["id"] == "hall-day:burn:1"
+        async with served(receiver.app, port):
+            await eventually(lambda: hooks.health()[0]["delivered"] == 1, "it is delivered")
+            await eventually(lambda: not file.exists(), "nothing is kept any more")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"ops": [{"id": 1}]}', b"\xff\xfe", b'{"other": []}'])

@@ -82,14 +82,19 @@ class Position:
 def subject(settings: BudgetSettings) -> str:
     """Return a budget's name, size and scope."""
     each = "month" if settings.monthly else "day"
-    return f"budget {settings.name} ({mass(settings.budget_g)} a {each}, {settings.scope})"
+    return f"budget {settings.name} ({mass(settings.budget_g)} a {each}, {scope(settings)})"
+
+
+def scope(settings: BudgetSettings) -> str:
+    """Return what a budget is for."""
+    return "the fleet" if settings.scope == "fleet" else settings.scope
 
 
 def burning(at: Position, burn: float, window_s: float) -> str:
     """Say that a budget is used up too fast."""
     rate = mass(at.rate_g_per_h or 0.0)
     return (
-        f"{at.settings.scope} emits {rate}/h, {burn:.1f} times the even pace of {subject(at.settings)}, and has done "
+        f"{scope(at.settings)} emits {rate}/h, {burn:.1f} times the even pace of {subject(at.settings)}, and has done "
         f"so over {span(window_s)}. {used(at)}{until(at)}{revised(at)}"
     )
 
@@ -98,7 +103,7 @@ def projecting(at: Position) -> str:
     """Say that a budget will not last."""
     projected = at.projected_g or 0.0
     share = projected / at.settings.budget_g
-    return f"{subject(at.settings)} will not last: {used(at)}{until(at)} It comes to {share:.0%}.{revised(at)}"
+    return f"{subject(at.settings)} will not last: {used(at)}{until(at)} It comes to {percent(share)}.{revised(at)}"
 
 
 def spending(at: Position, level: int) -> str:
@@ -116,7 +121,7 @@ def unseeing(at: Position) -> str:
     elif at.rate_g_per_h is None:
         what = "what it emits now is not known"
     else:
-        what = f"its figures cover only {at.coverage:.0%}"
+        what = f"its figures cover only {percent(at.coverage)}"
     return f"{subject(at.settings)} cannot be watched: {what}. It is not 0 g: more than is shown may have been emitted."
 
 
@@ -126,7 +131,7 @@ def helping(at: Position) -> str:
     allowed = at.allowed_g_per_h
     rest = "" if not allowed else f"To last until {clock(at, at.period.end_s)} it may emit {mass(allowed)}/h. "
     return (
-        f"{rest}Postpone work that can wait, or lower the limits of {at.settings.scope}; "
+        f"{rest}Postpone work that can wait, or lower the limits of {scope(at.settings)}; "
         f"if the work is wanted, raise {key} of budget {at.settings.name}."
     )
 
@@ -141,7 +146,7 @@ def used(at: Position) -> str:
     """Say what has been used."""
     if at.used_g is None:
         return "What is used is not known."
-    return f"{mass(at.used_g)} ({at.used_g / at.settings.budget_g:.0%}) is used by {clock(at, at.now_s)}."
+    return f"{mass(at.used_g)} ({percent(at.used_g / at.settings.budget_g)}) is used by {clock(at, at.now_s)}."
 
 
 def until(at: Position) -> str:
@@ -164,6 +169,11 @@ def clock(at: Position, wall_s: float) -> str:
     zone = ZoneInfo(at.settings.timezone)
     when, today = datetime.fromtimestamp(wall_s, zone), datetime.fromtimestamp(at.now_s, zone).date()
     return f"{when:%H:%M}" if when.date() == today else f"{when:%Y-%m-%d %H:%M}"
+
+
+def percent(share: float) -> str:
+    """Return a share for people."""
+    return f"{share:.0%}".replace("%", " %")
 
 
 def span(seconds: float) -> str:
