@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from evenwatt_agent import cgroups
-from evenwatt_agent.attribution import UNATTRIBUTED, Owner, Part, Pool, attribute, top
+from evenwatt_agent.attribution import RESIDUALS, UNATTRIBUTED, Owner, Part, Pool, attribute, top
 from evenwatt_agent.cpu_use import CpuWatch, Look, Memory
 from evenwatt_agent.gpu_use import BoardShare, by_owner
 from evenwatt_agent.idle import IdleModel
 from evenwatt_agent.tasks import Task, TaskBook, TaskSpec, TaskState
 from evenwatt_daemon import get_logger
-from evenwatt_wire import PartEnergy, TaskEnergy
+from evenwatt_wire import PartEnergy, TaskEnergy, WorkPower
+from evenwatt_wire.messages import MAX_WORK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -71,6 +72,9 @@ class Accounting:
         self._accounted: dict[str, int] = {}
         self._parts: dict[Owner, Part] = {}
         self._latest: tuple[dict[Owner, Part], float] = ({}, 0.0)
+        self._work: list[WorkPower] = []
+        self._work_of: dict[Owner, Part] = self._latest[0]
+        """The parts that ``_work`` was made of."""
         self._last_ns = 0
         """When the last step was; 0 before the first."""
         self._own_cpu_ns = time.process_time_ns()
@@ -130,6 +134,24 @@ class Accounting:
         self._parts = {}
         own_uj, self._own_taken_uj = self._own_uj - self._own_taken_uj, self._own_uj
         return rows, self.tasks.rows(), own_uj * 1e-6
+
+    def work(self) -> list[WorkPower]:
+        """Return who drew most in the latest step: tasks by their workload, groups by name; no residual rows."""
+        parts, seconds = self._latest
+        if self._work_of is not parts:
+            self._work_of = parts
+            labels = {task.spec.id: task.spec for task in self.tasks.all()}
+            power_w: dict[tuple[str, str], float] = {}
+            for owner, part in parts.items():
+                spec = labels.get(owner.name) if owner.kind == "task" else None
+                key = ("workload", spec.workload) if spec and spec.workload else (owner.kind, owner.name)
+                if spec and not spec.workload:
+                    key = ("task", spec.name)
+                if owner not in RESIDUALS and part.energy_uj > 0 and seconds > 0:
+                    power_w[key] = power_w.get(key, 0.0) + part.energy_uj * 1e-6 / seconds
+            largest = sorted(power_w, key=lambda key: -power_w[key])[:MAX_WORK]
+            self._work = [WorkPower(*key, power_w[key]) for key in largest]
+        return self._work
 
     def now(self) -> dict[str, Any]:
         """Return who drew what in the latest step, for the local socket: the largest first, in watts."""

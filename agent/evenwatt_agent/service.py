@@ -209,7 +209,7 @@ class Agent:
 
     def _on_window(self, window: Window) -> None:
         self._latest = window
-        self._link.send_live(encode(self._speaker.live(window)))
+        self._link.send_live(encode(self._speaker.live(window, self._accounting.work() if self._accounting is not None else [])))
 
     async def _account_and_close(self) -> None:
         """Divide the energy up to now, and close the record in the same breath: its parts sum to its total."""

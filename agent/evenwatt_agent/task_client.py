@@ -75,6 +75,7 @@ class task:  # noqa: N801  (read as a verb: ``with task(...)``)
         workload: What it belongs to, across runs.
         model: Model that it trains or serves.
         phase: ``train``, ``infer``, ``evaluate``, ...
+        team: Who answers for it.
         reserve: Share of the node's processors set aside for it, 0 to 1: it carries so much of the idle energy.
         required: Raise :class:`TaskRefusedError` where the agent cannot be asked, instead of warning.
 
@@ -91,13 +92,16 @@ class task:  # noqa: N801  (read as a verb: ``with task(...)``)
         workload: str = "",
         model: str = "",
         phase: str = "",
+        team: str = "",
         reserve: float = 0.0,
         required: bool = False,
     ) -> None:
         self.id = new_id()
         self.result: dict[str, Any] | None = None
         """After the block: duration, joules, joules per unit; None if nothing could be measured."""
-        self._labels = {"name": name, "workload": workload, "model": model, "phase": phase, "reserve": reserve}
+        self._labels = {
+            "name": name, "workload": workload, "model": model, "phase": phase, "team": team, "reserve": reserve,
+        }  # fmt: skip
         self._required = required
         self._counted = False
         self._token: Token[str] | None = None

@@ -4,7 +4,7 @@ One JSON object a line, one answer a line; as many as a client likes on one conn
 kernel (SO_PEERCRED), which also translates the pid of a client in a container. A user may only speak for tasks and
 cgroups of their own; root may for all. Requests change accounts, never power.
 
-``{"op": "start", "id": "<12 hex>", "name": ..., "workload", "model", "phase", "parent", "cgroup", "reserve"}``,
+``{"op": "start", "id": "<12 hex>", "name": ..., "workload", "model", "phase", "team", "parent", "cgroup", "reserve"}``,
 ``{"op": "units", "id": ..., "amount": 12, "unit": "tokens"}``, ``{"op": "look", "id": ...}``,
 ``{"op": "end", "id": ...}`` -> ``{"ok": true, "task": {...}}`` or ``{"ok": false, "error": "..."}``.
 """
@@ -51,6 +51,7 @@ class Start(Struct, tag_field="op", tag="start", forbid_unknown_fields=True):
     workload: Label = ""
     model: Label = ""
     phase: Label = ""
+    team: Label = ""
     parent: Label = ""
     cgroup: Annotated[str, Meta(max_length=1024)] = ""
     reserve: Annotated[float, Meta(ge=0, le=1)] = 0.0
@@ -138,6 +139,7 @@ class TaskDesk:
             workload=request.workload,
             model=request.model,
             phase=request.phase,
+            team=request.team,
             parent=request.parent,
             uid=peer.uid,
             pid=process.pid,

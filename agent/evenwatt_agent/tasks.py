@@ -50,6 +50,7 @@ class TaskSpec:
     workload: str = ""
     model: str = ""
     phase: str = ""
+    team: str = ""
     parent: str = ""
     """Task around it; empty for none."""
     uid: int = 0
@@ -88,6 +89,7 @@ class Task:
             "workload": self.spec.workload,
             "model": self.spec.model,
             "phase": self.spec.phase,
+            "team": self.spec.team,
             "parent": self.spec.parent,
             "state": self.state.value,
             "own_cgroup": bool(self.spec.cgroup),
@@ -252,4 +254,5 @@ def _row(task: Task) -> TaskEnergy:
         task.whole.gpu_uj * 1e-6,
         task.peak_w,
         list(task.units.items()),
+        spec.team,
     )

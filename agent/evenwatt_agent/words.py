@@ -11,7 +11,7 @@ import msgspec
 
 from evenwatt_agent import clocks
 from evenwatt_agent.overhead import unmetered_w
-from evenwatt_wire import Birth, Ledger, Live, NodeSummary, PartEnergy, Quality, State, TaskEnergy
+from evenwatt_wire import Birth, Ledger, Live, NodeSummary, PartEnergy, Quality, State, TaskEnergy, WorkPower
 from evenwatt_wire.version import __version__
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ class Speaker:
             ledger_s=self._settings.report.ledger_s,
         )
 
-    def live(self, window: Window) -> Live:
-        """One window."""
+    def live(self, window: Window, work: list[WorkPower]) -> Live:
+        """One window; ``work`` is who draws most."""
         self._live_seq += 1
         return Live(
             self._settings.node,
@@ -82,6 +82,7 @@ class Speaker:
             window.samples,
             window.late,
             self._authority.in_force(),
+            work,
         )
 
     def ledger(

@@ -98,6 +98,7 @@ def run(
     workload: Annotated[str, typer.Option("--workload", "-w", help="What it belongs to, across runs.")] = "",
     model: Annotated[str, typer.Option(help="Model that it trains or serves.")] = "",
     phase: Annotated[str, typer.Option(help="train, fine-tune, evaluate, infer, ...")] = "",
+    team: Annotated[str, typer.Option(help="Who answers for it.")] = "",
     reserve: Annotated[float, typer.Option(min=0, max=1, help="Share of the processors set aside for it.")] = 0.0,
     json: Json = False,
     config: Config = None,
@@ -109,7 +110,7 @@ def run(
     """
     from evenwatt_cli.run_task import RunOptions, run_task
 
-    labels = {"name": name or Path(command[0]).name, "workload": workload, "model": model, "phase": phase}
+    labels = {"name": name or Path(command[0]).name, "workload": workload, "model": model, "phase": phase, "team": team}
     raise typer.Exit(run_task(RunOptions(command, labels, reserve, json, config)))
 
 

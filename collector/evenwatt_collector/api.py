@@ -1,10 +1,15 @@
-"""HTTP on the loopback: liveness, readiness, status and metrics. It only reads, and asks for no login."""
+"""HTTP on the loopback: liveness, status, reports, the stream, metrics and the Carbon Aware API.
+
+It only reads, and asks for no login.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,47 +19,62 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from evenwatt_collector.carbon_aware_api import carbon_aware_routes
+from evenwatt_collector.live_stream import stream_route
 from evenwatt_collector.metrics import make_metrics
-from evenwatt_daemon import Failure
+from evenwatt_collector.report.asking import ReportQuery
+from evenwatt_collector.report.document import to_document
+from evenwatt_daemon import EXIT_FAILURE, Failure
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Generator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 
     from starlette.requests import Request
 
+    from evenwatt_collector.carbon_aware_api import IntensityStore
+    from evenwatt_collector.live_stream import Hub
+    from evenwatt_collector.report.model import Report
     from evenwatt_collector.settings import HttpSettings
     from evenwatt_collector.status import Document
 
 _GRACE_S = 2
 
 
-def make_app(
-    status: Callable[[], Document], reasons: Callable[[], list[str]], why: Callable[[str, float | None], Document]
-) -> Starlette:
-    """Return the application.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """Who knows what is asked."""
 
-    Args:
-        status: Makes the status document.
-        reasons: Returns why the collector cannot do its work; empty when it can.
-        why: Returns why a node or zone is treated as it is, at a moment (Unix time) or now; raises LookupError.
-    """
-    render = make_metrics(status)
+    status: Callable[[], Document]
+    """Makes the status document."""
+    reasons: Callable[[], list[str]]
+    """Returns why the collector cannot do its work; empty when it can."""
+    why: Callable[[str, float | None], Document]
+    """Returns why a node or zone is treated as it is, at a moment (Unix time) or now; raises LookupError."""
+    report: Callable[[ReportQuery], Awaitable[Report]]
+    """Makes a report; raises Failure."""
+    intensities: IntensityStore
+    """What is known of intensity, for the Carbon Aware API."""
+
+
+def make_app(answers: Answers, hub: Hub) -> Starlette:
+    """Return the application; ``hub`` feeds the stream."""
+    render = make_metrics(answers.status)
 
     async def livez(_request: Request) -> Response:
         return PlainTextResponse("ok\n")
 
     async def readyz(_request: Request) -> Response:
-        why = reasons()
+        why = answers.reasons()
         return JSONResponse({"ready": not why, "reasons": why}, status_code=503 if why else 200)
 
     async def show(_request: Request) -> Response:
-        return Response(msgspec.json.encode(status()), media_type="application/json")
+        return Response(msgspec.json.encode(answers.status()), media_type="application/json")
 
     async def explain(request: Request) -> Response:
         asked = request.query_params.get("at")
         try:
             at_s = None if asked is None else float(asked)
-            return JSONResponse(why(request.path_params["name"], at_s))
+            return JSONResponse(answers.why(request.path_params["name"], at_s))
         except LookupError as error:
             return JSONResponse({"error": str(error)}, status_code=404)
         except ValueError:
@@ -68,9 +88,26 @@ def make_app(
         "/readyz": readyz,
         "/api/v1/status": show,
         "/api/v1/explain/{name}": explain,
+        "/api/v1/report": _reporting(answers),
         "/metrics": metrics,
     }
-    return Starlette(routes=[Route(path, endpoint) for path, endpoint in routes.items()])
+    aware = carbon_aware_routes(answers.intensities, healthy=lambda: not answers.reasons())
+    return Starlette(routes=[*(Route(path, endpoint) for path, endpoint in routes.items()), stream_route(hub), *aware])
+
+
+def _reporting(answers: Answers) -> Callable[[Request], Awaitable[Response]]:
+    async def report(request: Request) -> Response:
+        try:
+            query = ReportQuery.from_parameters(request.query_params, time.time())
+        except Failure as error:
+            return JSONResponse({"error": str(error)}, status_code=400)
+        try:
+            made = await answers.report(query)
+        except Failure as error:
+            return JSONResponse({"error": str(error)}, status_code=503 if error.exit_code == EXIT_FAILURE else 404)
+        return Response(msgspec.json.encode(to_document(made)), media_type="application/json")
+
+    return report
 
 
 @asynccontextmanager

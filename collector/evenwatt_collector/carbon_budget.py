@@ -30,6 +30,8 @@ class ZoneNow:
     most_w: float
     """Its limit without the carbon loop."""
     factor: Factor
+    known: Intensities | None = None
+    """The grid's intensity over time; None: the factor is all that is known."""
 
 
 class CarbonBudgets:
@@ -77,7 +79,7 @@ class CarbonBudgets:
         used_g = self._used_g(name, loop, now, wall_s)
         intensity = now.factor.intensity_g_per_kwh
         need = ZoneNeed(floors_w=min(now.floors_w, now.most_w), most_w=now.most_w, pue=now.factor.pue)
-        plan = loop.step(wall_s, used_g, need, Intensities([(wall_s, intensity)], intensity))
+        plan = loop.step(wall_s, used_g, need, now.known or Intensities([(wall_s, intensity)], intensity))
         rules.set_carbon(name, float(plan.budget_w[0]) if plan.bound else None)
         self.infeasible.pop(name, None)
         if not plan.feasible:

@@ -29,6 +29,8 @@ class Fleet:
         self._zones: dict[str, dict[str, Node]] = {}
         self._count = 0
         self.events: deque[tuple[str, Event]] = deque(maxlen=_EVENTS_KEPT)
+        self.happened = 0
+        """Events heard in all."""
 
     @property
     def zones(self) -> list[str]:
@@ -77,6 +79,7 @@ class Fleet:
     def on_event(self, zone: str, event: Event) -> None:
         """Keep an event for whoever looks."""
         self.events.append((zone, event))
+        self.happened += 1
 
     def on_ack(self, zone: str, ack: Ack) -> None:
         """Take a verified acknowledgement's readback."""

@@ -25,6 +25,7 @@ _NODE_COUNTERS = {
     "lost": ("evenwatt_live_lost", "Live windows that never came."),
 }
 _NODE_GAUGES = {
+    "emissions_g_per_h": ("evenwatt_carbon_grams_per_hour", "Grams of CO2e that a node emits per hour now."),
     "power_w": ("evenwatt_power_watts", "Mean power of a node over its latest window."),
     "cap_w": ("evenwatt_power_cap_watts", "Cap of a node, read back from its devices."),
     "age_s": ("evenwatt_node_age_seconds", "Time since a node's latest window."),
@@ -40,6 +41,10 @@ _ZONE_GAUGES = {
     "nodes": ("evenwatt_zone_nodes", "Nodes of a zone."),
     "silent": ("evenwatt_zone_silent_nodes", "Nodes of a zone that ought to speak and do not."),
     "capped": ("evenwatt_zone_capped_nodes", "Nodes of a zone that draw all they may."),
+}
+_WORKLOAD_GAUGES = {
+    "power_w": ("evenwatt_workload_power_watts", "Power of a workload over its nodes; the largest 50."),
+    "emissions_g_per_h": ("evenwatt_workload_carbon_grams_per_hour", "Grams of CO2e that a workload emits per hour."),
 }
 _CAP_RESULTS = ("applied", "clamped", "locked", "rejected", "expired")
 
@@ -62,6 +67,9 @@ class _Gatherer(Collector):
         status = self._status()
         yield from _nodes(status["nodes"])
         yield from _zones(status["zones"])
+        for key, (name, text) in _WORKLOAD_GAUGES.items():
+            yield _fill(GaugeMetricFamily(name, text, labels=("workload",)), status["workloads"], key, ("workload",))
+        yield from _carbon(status)
         yield from _service(status)
 
 
@@ -84,6 +92,32 @@ def _zones(zones: list[Document]) -> Iterator[Family]:
     for zone in zones:
         alarms.add_metric((zone["zone"],), len(zone["alarms"]))
     yield alarms
+
+
+def _carbon(status: Document) -> Iterator[Family]:
+    """Yield who speaks for each grid, what of each budget is spent, and how webhooks fare."""
+    speaks = GaugeMetricFamily(
+        "evenwatt_grid_speaking", "1 for what decides a grid's intensity now.", labels=("grid", "source", "standing")
+    )
+    for grid in status["grids"]:
+        speaks.add_metric((grid["grid"], grid["source"], grid["standing"]), 1.0)
+    yield speaks
+    for key, (name, text) in {
+        "spent_g": ("evenwatt_budget_spent_grams", "Grams of CO2e of a budget's running day or month."),
+        "rate_g_per_h": ("evenwatt_budget_rate_grams_per_hour", "What a budget's scope emits, mean of ten minutes."),
+    }.items():
+        yield _fill(
+            GaugeMetricFamily(name, text, labels=("budget", "scope")), status["budgets"], key, ("budget", "scope")
+        )
+    alerts = GaugeMetricFamily("evenwatt_alerts_open", "Open alerts by severity.", labels=("severity",))
+    for severity in ("page", "ticket", "info"):
+        alerts.add_metric((severity,), sum(alert["severity"] == severity for alert in status["alerts"]))
+    yield alerts
+    for key, (name, text) in {
+        "queued": ("evenwatt_webhook_queued_alerts", "Alerts that wait for a webhook."),
+        "dropped": ("evenwatt_webhook_dropped_alerts", "Alerts that found no room or no receiver in time."),
+    }.items():
+        yield _fill(GaugeMetricFamily(name, text, labels=("webhook",)), status["webhooks"], key, ("webhook",))
 
 
 def _service(status: Document) -> Iterator[Family]:

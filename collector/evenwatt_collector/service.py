@@ -10,25 +10,34 @@ import asyncio
 import os
 import socket
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from evenwatt_collector import __version__
-from evenwatt_collector.api import listen, make_app, serve
+from evenwatt_collector.api import Answers, listen, make_app, serve
 from evenwatt_collector.books import Books, Commit, Entry
 from evenwatt_collector.carbon_budget import CarbonBudgets, ZoneNow
+from evenwatt_collector.emissions import Emissions
 from evenwatt_collector.explain import explain
 from evenwatt_collector.fleet import Fleet
 from evenwatt_collector.ingest import HEARD_KINDS, Ingest, Sinks
 from evenwatt_collector.issuer import Issuer
+from evenwatt_collector.keeper import Keeper
 from evenwatt_collector.keys import load_keys
 from evenwatt_collector.link import Link, Post
+from evenwatt_collector.live_stream import Hub
+from evenwatt_collector.locations import Locations
 from evenwatt_collector.policy import Watcher, limits_at
+from evenwatt_collector.report.build import Made, open_and_build
+from evenwatt_collector.report.spending import zone_grams
 from evenwatt_collector.rules import SettingsRules
 from evenwatt_collector.settings import ZoneSettings
 from evenwatt_collector.status import Document, Views, status_document
 from evenwatt_collector.steering import STEP_S, Steering
+from evenwatt_collector.storage import connect, is_url
 from evenwatt_collector.store import Store
+from evenwatt_collector.telling import Told
 from evenwatt_collector.zone import Zone, with_inner
 from evenwatt_daemon import Failure, Notifier, get_logger, lock_folder
 from evenwatt_wire import Ack, ControllerState, Kind, Ledger, Stored, Topic, ZoneSummary, encode
@@ -38,11 +47,14 @@ from evenwatt_wire.topics import CONTROLLER_NODE, DELIVERY, ZONE_NODE, zone_filt
 
 if TYPE_CHECKING:
     from evenwatt_collector.carbon import IntensityTable
+    from evenwatt_collector.report.asking import ReportQuery
+    from evenwatt_collector.report.model import Report
     from evenwatt_collector.settings import CollectorSettings
 
 _SOONEST_S: Final = 0.1
 """Control steps at most this often, however many jumps are reported."""
 _SUMMARY_S: Final = 2.0
+_STREAM_S: Final = 1.0
 _PRESENCE_S: Final = 30.0
 _QUIET_S: Final = 5.0
 """After another collector may have steered: its last grants must have arrived and been reported."""
@@ -62,14 +74,18 @@ class Collector:
     """
 
     def __init__(self, settings: CollectorSettings, table: IntensityTable) -> None:
-        self._settings, self._table = settings, table
+        self._settings = settings
         self._log: Any = get_logger("collector")
         self._notify = Notifier()
         private, self._keys = load_keys(settings.keys)
         self._locks = _only_one(settings)
         self._http = listen(settings.http)
         self._loop = asyncio.get_running_loop()
-        self._store = Store(settings.database_path, self._from_writer)
+        slots = {zone.name: 3600 // zone.slot_s for zone in settings.zones}
+        self._store = Store(settings.where, self._from_writer, slots)
+        self._keeper = Keeper(settings.where, settings.keep.minutes_days, settings.keep.hours_days)
+        self._hub = Hub()
+        self._emissions = Emissions(settings, table, self._keeper, self._hub)
         self._epoch = self._store.epoch
         self._issuer = Issuer(settings.fleet, self._epoch, private) if private else None
         self._fleet, self._books = Fleet(), Books()
@@ -78,7 +94,7 @@ class Collector:
         self._policy = Watcher(Path(settings.policy)) if settings.policy else None
         rules = self._policy.rules if self._policy else SettingsRules(settings.zones)
         self._steering = Steering(rules, quiet_s, seed=self._epoch)
-        self._carbon = CarbonBudgets(self._store.grams_since)
+        self._carbon = CarbonBudgets(self._grams_since)
         self._zones: dict[str, Zone] = {}
         for name in dict.fromkeys([*(zone.name for zone in settings.zones), *(zone.name for zone in rules.zones)]):
             self._zone(name)
@@ -105,12 +121,18 @@ class Collector:
         rule for both is the safe one, since nobody steers from now on.
         """
         leave = asyncio.Event()
-        app = make_app(self._status, self._reasons, self._explain)
+        app = make_app(self._answers(), self._hub)
         try:
             self._store.start()
+            self._keeper.start()
+            await self._emissions.prepare()
             async with serve(self._http, app), asyncio.TaskGroup() as group:
                 links = [group.create_task(link.run(leave), name="link") for link in self._links.values()]
-                loops = [group.create_task(loop(), name="loop") for loop in (self._steer, self._tell, self._watch)]
+                loops = [
+                    group.create_task(loop(), name="loop")
+                    for loop in (self._steer, self._tell, self._watch, self._stream)
+                ]
+                carbon = group.create_task(self._emissions.run(leave), name="emissions")
                 self._log.info("started", epoch=self._epoch, zones=sorted(self._zones) or "all that are heard")
                 self._notify.ready(f"epoch {self._epoch}, connecting to {self._settings.mqtt.where}")
                 await stop.wait()
@@ -123,9 +145,11 @@ class Collector:
                 for name in self._links:
                     self._say_presence(name, NodeState.DISCONNECTED)
                 leave.set()
-                await asyncio.wait(links)
+                self._hub.close()
+                await asyncio.wait([*links, carbon])
         finally:
             self._store.close(_DRAIN_S)
+            await asyncio.to_thread(self._keeper.close)
             self._http.close()
             for descriptor in self._locks:
                 os.close(descriptor)
@@ -133,7 +157,7 @@ class Collector:
     # --- what is heard --------------------------------------------------------------------------------------------
 
     def _on_record(self, zone: str, record: Ledger, payload: bytes) -> bool:
-        return self._store.offer(Entry(zone, record, payload, self._zone(zone).factor))
+        return self._store.offer(Entry(zone, record, payload, self._emissions.weigh(zone, record)))
 
     def _on_ack(self, zone: str, ack: Ack) -> None:
         now_s = time.monotonic()
@@ -231,7 +255,24 @@ class Collector:
         emitted_g = sum(
             self._books.grams(part.name) + part.unrecorded_g(self._fleet, self._books) for part in (zone, *inside)
         )
-        return ZoneNow(emitted_g, self._steering.floors_w(name), limit.budget_w, zone.factor)
+        return ZoneNow(
+            emitted_g, self._steering.floors_w(name), limit.budget_w, zone.factor, self._emissions.intensities(name)
+        )
+
+    def _grams_since(self, name: str, wall_s: float) -> float:
+        """Return what a zone's stored records since a moment weigh; asked once a zone, at its first step."""
+        made = Made(now_s=time.time(), version=__version__, fleet=self._settings.fleet)
+        with closing(connect(self._settings.where, write=False)) as connection:
+            return zone_grams(connection, name, wall_s, made)
+
+    async def _stream(self) -> None:
+        """Tell readers of the stream what has changed, each second."""
+        told = Told(self._hub)
+        while True:
+            told.happened(self._fleet)
+            if len(self._hub):
+                told.tell(self._status())
+            await asyncio.sleep(_STREAM_S)
 
     async def _watch(self) -> None:
         """Feed the watchdog while every part makes progress: this loop, the links, the steering and the writer."""
@@ -246,9 +287,17 @@ class Collector:
     def _summaries(self) -> list[tuple[Zone, ZoneSummary]]:
         for name in self._fleet.zones:
             self._zone(name)
-        now_s, wall_ms, troubles = time.monotonic(), _wall_ms(), self._reasons() + self._policy_troubles()
+        now_s, wall_ms = time.monotonic(), _wall_ms()
+        troubles = self._reasons() + self._policy_troubles() + self._emissions.troubles()
         own = {
-            name: zone.summary(now_s, wall_ms, self._fleet, self._books, self._steering.zone(name), troubles)
+            name: zone.summary(
+                now_s,
+                wall_ms,
+                self._fleet,
+                self._books,
+                self._steering.zone(name),
+                troubles + self._emissions.alarms(name),
+            )
             for name, zone in sorted(self._zones.items())
         }
         return [
@@ -276,8 +325,23 @@ class Collector:
             },
             store={"alarm": self._store.alarm, "waiting": self._store.waiting, "refused": self._store.refused},
             reasons=self._reasons(),
+            emissions=self._emissions.document(),
         )
         return status_document(views, time.monotonic())
+
+    def _answers(self) -> Answers:
+        return Answers(
+            status=self._status,
+            reasons=self._reasons,
+            why=self._explain,
+            report=self._report,
+            intensities=Locations(self._settings, self._emissions.grids, self._emissions.facts),
+        )
+
+    async def _report(self, query: ReportQuery) -> Report:
+        """Make a report on a connection of its own: it may take long, and the keeper has other work."""
+        made = Made(now_s=time.time(), version=__version__, fleet=self._settings.fleet)
+        return await asyncio.to_thread(open_and_build, self._settings.where, query, made)
 
     def _explain(self, name: str, at_s: float | None) -> Document:
         now_s = time.time()
@@ -309,8 +373,7 @@ class Collector:
         zone = self._zones.get(name)
         if zone is None:
             chosen = next((known for known in self._settings.zones if known.name == name), ZoneSettings(name=name))
-            factor = self._settings.factor(name, self._table)
-            zone = self._zones[name] = Zone(chosen, factor, self._epoch)
+            zone = self._zones[name] = Zone(chosen, lambda: self._emissions.factor(name), self._epoch)
         return zone
 
     def _link(self, zone: str) -> Link:
@@ -349,7 +412,7 @@ def _wall_ms() -> int:
 
 def _only_one(settings: CollectorSettings) -> list[int]:
     """Lock the state directory and the database's folder, so that nobody else writes there."""
-    folders = {Path(settings.state_dir), settings.database_path.parent}
+    folders = {Path(settings.state_dir)} | ({Path(settings.where).parent} if not is_url(settings.where) else set())
     try:
         Path(settings.state_dir).mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
+from msgspec.structs import replace
 
-from evenwatt_collector.carbon import Factor, IntensityTable, UnknownGridError
+from evenwatt_collector.carbon import IntensityTable, UnknownGridError
+from evenwatt_collector.carbon.annual import annual_basis
+from evenwatt_collector.carbon.budgets import BudgetSettings, check_budgets
+from evenwatt_collector.carbon.providers.settings import GridSettings, annual_row, check_grids
+from evenwatt_collector.carbon.series import Standing
+from evenwatt_collector.carbon.site import YEAR_S, Contract, DeviceFacts, SiteFacts
+from evenwatt_collector.storage.keeping import HOURS_DAYS, MINUTES_DAYS
+from evenwatt_collector.webhook_settings import WebhookSettings
 from evenwatt_daemon import Failure, load_settings
 from evenwatt_daemon.broker import BrokerSettings
 from evenwatt_daemon.logs import LogFormat, LogLevel
@@ -50,10 +59,51 @@ class ZoneSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     unmanaged_w: Watts = 0.0
     """Fixed load under the same budget that no node reports."""
     grid: str = "WORLD"
-    """Row of the table of annual intensities: a country such as ``DE``, a state such as ``US-CA``, or ``WORLD``."""
+    """Name of a ``[[grids]]``; or a row of the table of annual intensities: a country such as ``DE``, a state such as
+    ``US-CA``, or ``WORLD``."""
     pue: Annotated[float, Meta(ge=1, le=10)] = 1.0
-    intensity_g_per_kwh: Annotated[float, Meta(ge=0, le=10_000)] | None = None
-    """Grams of CO2e per kilowatt-hour, instead of the table's."""
+    intensity_g_per_kwh: Annotated[float, Meta(ge=0, le=5_000)] | None = None
+    """Grams of CO2e per kilowatt-hour, instead of any table or source."""
+    contract: Contract | None = None
+    """What the electricity is bought as, for the market-based figures."""
+    wue_l_per_kwh: Annotated[float, Meta(ge=0, le=100)] | None = None
+    """Water used on the site per kilowatt-hour of the machines."""
+    grid_water_l_per_kwh: Annotated[float, Meta(ge=0, le=100)] | None = None
+    """Water used in generation per kilowatt-hour of the site."""
+    since: datetime | None = None
+    """From when on grid, PUE, contract and water hold. Default: when they are first seen here."""
+    slot_s: Literal[300, 180, 60] = 300
+    """Energy is kept in slots of this length; as fine as the finest intensity of the grid."""
+
+
+class DeviceSettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What making machines weighs."""
+
+    nodes: str
+    """``NODE`` or ``ZONE:NODE``, with wildcards; the first table that fits a node counts."""
+    embodied_kg: Annotated[float, Meta(gt=0, le=1e9)]
+    """CO2e of raw materials, making, transport and end of life, each machine (ISO/IEC 21031: TE)."""
+    lifetime_years: Annotated[float, Meta(gt=0, le=100)]
+    """Expected life (EL)."""
+    detail: str = ""
+    """Where the figure is from."""
+    since: datetime | None = None
+
+    @property
+    def facts(self) -> DeviceFacts:
+        """Return them as they are stored."""
+        return DeviceFacts(
+            embodied_g=1000 * self.embodied_kg, lifetime_s=YEAR_S * self.lifetime_years, detail=self.detail
+        )
+
+
+class KeepSettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """How long what is kept; days are kept for good."""
+
+    minutes_days: Annotated[float, Meta(ge=2, le=36_600)] = MINUTES_DAYS
+    """Records as they came, about one a minute and node."""
+    hours_days: Annotated[float, Meta(ge=2, le=36_600)] = HOURS_DAYS
+    """Hours slot by slot; after that a day keeps the sum of each of its hours."""
 
 
 class LogSettings(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -71,37 +121,70 @@ class CollectorSettings(Struct, forbid_unknown_fields=True, kw_only=True):
         default_factory=lambda: os.environ.get("STATE_DIRECTORY", "/var/lib/evenwatt-collector").split(":")[0]
     )
     database: str = ""
-    """Default: ``collector.db`` in ``state_dir``."""
+    """A file, or ``postgresql://USER@HOST/NAME`` (the password in ~/.pgpass or $PGPASSFILE). Default: ``collector.db``
+    in ``state_dir``."""
     mqtt: CollectorBroker = field(default_factory=CollectorBroker)
     http: HttpSettings = field(default_factory=HttpSettings)
     keys: KeySettings | None = None
     zones: list[ZoneSettings] = []
+    grids: list[GridSettings] = []
+    """Where intensities come from; docs/intensity.md."""
+    devices: list[DeviceSettings] = []
+    budgets: list[BudgetSettings] = []
+    """Grams per day or month that alerts watch over; docs/alerts.md."""
+    webhooks: list[WebhookSettings] = []
+    keep: KeepSettings = field(default_factory=KeepSettings)
     policy: str = ""
     """Policy file (TOML): limits, timetables, classes of nodes; see docs/policy.md. With one, zones here have no
     ``budget_w``."""
     log: LogSettings = field(default_factory=LogSettings)
 
     @property
-    def database_path(self) -> Path:
-        """Where the ledger is kept."""
-        return Path(self.database) if self.database else Path(self.state_dir) / "collector.db"
+    def where(self) -> str:
+        """The database: a path or a URL."""
+        return self.database or str(Path(self.state_dir) / "collector.db")
 
-    def factor(self, zone: str, table: IntensityTable) -> Factor:
-        """Return what a joule of ``zone`` weighs; a zone that is not in the settings is on the world's average grid."""
-        chosen = next((known for known in self.zones if known.name == zone), None) or ZoneSettings(name=zone)
-        return factor_of(chosen, table)
+    def zone(self, name: str) -> ZoneSettings:
+        """Return a zone's settings; one that is not in the file is on the world's average grid."""
+        return next((known for known in self.zones if known.name == name), None) or ZoneSettings(name=name)
+
+    def facts(self, name: str, table: IntensityTable) -> SiteFacts:
+        """Return what a zone's energy is weighed with."""
+        return site_facts(self.zone(name), self.grids, table)
 
 
-def factor_of(zone: ZoneSettings, table: IntensityTable) -> Factor:
-    """Return a configured zone's factor.
+def site_facts(zone: ZoneSettings, grids: list[GridSettings], table: IntensityTable) -> SiteFacts:
+    """Return what a zone's energy is weighed with.
 
     Raises:
-        UnknownGridError: the grid is not in the table.
+        UnknownGridError: the grid is neither configured nor in the table.
     """
     if zone.intensity_g_per_kwh is not None:
-        return Factor(zone.intensity_g_per_kwh, zone.pue, "set by the operator", None)
-    row = table.row(zone.grid)
-    return Factor(row.intensity_g_per_kwh, zone.pue, f"{row.code} {row.year} annual average, {row.source}", row.year)
+        base = SiteFacts(
+            grid=f"operator:{zone.name}",  # no source speaks of it
+            fallback_g_per_kwh=zone.intensity_g_per_kwh,
+            fallback_detail="set by the operator",
+            fallback_source="operator",
+            fallback_standing=Standing.ESTIMATED,
+        )
+    else:
+        grid = next((known for known in grids if known.name == zone.grid), None)
+        row = annual_row(grid, table) if grid else table.row(zone.grid)
+        base = SiteFacts(
+            grid=zone.grid,
+            basis=grid.basis if grid and grid.sources else annual_basis(row),
+            order=tuple(source.name for source in grid.sources) if grid else (),
+            fallback_g_per_kwh=row.intensity_g_per_kwh,
+            fallback_detail=f"{row.code} {row.year} annual average, {row.source}",
+            fallback_year=row.year,
+        )
+    return replace(
+        base,
+        pue=zone.pue,
+        contract=zone.contract,
+        wue_l_per_kwh=zone.wue_l_per_kwh,
+        grid_water_l_per_kwh=zone.grid_water_l_per_kwh,
+    )
 
 
 def load(path: str | None, table: IntensityTable) -> CollectorSettings:
@@ -119,10 +202,12 @@ def load(path: str | None, table: IntensityTable) -> CollectorSettings:
     except TopicError as error:
         raise Failure(f"{where}: {error}") from None
     _check_names(where, settings.zones)
+    check_grids(where, settings.grids, table)
+    check_budgets(where, settings.budgets, [webhook.name for webhook in settings.webhooks])
     if settings.policy:
         _check_policy(where, settings)
     for i, zone in enumerate(settings.zones):
-        _check_zone(f"{where}: key 'zones[{i}]", zone, settings.keys, table)
+        _check_zone(f"{where}: key 'zones[{i}]", zone, settings, table)
     return settings
 
 
@@ -147,8 +232,8 @@ def _check_policy(where: str, settings: CollectorSettings) -> None:
         )
 
 
-def _check_zone(where: str, zone: ZoneSettings, keys: KeySettings | None, table: IntensityTable) -> None:
-    if zone.budget_w is not None and keys is None:
+def _check_zone(where: str, zone: ZoneSettings, settings: CollectorSettings, table: IntensityTable) -> None:
+    if zone.budget_w is not None and settings.keys is None:
         raise Failure(
             f"{where}.budget_w': zone {zone.name!r} has a budget of {zone.budget_w:g} W, but there is no [keys] table; "
             f"set keys.private_key and keys.trust so that commands can be signed, or leave budget_w out to measure only"
@@ -159,8 +244,9 @@ def _check_zone(where: str, zone: ZoneSettings, keys: KeySettings | None, table:
             f"it must be below budget_w"
         )
     try:
-        factor_of(zone, table)
+        site_facts(zone, settings.grids, table)
     except UnknownGridError as error:
         near = table.nearest(zone.grid)
-        hint = f"did you mean {near!r}?" if near else "use an ISO 3166 code such as 'DE' or 'US-CA', or 'WORLD'"
+        known = "a [[grids]] name, or an ISO 3166 code such as 'DE' or 'US-CA', or 'WORLD'"
+        hint = f"did you mean {near!r}?" if near else f"use {known}"
         raise Failure(f"{where}.grid': {error}; {hint}") from None

@@ -7,19 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from evenwatt_collector.carbon import grams_per_hour
+
 if TYPE_CHECKING:
     from evenwatt_collector.books import Books
+    from evenwatt_collector.carbon import Factor
     from evenwatt_collector.fleet import Fleet
     from evenwatt_collector.ingest import Ingest
     from evenwatt_collector.issuer import Issuer
     from evenwatt_collector.node import Node
     from evenwatt_collector.steering import Steering
     from evenwatt_collector.zone import Zone
-    from evenwatt_wire import ZoneSummary
+    from evenwatt_wire import Event, ZoneSummary
 
 Document = dict[str, Any]
 
 _EVENTS_SHOWN = 50
+_WORKLOADS_SHOWN = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +42,8 @@ class Views:
     store: Document
     reasons: list[str]
     """Why the collector is not ready; empty when it is."""
+    emissions: Document
+    """Grids, budgets, alerts and webhooks."""
 
 
 def status_document(views: Views, now_s: float) -> Document:
@@ -50,7 +56,13 @@ def status_document(views: Views, now_s: float) -> Document:
         "broker": views.broker,
         "store": views.store,
         "zones": [_zone(zone, summary, views.steering) for zone, summary in views.zones],
-        "nodes": [_node(node, views, now_s) for zone, _ in views.zones for node in views.fleet.in_zone(zone.name)],
+        "nodes": [
+            _node(node, factor, views, now_s)
+            for zone, factor in ((zone, zone.factor) for zone, _ in views.zones)
+            for node in views.fleet.in_zone(zone.name)
+        ],
+        "workloads": workloads(views.zones, views.fleet),
+        **views.emissions,
         "events": _events(views.fleet),
         "messages": _messages(views),
         "caps": _caps(views.issuer),
@@ -76,7 +88,7 @@ def _zone(zone: Zone, summary: ZoneSummary, steering: Steering) -> Document:
     }
 
 
-def _node(node: Node, views: Views, now_s: float) -> Document:
+def _node(node: Node, factor: Factor, views: Views, now_s: float) -> Document:
     """Return a node's row; ``energy_j`` and ``emissions_g`` are sums of stored records, the rest is live."""
     birth, live, summary, stored = node.birth, node.live, node.summary, views.books.node(node.zone, node.name)
     lease = live.lease if live else None
@@ -87,6 +99,7 @@ def _node(node: Node, views: Views, now_s: float) -> Document:
         "state": node.state.value,
         "boot": node.boot,
         "age_s": node.age_s(now_s) if live else None,
+        "emissions_g_per_h": grams_per_hour(live.total.mean_w, factor) if live else None,
         "silent": node.silent(now_s),
         "power_w": live.total.mean_w if live else None,
         "peak_w": node.peak_w(now_s) if live else None,
@@ -121,16 +134,38 @@ def _node(node: Node, views: Views, now_s: float) -> Document:
 
 
 def _events(fleet: Fleet) -> list[Document]:
+    return [event_document(zone, event) for zone, event in list(fleet.events)[-_EVENTS_SHOWN:]]
+
+
+def event_document(zone: str, event: Event) -> Document:
+    """Return an event as data."""
+    return {
+        "zone": zone,
+        "node": event.node,
+        "wall_ms": event.wall_ms,
+        "name": event.name,
+        "subject": event.subject,
+        "facts": dict(event.facts),
+    }
+
+
+def workloads(zones: list[tuple[Zone, ZoneSummary]], fleet: Fleet) -> list[Document]:
+    """Return who draws and emits most over the whole fleet now, as nodes tell it in their live windows."""
+    power_w: dict[str, float] = {}
+    rate: dict[str, float] = {}
+    nodes: dict[str, int] = {}
+    for zone, _ in zones:
+        factor = zone.factor
+        for node in fleet.in_zone(zone.name):
+            for work in node.live.work if node.present and node.live else []:
+                name = work.name if work.kind == "workload" else f"{work.kind}/{work.name}"
+                power_w[name] = power_w.get(name, 0.0) + work.power_w
+                rate[name] = rate.get(name, 0.0) + grams_per_hour(work.power_w, factor)
+                nodes[name] = nodes.get(name, 0) + 1
+    largest = sorted(power_w, key=lambda name: -power_w[name])[:_WORKLOADS_SHOWN]
     return [
-        {
-            "zone": zone,
-            "node": event.node,
-            "wall_ms": event.wall_ms,
-            "name": event.name,
-            "subject": event.subject,
-            "facts": dict(event.facts),
-        }
-        for zone, event in list(fleet.events)[-_EVENTS_SHOWN:]
+        {"workload": name, "power_w": power_w[name], "emissions_g_per_h": rate[name], "nodes": nodes[name]}
+        for name in largest
     ]
 
 

@@ -18,6 +18,7 @@ from evenwatt_daemon import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
     from evenwatt_collector.books import BootTotals, Commit, Entry
 
 QUEUE_RECORDS: Final = 20_000

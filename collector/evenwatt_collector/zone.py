@@ -30,15 +30,20 @@ class Zone:
 
     Args:
         settings: Its name and grid.
-        factor: What its joules weigh.
+        factor: Returns what its joules weigh now.
         epoch: This collector's epoch.
     """
 
-    def __init__(self, settings: ZoneSettings, factor: Factor, epoch: int) -> None:
-        self.settings, self.factor, self.name = settings, factor, settings.name
+    def __init__(self, settings: ZoneSettings, factor: Callable[[], Factor], epoch: int) -> None:
+        self.settings, self.name, self._factor = settings, settings.name, factor
         self._epoch = epoch
         self._rival: ControllerState | None = None
         self._rival_s = float("-inf")
+
+    @property
+    def factor(self) -> Factor:
+        """What its joules weigh now."""
+        return self._factor()
 
     # --- who steers it --------------------------------------------------------------------------------------------
 
@@ -84,7 +89,7 @@ class Zone:
             view: The zone as control sees it; None where nothing is steered.
             troubles: What is wrong with the collector itself.
         """
-        nodes = fleet.in_zone(self.name)
+        nodes, factor = fleet.in_zone(self.name), self.factor
         present = [node for node in nodes if node.present]
         metered_w = fsum(node.power_w for node in present)
         power_w = metered_w + (view.unmanaged_w if view else self.settings.unmanaged_w)
@@ -96,11 +101,12 @@ class Zone:
             power_w=power_w,
             budget_w=view.budget_w if view else self.settings.budget_w,
             leased_w=view.most_w if view else power_w,
-            emissions_g_per_h=grams_per_hour(metered_w, self.factor),
+            emissions_g_per_h=grams_per_hour(metered_w, factor),
             emissions_g=books.grams(self.name) + self.unrecorded_g(fleet, books),
-            intensity_g_per_kwh=self.factor.intensity_g_per_kwh,
-            intensity_source=self.factor.source,
-            pue=self.factor.pue,
+            intensity_g_per_kwh=factor.intensity_g_per_kwh,
+            intensity_source=factor.source,
+            intensity_standing=factor.standing.value,
+            pue=factor.pue,
             nodes=len(nodes),
             silent=sum(node.silent(now_s) or node.state is NodeState.LOST for node in nodes),
             capped=sum(node.at_cap for node in present),

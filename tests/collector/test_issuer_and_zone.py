@@ -91,7 +91,7 @@ def test_what_is_not_answered_expires(issuer, private):
 
 
 def make_zone(**fields):
-    return Zone(ZoneSettings(name=ZONE, **fields), FACTOR, epoch=3)
+    return Zone(ZoneSettings(name=ZONE, **fields), lambda: FACTOR, epoch=3)
 
 
 def make_steering(*zones):

@@ -65,7 +65,8 @@ def check_metrics(text, zone):
     assert values["evenwatt_messages_total", ("kind", "live"), ("result", "ok")] == 3
     assert values[("evenwatt_collector_ready",)] == 1
     assert {label for f in families.values() for s in f.samples for label in s.labels} <= {
-        "zone", "node", "kind", "result"
+        "zone", "node", "kind", "result", "workload", "severity", "grid", "source", "standing", "budget", "scope",
+        "webhook",
     }  # fmt: skip
 
 

@@ -27,19 +27,58 @@ def write(tmp_path):
 
 def test_defaults_watch_every_zone_on_the_worlds_grid():
     settings = load(None, TABLE)
-    factor = settings.factor("anything", TABLE)
+    facts = settings.facts("anything", TABLE)
     assert settings.zones == []
-    assert factor.intensity_g_per_kwh == TABLE.row("WORLD").intensity_g_per_kwh
-    assert "WORLD" in factor.source
-    assert str(settings.database_path).endswith("collector.db")
+    assert facts.fallback_g_per_kwh == TABLE.row("WORLD").intensity_g_per_kwh
+    assert "WORLD" in facts.fallback_detail
+    assert settings.where.endswith("collector.db")
 
 
 def test_a_zone_takes_its_grid_pue_or_an_operators_figure(write):
     text = '[[zones]]\nname = "a"\ngrid = "DE"\npue = 1.5\n[[zones]]\nname = "b"\nintensity_g_per_kwh = 42.0\n'
     settings = load(write(text), TABLE)
-    german, own = settings.factor("a", TABLE), settings.factor("b", TABLE)
-    assert (german.pue, german.year) == (1.5, TABLE.row("DE").year)
-    assert (own.intensity_g_per_kwh, own.source, own.year) == (42.0, "set by the operator", None)
+    german, own = settings.facts("a", TABLE), settings.facts("b", TABLE)
+    assert (german.grid, german.pue, german.fallback_year) == ("DE", 1.5, TABLE.row("DE").year)
+    assert (own.fallback_g_per_kwh, own.fallback_detail, own.fallback_year) == (42.0, "set by the operator", None)
+    assert own.fallback_standing == "estimated"
+
+
+def test_a_zone_may_name_a_configured_grid_with_sources_contract_devices_and_budgets(write, tmp_path):
+    text = """
+database = "postgresql://u@host/name"
+[[grids]]
+name = "US-CAL-CISO"
+annual = "US-CA"
+[[grids.sources]]
+type = "eia"
+respondent = "CISO"
+token_file = "/etc/evenwatt/eia"
+[[grids.sources]]
+type = "file"
+path = "ci.csv"
+[[zones]]
+name = "a"
+grid = "US-CAL-CISO"
+since = 2026-01-01T00:00:00Z
+slot_s = 60
+contract = { share = 0.5, g_per_kwh = 0.0 }
+[[devices]]
+nodes = "gpu-*"
+embodied_kg = 1500.0
+lifetime_years = 4.0
+[[budgets]]
+name = "day"
+grams_per_day = 1e6
+[keep]
+minutes_days = 10
+"""
+    settings = load(write(text), TABLE)
+    facts = settings.facts("a", TABLE)
+    assert facts.order == ("eia", "file")
+    assert facts.fallback_g_per_kwh == TABLE.row("US-CA").intensity_g_per_kwh
+    assert facts.contract.share == 0.5
+    assert settings.devices[0].facts.rate_g_per_s == pytest.approx(1.5e6 / (4 * 365.25 * 86_400))
+    assert settings.where == "postgresql://u@host/name"
 
 
 @pytest.mark.parametrize(
@@ -57,6 +96,11 @@ def test_a_zone_takes_its_grid_pue_or_an_operators_figure(write):
         ("[[zones]]\nname = 'a'\ngrid = 'germany'", "no grid 'germany'.*did you mean 'DE'?"),
         ("[[zones]]\nname = 'a'\ngrid = 'USCA'", "did you mean 'US-CA'"),
         ("[[zones]]\nname = 'a'\ngrid = '!!'", "ISO 3166"),
+        ("[[zones]]\nname = 'a'\nslot_s = 7", "slot_s.*found 7"),
+        ("[[grids]]\nname = 'Nowhere'", "key 'grids.0..annual'.*ISO 3166"),
+        ("[[grids]]\nname = 'DE'\n[[grids.sources]]\ntype = 'electricity'", "electricity"),
+        ("[[devices]]\nnodes = '*'\nembodied_kg = 0\nlifetime_years = 4", "embodied_kg.*found 0"),
+        ("[[budgets]]\nname = 'a'\n", "exactly one of grams_per_day and grams_per_month"),
         ("[[zones]]\nname = 'a'\npue = 0.5", r"pue.*found 0.5"),
         ("[[zones]]\nbudget_w = 5.0", "name"),
         ("no toml", "not TOML"),

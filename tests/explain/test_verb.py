@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from evenwatt_collector.api import listen, make_app, serve
+from evenwatt_collector.api import Answers, listen, make_app, serve
 from evenwatt_collector.explain import explain
+from evenwatt_collector.live_stream import Hub
 from evenwatt_collector.settings import HttpSettings
 from tests.explain.story import WALL_S, Story
 
@@ -26,6 +27,10 @@ async def ask(story, tmp_path):
         now_s = WALL_S + story.second
         return explain(story.steering.narrator, name, now_s if at_s is None else at_s, now_s)
 
+    async def nothing(_query):
+        raise NotImplementedError
+
+    answers = Answers(status=dict, reasons=list, why=why, report=nothing, intensities=None)
     sock = listen(HttpSettings(port=0))
     (tmp_path / "operator.toml").write_text(f'collector_url = "http://127.0.0.1:{sock.getsockname()[1]}"\n')
 
@@ -34,7 +39,7 @@ async def ask(story, tmp_path):
         config = ["--config", str(tmp_path / "operator.toml")]
         return await asyncio.to_thread(subprocess.run, [*command, *config], capture_output=True, text=True, check=False)
 
-    async with serve(sock, make_app(dict, list, why)):
+    async with serve(sock, make_app(answers, Hub())):
         yield run
     sock.close()
 

@@ -199,7 +199,9 @@ def test_parts_and_rests_sum_to_what_was_measured_at_every_level(tmp_path_factor
             assert fsum(figures.by_standing_j.values()) == pytest.approx(figures.energy_j, rel=1e-12)
             assert fsum(used.energy_j for used in report.used) == pytest.approx(figures.energy_j, rel=1e-9)
             assert fsum(point.location_g for point in report.line) == pytest.approx(figures.location_g, rel=1e-12)
-            totals.append((figures.energy_j, figures.location_g, figures.embodied_g))
+            totals.append(
+                (figures.energy_j, figures.location_g, figures.embodied_g, figures.covered_s, figures.missing_s)
+            )
         for total in totals[1:]:
             assert total == pytest.approx(totals[0], rel=1e-9)
     whole = ask(writer, By.ZONE, T0 - DAY, T0 + 5 * DAY, now_s).total

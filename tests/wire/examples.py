@@ -22,6 +22,7 @@ from evenwatt_wire import (
     State,
     Stored,
     TaskEnergy,
+    WorkPower,
     ZoneSummary,
     encode,
 )
@@ -38,6 +39,7 @@ LIVE = Live(
         DomainWindow("package-0/dram", 32.5, 7_000.25, 32.5, 30.0, 35.0, 35.0, M),
     ],
     100, 1, LeaseInForce(LeaseState.LEASED, 450.0, 3, 118, 8.25),
+    [WorkPower("workload", "resnet", 262.5), WorkPower("unit", "nginx.service", 33.0)],
 )  # fmt: skip
 LEDGER = Ledger(
     "n1", BOOT, 7, 940_000_000_000, 1_000_000_000_000, 1_789_999_940_000, 1_790_000_000_000,
@@ -57,7 +59,7 @@ LEDGER = Ledger(
     [
         TaskEnergy(
             "0193582c1abe", "epoch-3", "resnet", "resnet50", "train", "", "running", 1_789_999_930_000, 70.0, 18_100.0,
-            18_100.0, 0.0, 310.0, [("images", 51_200.0)],
+            18_100.0, 0.0, 310.0, [("images", 51_200.0)], "vision",
         )
     ],
 )  # fmt: skip
@@ -84,7 +86,7 @@ SUMMARY = NodeSummary(
 ZONE = ZoneSummary(
     zone="hall-1", wall_ms=1_790_000_000_000, epoch=3, band="hold", power_w=2_210.0, budget_w=2_400.0, leased_w=2_300.0,
     emissions_g_per_h=798.2, emissions_g=13.3, intensity_g_per_kwh=361.2, intensity_source="annual average 2024, Ember",
-    pue=1.0, nodes=8, silent=0, capped=5, alarms=[],
+    intensity_standing="fallback", pue=1.0, nodes=8, silent=0, capped=5, alarms=[],
 )  # fmt: skip
 CONTROLLER = ControllerState(zone="hall-1", state=NodeState.READY, epoch=3, wall_ms=1_790_000_000_000)
 

@@ -29,6 +29,7 @@ from evenwatt_wire.messages import (
     State,
     Stored,
     TaskEnergy,
+    WorkPower,
     ZoneSummary,
 )
 from evenwatt_wire.topics import Kind, Topic, TopicError
@@ -62,6 +63,7 @@ __all__ = [
     "Topic",
     "TopicError",
     "WireError",
+    "WorkPower",
     "ZoneSummary",
     "decode",
     "encode",

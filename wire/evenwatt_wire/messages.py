@@ -186,6 +186,8 @@ class ZoneSummary(Struct, frozen=True, kw_only=True):
     emissions_g: Grams
     intensity_g_per_kwh: Grams
     intensity_source: Text
+    intensity_standing: Text = ""
+    """``measured``, ``estimated``, ``forecast`` or ``fallback``."""
     pue: Annotated[float, Meta(ge=1, le=10)]
     nodes: Count
     silent: Count

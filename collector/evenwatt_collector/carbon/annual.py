@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Self
 
+from evenwatt_collector.carbon.series import Basis
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -69,6 +71,11 @@ class IntensityTable:
             return self._rows[code]
         except KeyError:
             raise UnknownGridError(f"no grid {code!r} in the table of annual intensities") from None
+
+
+def annual_basis(row: GridRow) -> Basis:
+    """Return which emissions a row counts; its source says so."""
+    return Basis.DIRECT if "direct" in row.source else Basis.LIFECYCLE
 
 
 def _row(fields: dict[str, str]) -> GridRow:

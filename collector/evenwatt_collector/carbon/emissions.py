@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Self
 
+from evenwatt_collector.carbon.series import Standing
+
 JOULES_PER_KWH: Final = 3.6e6
 SECONDS_PER_HOUR: Final = 3600.0
 
@@ -21,7 +23,9 @@ class Factor:
     """Power usage effectiveness: what the site draws for each watt of its machines."""
     source: str
     year: int | None
-    """Year the intensity stands for; None for one that an operator set."""
+    """Year the intensity stands for; None for one that is of the hour, or that an operator set."""
+    standing: Standing = Standing.FALLBACK
+    """How the intensity is known."""
 
     @property
     def g_per_j(self) -> float:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Generic, TypeVar
 
 from msgspec import Meta, Struct
 
-from evenwatt_collector.carbon.series import Basis
+from evenwatt_collector.carbon.series import Basis, Standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -44,8 +44,11 @@ class SiteFacts(Struct, frozen=True, kw_only=True):
     order: tuple[str, ...] = ()
     """Sources of the grid's intensity, the most trusted first."""
     fallback_g_per_kwh: float
-    """Annual average, for what nothing is known of."""
+    """Annual average, for what nothing is known of; or the one figure that the operator counts with."""
     fallback_detail: str = ""
+    fallback_year: int | None = None
+    fallback_source: str = "annual-average"
+    fallback_standing: Standing = Standing.FALLBACK
     pue: float = 1.0
     contract: Contract | None = None
     wue_l_per_kwh: float | None = None

@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-ANNUAL: Final = "annual-average"
-"""Source of what is counted with where nothing is known."""
-
 _LOCATION, _MARKET, _MARGINAL, _MARGINAL_KNOWN, _ESTIMATED, _FORECAST, _FALLBACK = range(7)
 _FACTORS: Final = 7
 _CHUNK_ROWS: Final = 50_000
@@ -217,8 +214,8 @@ def fallback(facts: SiteFacts, start_s: float, end_s: float) -> Reading:
         g_per_kwh=facts.fallback_g_per_kwh,
         kind=Kind.AVERAGE,
         basis=facts.basis,
-        source=ANNUAL,
-        standing=Standing.FALLBACK,
+        source=facts.fallback_source,
+        standing=facts.fallback_standing,
         issued_s=0,
         recorded_s=0,
     )

@@ -14,7 +14,6 @@ import numpy as np
 
 from evenwatt_collector.carbon.shares import HOUR_S
 from evenwatt_collector.carbon.site import device_line, held_at
-from evenwatt_collector.carbon.weigh import ANNUAL
 from evenwatt_collector.report.groups import Group, owner_group, place_group
 from evenwatt_collector.report.measures import figures_of
 from evenwatt_collector.report.model import By, DeviceFactor, Moment, Report, Row, SiteFactor
@@ -48,9 +47,12 @@ ATTRIBUTION: Final = {
     "neso": "National Energy System Operator, Carbon Intensity API, CC BY 4.0",
     "entsoe": "ENTSO-E Transparency Platform, generation mix; fuel factors: docs/intensity.md",
     "eia": "US Energy Information Administration, generation mix, public domain; fuel factors: docs/intensity.md",
-    "carbon-aware": "Carbon Aware SDK WebAPI; ask its operator for its source",
+    "carbon-aware-sdk": "Carbon Aware SDK WebAPI; ask its operator for its source",
 }
 """Who has to be named beside a figure; docs/intensity.md."""
+
+_TIME: Final = Group("")
+"""Stands for time that belongs to no row."""
 
 _HOURLY_S: Final = 73 * HOUR_S
 """Up to three days, one of them with 25 hours, the time line is by the hour."""
@@ -87,13 +89,16 @@ class _Sums:
     groups: dict[Group, Floats] = field(default_factory=dict)
     units: dict[Group, dict[str, float]] = field(default_factory=dict)
     missing_s: dict[Group, float] = field(default_factory=dict)
+    covered_s: dict[int, float] = field(default_factory=dict)
+    """By node."""
     line: dict[int, list[float]] = field(default_factory=dict)
     """By hour or day: joules and grams."""
 
     def add(self, group: Group, columns: Floats) -> None:
         have = self.groups.get(group)
-        both = columns[None, :] if have is None else np.stack((have, columns))
-        self.groups[group] = sum_by(np.zeros(len(both), dtype=np.int64), both, 1)[0]
+        if have is not None:
+            columns = sum_by(np.zeros(2, dtype=np.int64), np.stack((have, columns)), 1)[0]
+        self.groups[group] = columns
 
 
 def build_report(connection: Connection, query: ReportQuery, made: Made) -> Report:
@@ -155,7 +160,7 @@ class _Builder:
             else np.zeros(len(COLUMNS)),
             _added(self._sums.units.values()),
             fsum(self._sums.missing_s.values()),
-            self._covered_s(),
+            fsum(self._sums.covered_s.values()),
         )
         query = self._query
         return Report(
@@ -249,6 +254,9 @@ class _Builder:
             kept = self._add(zone, pairs.tolist(), sum_by(which.ravel(), table.columns, len(pairs)))
             inside = kept[which.ravel()]
             self._add_line(table.hours[inside], table.columns[inside])
+        if self._query.workload is None:
+            whole = table if cut == NODE else zone.book.table(NODE, period, known_ms, self._node)
+            self._cover(whole.nodes.tolist(), whole.columns[:, AT["covered_s"]].tolist())
         for use in zone.book.used(period, known_ms):
             self._sources.add(zone.name, use)
 
@@ -257,7 +265,7 @@ class _Builder:
             f"SUM(COALESCE({name}, location_g)), COUNT({name})" if name == "market_g" else f"SUM({name})"
             for name in COLUMNS
         )
-        where, more = "cut = ? AND zone = ? AND day >= ? AND day < ?", [self._cut, zone.number, first, last]
+        where, more = "zone = ? AND day >= ? AND day < ? AND cut = ?", [zone.number, first, last, self._cut]
         if self._node is not None:
             where, more = f"{where} AND node = ?", [*more, self._node]
         rows = self._connection.rows(
@@ -267,8 +275,14 @@ class _Builder:
         if rows:
             columns = np.array([_without_count(row[2:]) for row in rows], dtype=np.float64)
             kept = self._add(zone, [[row[0], row[1]] for row in rows], columns)
+            if self._cut == NODE:
+                self._cover([row[0] for row in rows], columns[:, AT["covered_s"]].tolist())
             owner_numbers = [row[1] for row, keep in zip(rows, kept.tolist(), strict=True) if keep]
             self._add_day_line(where, more, None if kept.all() else owner_numbers)
+        if self._cut != NODE and self._query.workload is None:
+            named = [*more[:3], NODE, *more[4:]]
+            covered = self._connection.rows(f"SELECT node, SUM(covered_s) FROM day WHERE {where} GROUP BY node", named)
+            self._cover([row[0] for row in covered], [row[1] for row in covered])
         for row in self._connection.rows(
             "SELECT kind, basis, source, standing, grid, SUM(energy_j), SUM(grams), MIN(least_g_per_kwh), "
             "MAX(most_g_per_kwh) FROM day_used WHERE zone = ? AND day >= ? AND day < ? "
@@ -282,14 +296,13 @@ class _Builder:
         missing = {owner for _, owner in pairs if owner and owner not in self._owners}
         self._owners |= owners(self._connection, missing)
         groups = [self._group(zone, node, owner) for node, owner in pairs]
-        by_group: dict[Group, list[int]] = {}
-        for i, group in enumerate(groups):
-            if group is not None:
-                by_group.setdefault(group, []).append(i)
-        for group, members in by_group.items():
-            part = columns[members]
-            self._sums.add(group, sum_by(np.zeros(len(members), dtype=np.int64), part, 1)[0])
-        return np.array([group is not None for group in groups])
+        kept = np.array([group is not None for group in groups])
+        numbers: dict[Group, int] = {}
+        which = [numbers.setdefault(group, len(numbers)) for group in groups if group is not None]
+        sums = sum_by(np.array(which, dtype=np.int64), columns[kept], len(numbers))
+        for group, number in numbers.items():
+            self._sums.add(group, sums[number])
+        return kept
 
     def _group(self, zone: _Zone, node: int, owner: int) -> Group | None:
         query = self._query
@@ -321,21 +334,18 @@ class _Builder:
 
     def _add_missing(self, zone: _Zone) -> None:
         """Add the time in which nodes ought to have been covered and were not."""
-        if self._query.by not in {By.ZONE, By.NODE}:
-            return
-        end_s = min(self._query.end_s, self._known_s)
-        expected: dict[Group, float] = {}
+        end_s, missing = min(self._query.end_s, self._known_s), self._sums.missing_s
         for number, (first_s, last_s) in zone.reach.items():
-            if self._node not in {None, number}:
-                continue
             length_s = min(end_s, last_s + _RETIRED_S) - max(self._query.start_s, first_s)
-            group = place_group(self._query.by, zone.name, zone.nodes[number])
-            expected[group] = expected.get(group, 0.0) + max(0.0, length_s)
-        for group, length_s in expected.items():
-            columns = self._sums.groups.get(group)
-            covered_s = 0.0 if columns is None else float(columns[AT["covered_s"]])
-            if length_s > 0:
-                self._sums.missing_s[group] = max(0.0, length_s - covered_s)
+            if length_s > 0 and self._node in {None, number}:
+                # Below nodes, time is nobody's: it stands in the total alone.
+                group = _TIME if self._cut != NODE else place_group(self._query.by, zone.name, zone.nodes[number])
+                left_s = length_s - self._sums.covered_s.get(number, 0.0)
+                missing[group] = missing.get(group, 0.0) + max(0.0, left_s)
+
+    def _cover(self, nodes: list[int], covered_s: list[float]) -> None:
+        for node, seconds in zip(nodes, covered_s, strict=True):
+            self._sums.covered_s[node] = self._sums.covered_s.get(node, 0.0) + seconds
 
     # --- the time line --------------------------------------------------------------------------------------------
 
@@ -377,7 +387,7 @@ class _Builder:
     # --- the rest -------------------------------------------------------------------------------------------------
 
     def _rows(self) -> list[Row]:
-        groups = set(self._sums.groups) | set(self._sums.missing_s)
+        groups = (set(self._sums.groups) | set(self._sums.missing_s)) - {_TIME}
         rows = [
             Row(
                 name=group.name,
@@ -393,23 +403,6 @@ class _Builder:
             for group in groups
         ]
         return sorted(rows, key=lambda row: (row.residual, -row.figures.location_g, row.name, row.zone, row.node))
-
-    def _covered_s(self) -> float | None:
-        """Return the total's covered time where rows have none: below nodes."""
-        if self._cut == NODE or self._query.workload is not None:
-            return None
-        known_ms = int(self._known_s * 1000)
-        period = Period.of(self._query.start_s, self._query.end_s)
-        return fsum(self._zone_covered_s(zone, period, known_ms) for zone in self._zones)
-
-    def _zone_covered_s(self, zone: _Zone, period: Period, known_ms: int) -> float:
-        where, values = "cut = ? AND zone = ? AND hour >= ? AND hour < ? AND recorded_ms <= ?", [
-            NODE, zone.number, period.first_hour, period.last_hour, known_ms,
-        ]  # fmt: skip
-        if self._node is not None:
-            where, values = f"{where} AND node = ?", [*values, self._node]
-        row = self._connection.rows(f"SELECT COALESCE(SUM(covered_s), 0) FROM hour WHERE {where}", values)
-        return float(row[0][0])
 
     def _sites(self, zone: _Zone) -> list[SiteFactor]:
         query, line = self._query, zone.known.line
@@ -438,9 +431,10 @@ class _Builder:
 
     def _detail(self, use: Use) -> str:
         """Return year, licence and attribution of a source."""
-        if use.source == ANNUAL:
-            lines = [facts for zone in self._zones for _, facts in zone.known.line if facts.grid == use.grid]
-            return lines[-1].fallback_detail if lines else ""
+        for zone in self._zones:
+            for _, facts in zone.known.line:
+                if (facts.grid, facts.fallback_source) == (use.grid, use.source):
+                    return facts.fallback_detail
         return ATTRIBUTION.get(use.source, "")
 
     def _device_factors(self, zone: _Zone) -> list[DeviceFactor]:

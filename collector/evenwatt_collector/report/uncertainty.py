@@ -16,7 +16,7 @@ The first three are independent of each other. What is not in here: how energy w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import hypot
+from math import hypot, inf, isfinite
 from typing import TYPE_CHECKING, Final
 
 from evenwatt_collector.carbon.series import Standing
@@ -132,4 +132,5 @@ def _intensity(figures: Figures) -> float:
 def _missing(figures: Figures) -> float | None:
     if figures.missing_s <= 0:
         return 0.0
-    return figures.missing_s / figures.covered_s if figures.covered_s > 0 else None
+    ratio = figures.missing_s / figures.covered_s if figures.covered_s > 0 else inf
+    return ratio if isfinite(ratio) else None

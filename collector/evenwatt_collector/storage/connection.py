@@ -86,14 +86,19 @@ def shown(where: str) -> str:
     return f"postgresql://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
 
-def connect(where: str, *, write: bool = True) -> Connection:
+def connect(where: str, *, write: bool = True, exclusive: bool = True) -> Connection:
     """Open a database.
+
+    Args:
+        where: A file or a URL.
+        write: Whether it is to be written.
+        exclusive: Whether this is the one connection that writes the ledger; PostgreSQL lets nobody else be that.
 
     Raises:
         Failure: it cannot be opened or is not ours, naming it and the fix.
     """
     if is_url(where):
-        return Postgres(where, write=write)
+        return Postgres(where, exclusive=write and exclusive)
     return Sqlite(Path(where), write=write)
 
 
@@ -174,12 +179,12 @@ class Postgres:
 
     postgres = True
 
-    def __init__(self, url: str, *, write: bool) -> None:
+    def __init__(self, url: str, *, exclusive: bool) -> None:
         try:
             import psycopg  # noqa: PLC0415  (only who uses PostgreSQL has it)
         except ImportError:
             raise Failure(f"{shown(url)}: psycopg is missing; pip install 'evenwatt[postgres]'") from None
-        self._psycopg, self._url, self._write = psycopg, url, write
+        self._psycopg, self._url, self._exclusive = psycopg, url, exclusive
         self._words: dict[str, str] = {}
         try:
             self._db = self._connect()
@@ -193,7 +198,7 @@ class Postgres:
         db = self._psycopg.connect(self._url, autocommit=True, connect_timeout=5, application_name="evenwatt")
         db.execute("SET statement_timeout = '60s'")
         db.execute("SET TIME ZONE 'UTC'")
-        locked = db.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchone() if self._write else (True,)
+        locked = db.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchone() if self._exclusive else (True,)
         if not locked or not locked[0]:
             db.close()
             raise DatabaseError("another collector writes to this database; stop it, or name another 'database'")

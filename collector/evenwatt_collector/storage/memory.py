@@ -1,0 +1,34 @@
+"""What parts of the collector remember over a restart: one JSON value a name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from evenwatt_collector.storage.connection import transaction
+
+if TYPE_CHECKING:
+    from evenwatt_collector.storage.connection import Connection
+
+
+def remember(connection: Connection, name: str, value: object) -> None:
+    """Keep a JSON-able value.
+
+    Raises:
+        DatabaseError: it was not stored.
+    """
+    with transaction(connection):
+        connection.run(
+            "INSERT INTO memory (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (name, msgspec.json.encode(value).decode()),
+        )
+
+
+def recall(connection: Connection, name: str) -> Any:
+    """Return what was kept; None if nothing was, or it is damaged."""
+    row = connection.rows("SELECT value FROM memory WHERE name = ?", (name,))
+    try:
+        return msgspec.json.decode(row[0][0]) if row else None
+    except msgspec.DecodeError:
+        return None
