@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 LIMIT: Final = Limit(burst=60, per_s=0.5)
 
+_LONGEST_MIN: Final = 7 * 24 * 60
+
 
 class _Rating(Struct):
     location: str
@@ -110,6 +112,9 @@ class CarbonAware:
             for point in forecast.forecast_data:
                 if point.value is None:
                     continue
+                if not 0 < point.duration <= _LONGEST_MIN:
+                    text = f"a forecast over {point.duration:g} minutes, expected 1 to {_LONGEST_MIN}; check base_url"
+                    raise ProviderError(Trouble.NONSENSE, text)
                 start_s = _time(point.timestamp)
                 end_s = start_s + round(60 * point.duration)
                 readings.append(self._reading(start_s, end_s, point.value, Standing.FORECAST, issued_s, now_s))

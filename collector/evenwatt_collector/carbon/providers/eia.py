@@ -13,13 +13,12 @@ are let through; here 100 at once, 1,000 an hour. Figures come one to several ho
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from math import isfinite
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from evenwatt_collector.carbon.providers.contract import DAY_S, HOUR_S, ProviderError, Trouble, iso, within
+from evenwatt_collector.carbon.providers.contract import DAY_S, HOUR_S, ProviderError, Trouble, iso, unix_s, within
 from evenwatt_collector.carbon.providers.http import Get, decode
 from evenwatt_collector.carbon.providers.mix import STORAGE, Generated, intensities
 from evenwatt_collector.carbon.providers.pace import Limit
@@ -183,8 +182,7 @@ def _total(total: str | int) -> int:
 
 def _hour_end(period: str) -> int:
     try:
-        moment = datetime.fromisoformat(period)
+        return unix_s(period)
     except ValueError:
         text = f"the period {period!r}, expected an hour such as 2024-06-15T14; check base_url"
         raise ProviderError(Trouble.NONSENSE, text) from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())

@@ -187,7 +187,7 @@ class Http:
     def _look_at_clock(self, date: str | None, now_s: float) -> None:
         try:
             self.clock_off_s = now_s - parsedate_to_datetime(date).timestamp() if date else None
-        except ValueError:
+        except (ValueError, OverflowError):
             self.clock_off_s = None
 
 

@@ -96,10 +96,10 @@ def retry_after_s(header: str | None, now_s: float) -> float | None:
     if header is None:
         return None
     try:
-        return max(0.0, float(int(header)))
+        return min(LONGEST_ASKED_S, max(0.0, float(header)))
     except ValueError:
         pass
     try:
         return max(0.0, parsedate_to_datetime(header).timestamp() - now_s)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
