@@ -141,7 +141,7 @@ async def test_answers_with_wrong_parts(build, replay, kind):
     dice = random.Random(seed)
     replay.on("/", body)
     assert await hear(build(kind, **settings), 0) > 0, "as documented it is heard"
-    for i in range(150):
+    for i in range(40):
         replay.on("/", Reply(spoil(body, dice)))
         await hear(build(kind, **settings), 1000 * (i + 1))
 
@@ -152,7 +152,7 @@ async def test_documents_with_wrong_parts(build, replay):
     dice = random.Random(seed)
     good = document(*[series(psr, period(HOURS[-1], 4, [5, 6, 7, 8]), curve="A03") for psr in ("B04", "B16")])
     parts = [found.span() for found in re.finditer(r"(?<=>)[^<>]+(?=<)|<[^<>]+>", good)]
-    for i in range(200):
+    for i in range(60):
         start, end = dice.choice(parts)
         put = dice.choice(
             ["", "-1", "1e999", "NaN", "0", "99999999999999999999", "B99", "P1D", "&#0;", "<x/>", "2026-03-10T00:00Z"]
