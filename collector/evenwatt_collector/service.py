@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from evenwatt_collector import __version__
 from evenwatt_collector.api import Answers, listen, make_app, serve
 from evenwatt_collector.books import Books, Commit, Entry
+from evenwatt_collector.carbon.labels import Labels
 from evenwatt_collector.carbon_budget import CarbonBudgets, ZoneNow
 from evenwatt_collector.emissions import Emissions
 from evenwatt_collector.explain import explain
@@ -82,9 +83,10 @@ class Collector:
         self._http = listen(settings.http)
         self._loop = asyncio.get_running_loop()
         slots = {zone.name: 3600 // zone.slot_s for zone in settings.zones}
-        self._store = Store(settings.where, self._from_writer, slots)
+        self._store = Store(settings.where, self._from_writer, slots, settings.labels)
         self._keeper = Keeper(settings.where, settings.keep.minutes_days, settings.keep.hours_days)
         self._hub = Hub()
+        self._labels = Labels(settings.labels)
         self._emissions = Emissions(settings, table, self._keeper, self._hub)
         self._epoch = self._store.epoch
         self._issuer = Issuer(settings.fleet, self._epoch, private) if private else None
@@ -326,6 +328,7 @@ class Collector:
             store={"alarm": self._store.alarm, "waiting": self._store.waiting, "refused": self._store.refused},
             reasons=self._reasons(),
             emissions=self._emissions.document(),
+            labels=self._labels,
         )
         return status_document(views, time.monotonic())
 

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from evenwatt_collector.carbon import IntensityTable, UnknownGridError
 from evenwatt_collector.carbon.annual import annual_basis
 from evenwatt_collector.carbon.budgets import BudgetSettings, check_budgets
+from evenwatt_collector.carbon.labels import LabelSettings
 from evenwatt_collector.carbon.providers.settings import GridSettings, annual_row, check_grids
 from evenwatt_collector.carbon.series import Standing
 from evenwatt_collector.carbon.site import YEAR_S, Contract, DeviceFacts, SiteFacts
@@ -129,6 +130,8 @@ class CollectorSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     zones: list[ZoneSettings] = []
     grids: list[GridSettings] = []
     """Where intensities come from; docs/intensity.md."""
+    labels: list[LabelSettings] = []
+    """Which workload, model, phase and team services, containers and pods are."""
     devices: list[DeviceSettings] = []
     budgets: list[BudgetSettings] = []
     """Grams per day or month that alerts watch over; docs/alerts.md."""

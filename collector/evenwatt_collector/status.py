@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from evenwatt_collector.carbon import grams_per_hour
+from evenwatt_collector.carbon.shares import Owner
 
 if TYPE_CHECKING:
     from evenwatt_collector.books import Books
     from evenwatt_collector.carbon import Factor
+    from evenwatt_collector.carbon.labels import Labels
     from evenwatt_collector.fleet import Fleet
     from evenwatt_collector.ingest import Ingest
     from evenwatt_collector.issuer import Issuer
@@ -42,6 +44,7 @@ class Views:
     store: Document
     reasons: list[str]
     """Why the collector is not ready; empty when it is."""
+    labels: Labels
     emissions: Document
     """Grids, budgets, alerts and webhooks."""
 
@@ -61,7 +64,7 @@ def status_document(views: Views, now_s: float) -> Document:
             for zone, factor in ((zone, zone.factor) for zone, _ in views.zones)
             for node in views.fleet.in_zone(zone.name)
         ],
-        "workloads": workloads(views.zones, views.fleet),
+        "workloads": workloads(views.zones, views.fleet, views.labels),
         **views.emissions,
         "events": _events(views.fleet),
         "messages": _messages(views),
@@ -149,7 +152,7 @@ def event_document(zone: str, event: Event) -> Document:
     }
 
 
-def workloads(zones: list[tuple[Zone, ZoneSummary]], fleet: Fleet) -> list[Document]:
+def workloads(zones: list[tuple[Zone, ZoneSummary]], fleet: Fleet, labels: Labels) -> list[Document]:
     """Return who draws and emits most over the whole fleet now, as nodes tell it in their live windows."""
     power_w: dict[str, float] = {}
     rate: dict[str, float] = {}
@@ -158,7 +161,10 @@ def workloads(zones: list[tuple[Zone, ZoneSummary]], fleet: Fleet) -> list[Docum
         factor = zone.factor
         for node in fleet.in_zone(zone.name):
             for work in node.live.work if node.present and node.live else []:
-                name = work.name if work.kind == "workload" else f"{work.kind}/{work.name}"
+                name = work.name
+                if work.kind != "workload":
+                    owner = labels.apply(Owner(work.kind, work.name), node.name)
+                    name = owner.workload or f"{work.kind}/{work.name}"
                 power_w[name] = power_w.get(name, 0.0) + work.power_w
                 rate[name] = rate.get(name, 0.0) + grams_per_hour(work.power_w, factor)
                 nodes[name] = nodes.get(name, 0) + 1

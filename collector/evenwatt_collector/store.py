@@ -17,9 +17,10 @@ from evenwatt_collector.storage import DatabaseError, LedgerWriter
 from evenwatt_daemon import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from evenwatt_collector.books import BootTotals, Commit, Entry
+    from evenwatt_collector.carbon.labels import LabelSettings
 
 QUEUE_RECORDS: Final = 20_000
 BATCH_RECORDS: Final = 1_000
@@ -34,14 +35,21 @@ class Store:
         where: The database: a file or a URL.
         on_commit: Told of each commit, on the writer thread.
         slots: Slots an hour by zone's name, where it is not the default.
+        labels: Rules for what is no task.
 
     Raises:
         Failure: the database cannot be opened.
     """
 
-    def __init__(self, where: str, on_commit: Callable[[Commit], None], slots: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        where: str,
+        on_commit: Callable[[Commit], None],
+        slots: Mapping[str, int] | None = None,
+        labels: Sequence[LabelSettings] = (),
+    ) -> None:
         self._log: Any = get_logger("store")
-        self._database = LedgerWriter(where, slots)
+        self._database = LedgerWriter(where, slots, labels)
         self.epoch, self.took_over = self._database.new_epoch(int(time.time()))
         self.loaded: tuple[BootTotals, ...] = self._database.totals()
         self._on_commit = on_commit

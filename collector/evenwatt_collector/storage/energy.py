@@ -10,9 +10,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from msgspec import convert
 
+from evenwatt_collector.carbon.labels import Labels, LabelSettings
 from evenwatt_collector.carbon.shares import HOUR_S, interval_ms, shares, spans
 from evenwatt_collector.storage.hours import CLOSED_AFTER_S, DAY_HOURS, DEFAULT_SLOTS, NODE, HourBook, Use
+from evenwatt_collector.storage.memory import recall
 from evenwatt_collector.storage.names import Names
 from evenwatt_wire import Kind, Ledger, Topic, decode
 
@@ -125,13 +128,14 @@ def _book(connection: Connection, zone: int, after_ms: int, until_ms: int) -> Ho
         (after_ms, until_ms, zone),
     )
     book, names = HourBook(), Names(connection)
+    labels = Labels(convert(recall(connection, "labels") or [], list[LabelSettings]))
     slots = _slots(connection, zone)
     book.slots[zone] = slots
     for zone_name, node_name, node, stored_ms, payload in rows:
         record = decode(Topic(zone_name, node_name, Kind.LEDGER), bytes(payload))
         if isinstance(record, Ledger):
             start_ms, end_ms = interval_ms(record, stored_ms)
-            owned = [(*names.owner(share.owner), share) for share in shares(record)]
+            owned = [(*names.owner(labels.apply(share.owner, node_name)), share) for share in shares(record)]
             cuts = spans(start_ms, end_ms, slots)
             book.book(Use(zone, node, cuts, (end_ms - start_ms) / 1e3, record.total.quality, owned), stored_ms)
     return book

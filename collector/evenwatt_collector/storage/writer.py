@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Final
 
 from evenwatt_collector.books import MAX_STRETCHES, BootTotals, Commit, Entry, Span, complete_up_to, cover, holes
 from evenwatt_collector.carbon import Sum
+from evenwatt_collector.carbon.labels import Labels
 from evenwatt_collector.carbon.shares import interval_ms, shares, spans
 from evenwatt_collector.storage.connection import connect, shown, transaction
 from evenwatt_collector.storage.hours import Hours, Use
+from evenwatt_collector.storage.memory import remember
 from evenwatt_collector.storage.names import Names
 from evenwatt_collector.storage.schema import Partitions, migrate
 from evenwatt_collector.storage.tasks import TaskWork
@@ -30,6 +32,8 @@ from evenwatt_wire import Kind, Ledger, Topic, decode
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from evenwatt_collector.carbon.labels import LabelSettings
+    from evenwatt_collector.carbon.shares import Owner
     from evenwatt_collector.storage.connection import Connection
 
 _PUT_BOOT: Final = (
@@ -102,12 +106,15 @@ class LedgerWriter:
     Args:
         where: A file or a URL.
         slots: Slots an hour by zone's name, where it is not the default.
+        labels: Rules for what is no task; they are kept with the books, so that others book as this does.
 
     Raises:
         Failure: it cannot be opened or is not ours.
     """
 
-    def __init__(self, where: str, slots: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, where: str, slots: Mapping[str, int] | None = None, labels: Sequence[LabelSettings] = ()
+    ) -> None:
         self.connection: Connection = connect(where)
         migrate(self.connection, shown(where))
         self._names = Names(self.connection)
@@ -120,6 +127,8 @@ class LedgerWriter:
         self._seen: dict[int, tuple[int, int]] = {}
         """From when to when the records of a node reach, Unix ms."""
         self._slots = dict(slots or {})
+        self._labels = Labels(labels)
+        remember(self.connection, "labels", labels)
         self.unsettled = 0
         """Records that are in the ledger and not in the books on the disk."""
         self._last_ms = int(self.connection.rows("SELECT COALESCE(MAX(stored_ms), 0) FROM ledger")[0][0])
@@ -211,11 +220,11 @@ class LedgerWriter:
         zone = self._names.zone(zone_name)
         node = self._names.node(zone, record.node)
         start_ms, end_ms = interval_ms(record, stored_ms)
-        owned = [(*self._names.owner(share.owner), share) for share in shares(record)]
+        owned = [(*self._names.owner(self._labels.apply(share.owner, record.node)), share) for share in shares(record)]
         cuts = spans(start_ms, end_ms, self._hours.slots_of(zone))
         self._hours.book(Use(zone, node, cuts, (end_ms - start_ms) / 1e3, record.total.quality, owned), stored_ms)
         if record.tasks:
-            self._tasks.book(record, zone, node, lambda owner: self._names.owner(owner)[0], end_ms, stored_ms)
+            self._tasks.book(record, zone, node, lambda owner: self._number(owner, record.node), end_ms, stored_ms)
         for domain in record.domains:
             key = (node, domain.id, domain.quality.value)
             self._domain(key).add(domain.energy_j)
@@ -223,6 +232,9 @@ class LedgerWriter:
         first_ms, last_ms = self._seen.get(node, (start_ms, end_ms))
         self._seen[node] = min(first_ms, start_ms), max(last_ms, end_ms)
         return start_ms, end_ms
+
+    def _number(self, owner: Owner, node: str) -> int:
+        return self._names.owner(self._labels.apply(owner, node))[0]
 
     def _catch_up(self) -> None:
         """Book what is in the ledger and not in the books: after a crash, or a transaction that failed."""
