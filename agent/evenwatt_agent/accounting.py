@@ -60,14 +60,15 @@ class Accounting:
         pools: Callable[[], Mapping[str, int]],
         memory: str = "",
         gpus: GpuWatch | None = None,
+        proc: Path = Path("/proc"),
     ) -> None:
-        self._gpus = gpus
+        self._gpus, self._proc = gpus, proc
         self._settings, self._read, self._fold, self._pools = settings, read, fold, pools
         self._log: Any = get_logger("accounting")
         self._processors = os.cpu_count() or 1
         self.tasks = TaskBook()
         self._idle = {CPU_POOL: IdleModel(settings.cpu_idle_w)}
-        self._root = cgroups.find_root()
+        self._root = cgroups.find_root(proc)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="accounting")
         self._accounted: dict[str, int] = {}
         self._parts: dict[Owner, Part] = {}
@@ -296,7 +297,7 @@ class Accounting:
                 self._last_ns = int(known["last_ns"])
         except (ValueError, KeyError, TypeError) as error:
             self._log.warning("what the last run knew of tasks cannot be read; they begin anew", why=repr(error))
-        return CpuWatch(Path("/proc"), self._root, self._processors, earlier)
+        return CpuWatch(self._proc, self._root, self._processors, earlier)
 
 
 def _nobody(_task: Task) -> None:

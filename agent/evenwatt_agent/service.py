@@ -209,7 +209,9 @@ class Agent:
 
     def _on_window(self, window: Window) -> None:
         self._latest = window
-        self._link.send_live(encode(self._speaker.live(window, self._accounting.work() if self._accounting is not None else [])))
+        self._link.send_live(
+            encode(self._speaker.live(window, self._accounting.work() if self._accounting is not None else []))
+        )
 
     async def _account_and_close(self) -> None:
         """Divide the energy up to now, and close the record in the same breath: its parts sum to its total."""
@@ -348,7 +350,8 @@ class Agent:
             return Batch(self._read_ns, {}, 0, 0) if self._flushing else read_now(self._fast())
 
         gpus = self._inventory.gpu_watch()
-        return Accounting(self._settings.attribution, read, self._fold, self._meter.pools_uj, memory, gpus)
+        proc = Path(self._settings.sources.procfs)
+        return Accounting(self._settings.attribution, read, self._fold, self._meter.pools_uj, memory, gpus, proc)
 
     @asynccontextmanager
     async def _sockets(self) -> AsyncIterator[None]:

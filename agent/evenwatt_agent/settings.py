@@ -43,6 +43,8 @@ class SourceSettings(Struct, forbid_unknown_fields=True):
 
     sysfs: str = "/sys"
     """Where sysfs is mounted; a container may see the host's elsewhere."""
+    procfs: str = "/proc"
+    """Where procfs is mounted, likewise; tasks can only be run where it is this system's own."""
     rate_hz: Annotated[float, Meta(ge=10, le=1000)] = 100.0
     quiet_rate_hz: Annotated[float, Meta(ge=10, le=1000)] | None = None
     """While power does not move for ten seconds; default 10. Never above ``rate_hz``, which switches it off."""

@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from evenwatt_collector.carbon.labels import LabelSettings
 
 QUEUE_RECORDS: Final = 20_000
-BATCH_RECORDS: Final = 1_000
+BATCH_RECORDS: Final = 5_000
 _IDLE_S: Final = 1.0
 _RETRY_S: Final = 1.0
+_SETTLE_SOON_S: Final = 0.5
+_SETTLE_LATE_S: Final = 5.0
 
 
 class Store:
@@ -56,6 +58,7 @@ class Store:
         self._queue: queue.Queue[Entry | None] = queue.Queue(QUEUE_RECORDS)
         self._stopping = threading.Event()
         self._closed = False
+        self._settled_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self.alarm: str | None = None
         """What is wrong with the database; None when records are being stored."""
@@ -105,8 +108,20 @@ class Store:
             batch = self._take()
             if batch:
                 self._write(batch)
-            elif self._stopping.is_set() and self._queue.empty():
+            last = not batch and self._stopping.is_set() and self._queue.empty()
+            self._settle(0.0 if last else _SETTLE_LATE_S if batch else _SETTLE_SOON_S)
+            if last:
                 return
+
+    def _settle(self, after_s: float) -> None:
+        """Bring the books to disk, so long after the last time; what stays in memory is in the ledger anyway."""
+        if not self._database.unsettled or time.monotonic() - self._settled_s < after_s:
+            return
+        self._settled_s = time.monotonic()
+        try:
+            self._database.settle()
+        except DatabaseError as error:
+            self._complain(str(error))
 
     def _take(self) -> list[Entry]:
         batch: list[Entry] = []

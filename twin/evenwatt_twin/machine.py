@@ -21,6 +21,7 @@ from evenwatt_twin.power_supply import PowerSupplyTree
 from evenwatt_twin.powercap import PowercapTree
 from evenwatt_twin.processors import ProcessorTree
 from evenwatt_twin.profiles import load_function
+from evenwatt_twin.services import ServiceTree
 from evenwatt_twin.truth import TruthLog
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class NodePlaces:
 
     sysfs: Path
     """What an agent takes for ``/sys``."""
+    procfs: Path | None
+    """What it takes for ``/proc``; None where nobody works on the machine."""
     nvml_dir: Path | None
     """For ``LD_LIBRARY_PATH``; None without boards."""
     nvml_state: Path | None
@@ -86,6 +89,7 @@ class Machine:
         _clear(folder)
         self.nvml = self._build_nvml(library)
         self._trees: list[_Tree] = list(self._build_trees())
+        self._services = self._build_services(folder)
         self._caps_w = self._lowest_caps()
         self._log = TruthLog(self.places.truth)
         self._job = Job(folder / spec.job_pidfile) if spec.job_pidfile else None
@@ -132,7 +136,10 @@ class Machine:
 
     def _one_step(self, now_ns: int) -> None:
         at_s = (self.mono_ns - self._start_ns) / 1e9 + 0.5 * self._dt_s
-        self.plant.step(self._dt_s, self._load(at_s), self._caps_w, paused=self._paused)
+        load = self._load(at_s)
+        self.plant.step(self._dt_s, load, self._caps_w, paused=self._paused)
+        if self._services is not None and not self._paused:
+            self._services.advance(self._dt_s, load)
         self.mono_ns += self._step_ns
         self._record(self._dt_s, now_ns)
 
@@ -158,6 +165,8 @@ class Machine:
         self._paused = self._job is not None and self._job.is_stopped()
         for tree in self._trees:
             tree.poll_slowly()
+        if self._services is not None:
+            self._services.write()
 
     def _lowest_caps(self) -> list[float | None]:
         caps_w: list[float | None] = [None] * len(self.plant.components)
@@ -175,6 +184,11 @@ class Machine:
         else:
             shutil.copy2(library, folder / LIBRARY)
         return NvmlTree(self.spec.nvml, state, self.plant, self.spec.id)
+
+    def _build_services(self, folder: Path) -> ServiceTree | None:
+        if self.places.procfs is None:
+            return None
+        return ServiceTree(self.spec.services, self.places.procfs, folder / "cgroup", self.nvml)
 
     def _build_trees(self) -> Iterator[_Tree]:
         sysfs, spec = self.places.sysfs, self.spec
@@ -230,6 +244,7 @@ def _places(spec: MachineSpec, folder: Path) -> NodePlaces:
     nvml = folder / "nvml" if spec.nvml is not None else None
     return NodePlaces(
         sysfs=folder / "sys",
+        procfs=folder / "proc" if spec.services else None,
         nvml_dir=nvml,
         nvml_state=nvml / "state" if nvml else None,
         truth=folder / "truth.bin",
@@ -253,6 +268,6 @@ def _clear(folder: Path) -> None:
     if any(folder.iterdir()) and not (folder / _MARK).exists():
         raise TwinError(f"{folder} holds something that is not a twin's", "choose an empty --dir")
     (folder / _MARK).touch()
-    for name in ("sys", "nvml"):
+    for name in ("sys", "nvml", "proc", "cgroup"):
         if (folder / name).exists():
             shutil.rmtree(folder / name)

@@ -16,6 +16,7 @@ from evenwatt_twin.power_supply import PowerSupply
 from evenwatt_twin.powercap import Powercap
 from evenwatt_twin.processors import Processors
 from evenwatt_twin.profiles import Burst, Profile
+from evenwatt_twin.services import Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,10 +35,15 @@ class MachineSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     hwmon: dict[Annotated[str, Meta(pattern=r"^hwmon\d+$")], Hwmon] = {}
     power_supply: PowerSupply | None = None
     nvml: Nvml | None = None
+    services: dict[Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")], Service] = {}
+    """Who works on it; empty: nobody is seen."""
     job_pidfile: str | None = None
     """File with the number of a process; while that is stopped or frozen, this machine's load is 0."""
 
     def __post_init__(self) -> None:
+        for kind in ("cpu_share", "gpu_share", "reserved"):
+            if sum(getattr(service, kind) for service in self.services.values()) > 1 + 1e-9:
+                raise ValueError(f"the {kind} of services come to more than 1")
         for where, name in self._mentions():
             if name not in self.components:
                 have = ", ".join(self.components)

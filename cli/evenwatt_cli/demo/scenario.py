@@ -25,6 +25,34 @@ BURST: Final = {"kind": "burst", "period_s": 6.0, "width_s": 2.5, "rise_s": 0.2,
 """Every node goes from idle to full load within a quarter of a second, all at the same time, every six seconds."""
 STEADY: Final = {"kind": "steady", "load": 0.9}
 """Batch work runs all the time."""
+BATCH_SERVICES: Final = {"nightly-batch": {"cpu_share": 0.92, "gpu_share": 0.9, "reserved": 0.75}}
+SERVING_SERVICES: Final = {
+    "llm-chat": {"cpu_share": 0.6, "gpu_share": 0.65, "reserved": 0.5},
+    "embedder": {"cpu_share": 0.3, "gpu_share": 0.25, "reserved": 0.25},
+}
+"""What runs on the machines: shares of their work, and of their processors set aside."""
+LABELS: Final = """\
+[[labels]]
+owner = "unit/llm-chat.service"
+workload = "chat"
+model = "llama-3-70b"
+phase = "infer"
+team = "assistant"
+
+[[labels]]
+owner = "unit/embedder.service"
+workload = "search"
+model = "bge-large"
+phase = "infer"
+team = "search"
+
+[[labels]]
+owner = "unit/nightly-batch.service"
+workload = "nightly-batch"
+model = "resnet50"
+phase = "train"
+team = "vision"
+"""
 EVENT_SHARE: Final = 0.62
 """To this share of the budget it falls in a demand-response event: below what caps can bring the fleet to."""
 EVENT_EVERY_S: Final = 480.0
@@ -203,6 +231,7 @@ def _machine(scenario: Scenario, node: Node) -> dict[str, object]:
         "id": node.name,
         "preset": node.kind.preset,
         "profile": STEADY if node.batch else BURST,
+        "services": BATCH_SERVICES if node.batch else SERVING_SERVICES,
     }
     return machine | ({"job_pidfile": str(scenario.job(node.name))} if node.batch else {})
 
@@ -247,6 +276,7 @@ def _agent_settings(scenario: Scenario, node: Node, fallback_w: float) -> str:
         + f"""\
 [sources]
 sysfs = "{scenario.twins / node.name / "sys"}"
+procfs = "{scenario.twins / node.name / "proc"}"
 
 [report]
 ledger_s = {LEDGER_S}
@@ -285,7 +315,8 @@ style = "json"
 name = "{ZONE}"
 grid = "{GRID}"
 pue = 1.2
-"""
+
+{LABELS}"""
 
 
 def _operator_settings(scenario: Scenario) -> str:

@@ -104,7 +104,8 @@ class ZoneBook:
             known_at_ms=known_at_ms,
             node=node,
         )
-        parts = [self._weighed(_within(energy, period), period) for energy in fetch(self._connection, asked)]
+        known_s = known_at_ms / 1e3
+        parts = [self._weighed(_within(energy, period, known_s), period) for energy in fetch(self._connection, asked)]
         if not parts:
             empty = np.empty(0, dtype=np.int64)
             return Table(empty, empty, empty, np.empty((0, len(COLUMNS))))
@@ -130,7 +131,7 @@ class ZoneBook:
             known_at_ms=known_at_ms,
         )
         found: dict[tuple[object, ...], SourceUse] = {}
-        for energy in (_within(part, period) for part in fetch(self._connection, asked)):
+        for energy in (_within(part, period, known_at_ms / 1e3) for part in fetch(self._connection, asked)):
             made = self._made(period, energy.slots)
             joules = np.zeros((period.last_hour - period.first_hour, energy.slots))
             np.add.at(joules, energy.hours - period.first_hour, energy.joules.sum(axis=1))
@@ -183,15 +184,16 @@ class ZoneBook:
         table.columns[:, AT["embodied_g"]] = embodied_g[of_row] * part
 
 
-def _within(energy: Energy, period: Period) -> Energy:
-    """Cut rows to a period that begins or ends within an hour."""
+def _within(energy: Energy, period: Period, known_s: float) -> Energy:
+    """Cut rows to a period that begins or ends within an hour; what a running slot holds was used up to now."""
     first_s, last_s = period.first_hour * HOUR_S, period.last_hour * HOUR_S
     if (period.start_s, period.end_s) == (first_s, last_s):
         return energy
     slot_s = HOUR_S / energy.slots
     begins = energy.hours[:, None] * HOUR_S + np.arange(energy.slots) * slot_s
-    inside = np.minimum(begins + slot_s, period.end_s) - np.maximum(begins, period.start_s)
-    share = np.clip(inside / slot_s, 0.0, 1.0)
+    lasts = np.minimum(slot_s, np.maximum(known_s - begins, 1e-3))
+    inside = np.minimum(begins + lasts, period.end_s) - np.maximum(begins, period.start_s)
+    share = np.clip(inside / lasts, 0.0, 1.0)
     joules = energy.joules * share[:, None, :]
     with np.errstate(divide="ignore", invalid="ignore"):
         kept = joules.sum(axis=(1, 2)) / energy.joules.sum(axis=(1, 2))
