@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 def codecarbon_reader() -> Begun:
     """Its RAPL reader alone: nothing of the tracker around it."""
-    from codecarbon.core.cpu import IntelRAPL  # noqa: PLC0415
-    from codecarbon.core.units import Time  # noqa: PLC0415
+    from codecarbon.core.cpu import IntelRAPL
+    from codecarbon.core.units import Time
 
     reader = IntelRAPL()
     reader.start()
@@ -32,7 +32,7 @@ def codecarbon_reader() -> Begun:
 
 def pyrapl_pair() -> Begun:
     """One measurement: ``begin`` and ``end``, which read every counter twice."""
-    import pyRAPL  # noqa: PLC0415
+    import pyRAPL
 
     pyRAPL.setup()
     measurement = pyRAPL.Measurement("bench")
@@ -48,7 +48,7 @@ def pyrapl_pair() -> Begun:
 
 def tracker(rate_hz: float, seconds: float) -> dict[str, object]:
     """The EmissionsTracker as it is used, measuring at its own schedule; it counts its measurements itself."""
-    from codecarbon import OfflineEmissionsTracker  # noqa: PLC0415
+    from codecarbon import OfflineEmissionsTracker
 
     whole = OfflineEmissionsTracker(
         country_iso_code="DEU",

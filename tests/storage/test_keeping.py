@@ -16,7 +16,7 @@ from evenwatt_collector.storage.keeping import tidy
 from evenwatt_collector.storage.schema import VERSION, check, migrate
 from evenwatt_daemon import Failure
 from tests.storage.made import DAY, HOUR, T0, entry, facts, reading, record
-from tests.storage.reference import grams
+from bench.accounting.reference import grams
 from tests.storage.test_reference import FALLBACK, ask, fleet, pieces, roll, series, stored
 
 

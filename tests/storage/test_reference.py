@@ -20,7 +20,7 @@ from evenwatt_collector.storage import LedgerWriter
 from evenwatt_collector.storage import intensity as store
 from evenwatt_collector.storage.rollup import due, roll_up
 from tests.storage.made import DAY, HOUR, T0, entry, facts, reading, record, task
-from tests.storage.reference import grams
+from bench.accounting.reference import grams
 
 FALLBACK, EXACT = 412.5, 1e-9
 RESIDUAL = ("idle", "system", "other", "unattributed")
