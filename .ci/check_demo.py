@@ -16,6 +16,8 @@ def main() -> int:
     promises = {
         "largest energy error, %": (max(_error_pct(node) for node in simulated), 0.5),
         "peak over budget with control, W": (peak["with_control"], peak["without_control"] / 3),
+        "workloads beside the whole, % of grams": (_workloads_off_pct(report["reported"]), 1e-6),
+        "energy of the report beside the ledger, %": (_report_off_pct(report), 1e-6),
         "ledger records missing": (report["ledger"]["missing"], 0),
         "live windows lost": (report["messages"]["lost"], 0),
         "agent memory on eight counters, MB": (max(node["rss_mb"] for node in small), 45),
@@ -23,6 +25,17 @@ def main() -> int:
     for name, (value, limit) in promises.items():
         print(f"{'ok  ' if value <= limit else 'FAIL'} {name}: {value:.3f} (at most {limit:.3f})")
     return int(any(value > limit for value, limit in promises.values()))
+
+
+def _workloads_off_pct(reported: dict[str, Any]) -> float:
+    named = {row["workload"] for row in reported["workloads"]}
+    if not named >= {"chat", "search", "nightly-batch"}:
+        return 100.0
+    return 100.0 * abs(sum(row["emissions_g"] for row in reported["workloads"]) / reported["emissions_g"] - 1.0)
+
+
+def _report_off_pct(report: dict[str, Any]) -> float:
+    return 100.0 * abs(report["reported"]["energy_j"] / sum(node["energy_counted_j"] for node in report["nodes"]) - 1.0)
 
 
 def _error_pct(node: dict[str, Any]) -> float:

@@ -12,6 +12,7 @@ from typing import Annotated, Optional
 import typer
 
 from evenwatt_cli.exits import Exit
+from evenwatt_cli.ledger_verbs import ledger_app
 from evenwatt_cli.policy_verbs import policy_app
 from evenwatt_daemon import Failure
 
@@ -24,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(policy_app)
+app.add_typer(ledger_app)
 
 # typer reads annotations at run time, so the types of options are real objects here (Optional, Path).
 Config = Annotated[

@@ -7,10 +7,14 @@ machines without caps (the twin runs that shadow along), from the moment every n
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from evenwatt_collector.report.asking import ReportQuery
+from evenwatt_collector.report.build import Made, open_and_build
+from evenwatt_collector.report.model import By
 from evenwatt_twin import truth
 from evenwatt_twin.truth import OverBudget, Truth
 
@@ -56,10 +60,23 @@ def make_report(scenario: Scenario, measured: Measured) -> dict[str, Any]:
         "over_budget_ws": {"with_control": with_control.over_ws, "without_control": without.over_ws},
         "work_lost_pct": 100.0 * truth.work_lost(fleet, t0_ns, t1_ns),
         "emissions_g": status["zones"][0]["emissions_g"],
+        **_by_workload(scenario),
         "messages": status["messages"],
         "caps": status["caps"],
         "ledger": status["ledger"],
     }
+
+
+def _by_workload(scenario: Scenario) -> dict[str, Any]:
+    """Return what the ledger says, as ``evenwatt report --by workload`` would."""
+    now_s = time.time()
+    query = ReportQuery(by=By.WORKLOAD, start_s=now_s - 86_400, end_s=now_s, timezone="UTC")
+    report = open_and_build(str(scenario.database), query, Made(now_s=now_s, version="demo", fleet="demo"))
+    rows = [
+        {"workload": row.name, "energy_j": row.figures.energy_j, "emissions_g": row.figures.location_g}
+        for row in report.rows
+    ]
+    return {"reported": {"energy_j": report.total.energy_j, "emissions_g": report.total.location_g, "workloads": rows}}
 
 
 def _over(fleet: Sequence[Truth], scenario: Scenario, measured: Measured, *, control: bool) -> OverBudget:

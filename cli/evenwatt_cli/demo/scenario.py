@@ -7,7 +7,9 @@ and the only things shared are the broker's port and folders.
 from __future__ import annotations
 
 import json
+import math
 import socket
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -130,6 +132,11 @@ class Scenario:
         return [Event(at_s, at_s + length_s, budget_w, lead_s) for at_s in starts]
 
     @property
+    def intensity(self) -> Path:
+        """The grid's intensity by the hour, made up."""
+        return self.folder / "intensity.csv"
+
+    @property
     def twins(self) -> Path:
         """Folder of the machines' trees."""
         return self.folder / "twins"
@@ -175,8 +182,20 @@ def make_scenario(folder: Path, count: int, budget_w: float, *, gpus: bool) -> S
         fallback_w = 0.9 * scenario.budget_w * node.kind.peak_w / peak_w
         scenario.settings(node.name).write_text(_agent_settings(scenario, node, fallback_w))
     scenario.settings("collector").write_text(_collector_settings(scenario))
+    write_intensity(scenario.intensity, time.time())
     scenario.settings("operator").write_text(_operator_settings(scenario))
     return scenario
+
+
+def write_intensity(path: Path, now_s: float) -> None:
+    """Write a made-up profile of three days up to the hour that runs: least at noon, most in the evening."""
+    last = int(now_s // 3600)
+    rows = []
+    for hour in range(last - 72, last + 1):
+        angle = 2 * math.pi * (hour % 24 - 19) / 24
+        moment = datetime.fromtimestamp(hour * 3600, UTC)
+        rows.append(f"{moment:%Y-%m-%dT%H:%M:%SZ},{330 + 90 * math.cos(angle) + 15 * math.cos(3 * angle):.1f}")
+    path.write_text("time,g_per_kwh\n" + "\n".join(rows) + "\n")
 
 
 def write_policy(scenario: Scenario, events: Sequence[Event], began_s: float) -> None:
@@ -315,6 +334,24 @@ style = "json"
 name = "{ZONE}"
 grid = "{GRID}"
 pue = 1.2
+contract = {{ share = 0.4, g_per_kwh = 0.0, detail = "a PPA, for the demo" }}
+
+[[grids]]
+name = "{GRID}"
+[[grids.sources]]
+type = "file"
+name = "demo-profile"
+path = "{scenario.intensity}"
+
+[[devices]]
+nodes = "gpu-*"
+embodied_kg = 2500.0
+lifetime_years = 4.0
+detail = "made up for the demo"
+
+[[budgets]]
+name = "demo-day"
+grams_per_day = 40000.0
 
 {LABELS}"""
 

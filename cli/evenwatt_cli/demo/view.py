@@ -21,6 +21,10 @@ _COLUMNS: Final = (
 )  # fmt: skip
 
 
+_WORKLOADS: Final = 6
+_WORKLOAD_COLUMNS: Final = (("workload", "left"), ("power", "right"), ("emits", "right"), ("nodes", "right"))
+
+
 class View(Protocol):
     """Something that shows the status again and again."""
 
@@ -61,7 +65,8 @@ class Progress:
         print(
             f"demo: {elapsed_s:3.0f} of {seconds:.0f} s  {zone['power_w']:5.0f} W, up to {self._peak_w:5.0f} W "
             f"of {zone['budget_w']:.0f} W  {zone['emissions_g_per_h']:4.0f} g/h  {zone['band']}"
-            f"{'  paused: ' + ', '.join(paused) if paused else ''}",
+            f"{'  paused: ' + ', '.join(paused) if paused else ''}\n"
+            f"      by workload: {_by_workload(status['workloads']) or 'nothing is known yet'}",
             file=sys.stderr,
         )
         self._due_s = elapsed_s + _PROGRESS_S
@@ -89,7 +94,8 @@ class LiveView:
             return
         zone = status["zones"][0]
         left = f"{max(0.0, seconds - elapsed_s):.0f} s left, Ctrl-C ends"
-        picture = Group(_headline(zone), _nodes(status["nodes"]), _events(status.get("events", [])))
+        tables = Group(_nodes(status["nodes"]), _workloads(status["workloads"]))
+        picture = Group(_headline(zone), tables, _events(status.get("events", [])))
         self._live.update(Panel(picture, title=f"evenwatt demo: zone {zone['zone']}", subtitle=left))
 
 
@@ -102,7 +108,8 @@ def _headline(zone: dict[str, Any]) -> Text:
     if zone.get("budget_why"):
         text.append(f"  budget: {zone['budget_why']}", style="dim")
     text.append(f"\nleased {zone['leased_w']:.0f} W at most   {zone['emissions_g_per_h']:.0f} g CO2e/h   ")
-    text.append(f"grid {zone['intensity_g_per_kwh']:.0f} g/kWh ({zone['intensity_source']})")
+    text.append(f"grid {zone['intensity_g_per_kwh']:.0f} g/kWh ({zone['intensity_source']}, ")
+    text.append(f"{zone['intensity_standing']})")
     return text
 
 
@@ -123,6 +130,21 @@ def _nodes(nodes: list[dict[str, Any]]) -> Table:
             Text("paused", style="magenta")
             if node.get("paused")
             else str(node.get("lease") or node.get("state") or ""),
+        )
+    return table
+
+
+def _by_workload(workloads: list[dict[str, Any]]) -> str:
+    return ", ".join(f"{row['workload']} {row['emissions_g_per_h']:.0f} g/h" for row in workloads[:_WORKLOADS])
+
+
+def _workloads(workloads: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column, side in _WORKLOAD_COLUMNS:
+        table.add_column(column, justify=side)  # type: ignore[arg-type]  # rich's literal type
+    for row in workloads[:_WORKLOADS]:
+        table.add_row(
+            row["workload"], f"{row['power_w']:.0f} W", f"{row['emissions_g_per_h']:.0f} g/h", str(row["nodes"])
         )
     return table
 

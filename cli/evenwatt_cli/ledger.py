@@ -1,0 +1,146 @@
+"""``evenwatt ledger``: what a database holds; export, import; corrected intensities."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec import ValidationError, convert
+
+from evenwatt_cli.exits import Exit
+from evenwatt_collector.carbon.providers.contract import ProviderError
+from evenwatt_collector.carbon.providers.files import FileSource
+from evenwatt_collector.carbon.providers.settings import FileSettings
+from evenwatt_collector.carbon.series import Basis, Kind
+from evenwatt_collector.storage import DatabaseError, connect
+from evenwatt_collector.storage.connection import shown
+from evenwatt_collector.storage.exchange import export, import_
+from evenwatt_collector.storage.intensity import record
+from evenwatt_collector.storage.schema import check
+from evenwatt_daemon import EXIT_FAILURE, Failure
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from evenwatt_collector.storage import Connection
+
+_SOUND_AFTER_ROWS = 5_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """A file of intensities and what it is of."""
+
+    file: Path
+    grid: str
+    source: str
+    marginal: bool
+    direct: bool
+    unit: str
+
+
+def show_info(database: str, *, as_json: bool) -> Exit:
+    """Print what a database holds."""
+    try:
+        with closing(connect(database, write=False)) as connection:
+            check(connection, shown(database))
+            found = {"database": shown(database), **_info(connection)}
+    except DatabaseError as error:
+        raise Failure(f"{shown(database)}: {error}", exit_code=EXIT_FAILURE) from None
+    if as_json:
+        print(json.dumps(found))
+        return Exit.OK
+    print(f"{found['database']}: {found['zones']} zones, {found['nodes']} nodes, {found['tasks']} tasks")
+    print(f"records    {found['records']:>12,}  from {_day(found['first_ms'])} to {_day(found['last_ms'])}")
+    print(f"hours      {found['hours']:>12,}")
+    print(f"days       {found['days']:>12,}  {found['stale_days']} of them to be rolled up")
+    for row in found["readings"]:
+        span = f"from {_day(row['from_s'] * 1000)} to {_day(row['to_s'] * 1000)}"
+        print(
+            f"intensity  {row['readings']:>12,}  {span}: {row['grid']}, {row['kind']}, {row['source']} {row['standing']}"
+        )
+    return Exit.OK
+
+
+def export_to(file: Path, database: str) -> Exit:
+    """Export, with progress on standard error."""
+    rows = export(database, file, _progress)
+    print(f"{file}: {rows:,} rows, {file.stat().st_size / 1e6:.1f} MB")
+    return Exit.OK
+
+
+def import_from(file: Path, database: str) -> Exit:
+    """Import, with progress on standard error."""
+    print(f"{shown(database)}: {import_(file, database, _progress):,} rows")
+    return Exit.OK
+
+
+def add_intensity(figures: Figures, database: str, *, as_json: bool) -> Exit:
+    """Store what a file says of a grid's intensity, as known from now on."""
+    try:
+        settings = FileSettings(
+            name=figures.source,
+            path=str(figures.file),
+            kind=Kind.MARGINAL if figures.marginal else Kind.AVERAGE,
+            basis=Basis.DIRECT if figures.direct else Basis.LIFECYCLE,
+            unit=convert(figures.unit, Literal["g/kWh", "kg/MWh", "lb/MWh"]),
+        )
+        source = FileSource(settings, figures.grid, Basis.LIFECYCLE)
+        now_s = int(time.time())
+        readings = asyncio.run(source.past(0, now_s, now_s))
+    except ValidationError:
+        raise Failure(f"--unit: found {figures.unit!r}, expected g/kWh, kg/MWh or lb/MWh") from None
+    except ProviderError as error:
+        raise Failure(str(error)) from None
+    good = [reading for reading in readings if reading.fault() is None]
+    try:
+        with closing(connect(database, exclusive=False)) as connection:
+            check(connection, shown(database))
+            new = record(connection, good)
+    except DatabaseError as error:
+        raise Failure(f"{shown(database)}: {error}; nothing was stored", exit_code=EXIT_FAILURE) from None
+    said = {"grid": figures.grid, "source": figures.source, "read": len(readings), "new": new,
+            "faulty": len(readings) - len(good)}  # fmt: skip
+    if as_json:
+        print(json.dumps(said))
+    else:
+        print(f"{figures.grid}: {new} of {len(readings)} figures are new; {said['faulty']} were faulty and left out")
+    return Exit.OK if len(good) == len(readings) else Exit.DEGRADED
+
+
+def _info(connection: Connection) -> dict[str, Any]:
+    def one(sql: str) -> Any:
+        return connection.rows(sql)[0][0]
+
+    readings = connection.rows(
+        "SELECT grid, kind, source, standing, COUNT(*), MIN(start_s), MAX(end_s) FROM reading "
+        "GROUP BY grid, kind, source, standing ORDER BY grid, kind, source, standing"
+    )
+    names = ("grid", "kind", "source", "standing", "readings", "from_s", "to_s")
+    return {
+        "zones": one("SELECT COUNT(*) FROM zone"),
+        "nodes": one("SELECT COUNT(*) FROM node"),
+        "tasks": one("SELECT COUNT(*) FROM task"),
+        "records": one("SELECT COUNT(*) FROM ledger"),
+        "first_ms": one("SELECT MIN(first_ms) FROM node"),
+        "last_ms": one("SELECT MAX(last_ms) FROM node"),
+        "hours": one("SELECT COUNT(*) FROM hour"),
+        "days": one("SELECT COUNT(*) FROM day_state"),
+        "stale_days": one("SELECT COUNT(*) FROM day_state WHERE stale = 1"),
+        "readings": [dict(zip(names, row, strict=True)) for row in readings],
+    }
+
+
+def _progress(table: str, rows: int) -> None:
+    if rows and rows % _SOUND_AFTER_ROWS == 0:
+        print(f"\r{table}: {rows:,} rows", end="", file=sys.stderr, flush=True)
+
+
+def _day(wall_ms: int | None) -> str:
+    return "-" if wall_ms is None else f"{datetime.fromtimestamp(wall_ms / 1e3, UTC):%Y-%m-%d %H:%M} UTC"
