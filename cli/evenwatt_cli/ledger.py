@@ -62,9 +62,8 @@ def show_info(database: str, *, as_json: bool) -> Exit:
     print(f"days       {found['days']:>12,}  {found['stale_days']} of them to be rolled up")
     for row in found["readings"]:
         span = f"from {_day(row['from_s'] * 1000)} to {_day(row['to_s'] * 1000)}"
-        print(
-            f"intensity  {row['readings']:>12,}  {span}: {row['grid']}, {row['kind']}, {row['source']} {row['standing']}"
-        )
+        what = f"{row['grid']}, {row['kind']}, {row['source']} {row['standing']}"
+        print(f"intensity  {row['readings']:>12,}  {span}: {what}")
     return Exit.OK
 
 

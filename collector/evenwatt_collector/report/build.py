@@ -188,15 +188,13 @@ class _Builder:
         for number, name in self._connection.rows("SELECT id, name FROM zone ORDER BY name"):
             if query.zone not in {None, name}:
                 continue
-            rows = self._connection.rows(
-                "SELECT id, name, first_ms, last_ms FROM node WHERE zone = ? AND first_ms IS NOT NULL", (number,)
-            )
+            rows = self._connection.rows("SELECT id, name, first_ms, last_ms FROM node WHERE zone = ?", (number,))
             facts = known(self._connection, number, query.start_s, query.end_s, query.known_at_s)
             if facts is None:
                 self._strangers += [name] if rows else []
                 continue
             nodes = {row[0]: row[1] for row in rows}
-            reach = {row[0]: (row[2] / 1e3, row[3] / 1e3) for row in rows}
+            reach = {row[0]: (row[2] / 1e3, row[3] / 1e3) for row in rows if row[2] is not None}
             book = ZoneBook(self._connection, (number, name), facts, self._devices, nodes)
             found.append(_Zone(number, name, nodes, reach, facts, book))
         if query.zone is not None and not found:

@@ -107,10 +107,12 @@ def _kept(connection: Connection, asked: Asked) -> list[_Row]:
     found: list[_Row] = [(row[0], row[1], row[2], bytes(row[3]), row[4:]) for row in rows]
     if rewound:
         since_ms = open_hour * HOUR_S * 1000 - _CLOCKS_MS
-        book = _book(connection, asked.zone, since_ms, known_ms)
-        return found + list(_booked(book, replace(asked, first_hour=max(asked.first_hour, open_hour)), late=False))
-    if known_ms > booked_ms:
-        return found + list(_booked(_book(connection, asked.zone, booked_ms, known_ms), asked, late=True))
+        now_open = replace(asked, first_hour=max(asked.first_hour, open_hour))
+        found += _booked(_book(connection, asked.zone, since_ms, known_ms), now_open, late=False)
+        mark_ms = connection.rows("SELECT COALESCE(MAX(mark_ms), 0) FROM settled WHERE mark_ms <= ?", (known_ms,))[0][0]
+        found += _booked(_book(connection, asked.zone, mark_ms, known_ms), asked, on_time=False)
+    elif known_ms > booked_ms:
+        found += _booked(_book(connection, asked.zone, booked_ms, known_ms), asked)
     return found
 
 
@@ -141,14 +143,13 @@ def _book(connection: Connection, zone: int, after_ms: int, until_ms: int) -> Ho
     return book
 
 
-def _booked(book: HourBook, asked: Asked, *, late: bool) -> Iterable[_Row]:
+def _booked(book: HourBook, asked: Asked, *, late: bool = True, on_time: bool = True) -> Iterable[_Row]:
     for (cut, hour, zone, node, owner, recorded_ms), row in book.rows.items():
         if (cut, zone) != (asked.cut, asked.zone) or not asked.first_hour <= hour < asked.last_hour:
             continue
-        if recorded_ms > (asked.known_at_ms if late else 0) or asked.node not in {None, node}:
-            continue
-        scalars = (row.gpu_j, row.integrated_j, row.estimated_j, row.unknown_j, row.covered_s)
-        yield hour, node, owner, row.slots.tobytes(), scalars
+        if asked.node in {None, node} and (late if recorded_ms else on_time):
+            scalars = (row.gpu_j, row.integrated_j, row.estimated_j, row.unknown_j, row.covered_s)
+            yield hour, node, owner, row.slots.tobytes(), scalars
 
 
 def _compacted(connection: Connection, asked: Asked) -> list[_Row]:

@@ -43,6 +43,7 @@ _TABLES: Final = {
     "site": "zone, since_s, recorded_s",
     "device": "pattern, since_s, recorded_s",
     "memory": "name",
+    "settled": "mark_ms",
 }
 """Tables and their order."""
 _NUMBERED: Final = ("zone", "node", "owner", "boot")

@@ -1,8 +1,8 @@
 """Joules per hour, slot by slot, in three cuts: by node, by label in a zone, by owner on a node.
 
 Rows of the hours at hand are kept in memory and written whole, so that a record costs additions and one write a row.
-An hour is closed ten minutes after its end. What comes later is kept apart, under the minute after the one in which it
-was stored, so that it can always be told what was known when.
+An hour is closed ten minutes after its end. What comes later is kept apart, under the moment at which it was settled,
+so that it can always be told what was known when.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ NODE, LABEL, OWNER = 1, 2, 3
 CLOSED_AFTER_S: Final = 600
 DAY_HOURS: Final = 24
 
-_MINUTE_MS: Final = 60_000
+LATE: Final = -1
+"""Stands for the moment of the next settling."""
 
 Key = tuple[int, int, int, int, int, int]
 """cut, hour, zone, node, owner, recorded_ms; 0 for all nodes or owners."""
@@ -43,14 +44,8 @@ _PUT: Final = (
 
 
 def recorded_ms(hour: int, stored_ms: int) -> int:
-    """Return under which moment energy is kept that was stored then: 0 while the hour is open.
-
-    The whole minute after next: by then it has certainly been settled, so that what a query at any moment sees of it
-    can be seen again.
-    """
-    if stored_ms <= ((hour + 1) * HOUR_S + CLOSED_AFTER_S) * 1000:
-        return 0
-    return (stored_ms // _MINUTE_MS + 2) * _MINUTE_MS
+    """Return under which moment energy is kept that was stored then: 0 while the hour is open, else ``LATE``."""
+    return 0 if stored_ms <= ((hour + 1) * HOUR_S + CLOSED_AFTER_S) * 1000 else LATE
 
 
 @dataclass(slots=True)
@@ -151,16 +146,19 @@ class Hours(HourBook):
         self._new_hours: dict[tuple[int, int], bool] = {}
         """By zone and hour: whether there was no row on the disk when this writer first met it."""
 
-    def flush(self) -> None:
-        """Write what has changed, within the caller's transaction, and mark the days that have to be rolled up."""
+    def flush(self, mark_ms: int) -> None:
+        """Write what has changed, within the caller's transaction; late energy is recorded as of ``mark_ms``."""
         self._changed.sort(key=lambda key: (key[0], key[2], key[1], *key[3:]))
-        self._connection.many(_PUT, (_values(key, self.rows[key]) for key in self._changed))
+        self._connection.many(_PUT, (_values(_dated(key, mark_ms), self.rows[key]) for key in self._changed))
         days = {(key[1] // DAY_HOURS, key[2]) for key in self._changed if key[0] == NODE}
         self._connection.many(
             "INSERT INTO day_state (day, zone, rolled_ms, stale) VALUES (?, ?, 0, 1) "
             "ON CONFLICT (day, zone) DO UPDATE SET stale = 1",
             sorted(days),
         )
+        for key in self._changed:
+            if key[5] == LATE:
+                del self.rows[key]  # what comes next is recorded later
         self._changed.clear()
         if len(self.rows) > _ROWS_KEPT:
             self._evict()
@@ -184,7 +182,8 @@ class Hours(HourBook):
         self._new_hours.clear()
 
     def _made(self, key: Key, slots: int) -> HourRow:
-        return (None if self._is_new(key[2], key[1]) else self._load(key, slots)) or super()._made(key, slots)
+        known = None if key[5] == LATE or self._is_new(key[2], key[1]) else self._load(key, slots)
+        return known or super()._made(key, slots)
 
     def _is_new(self, zone: int, hour: int) -> bool:
         new = self._new_hours.get((zone, hour))
@@ -239,6 +238,10 @@ def _add(row: HourRow, slot: int, dynamic_j: float, idle_j: float, gpu_j: float,
         row.estimated_j += dynamic_j + idle_j
     else:
         row.unknown_j += dynamic_j + idle_j
+
+
+def _dated(key: Key, mark_ms: int) -> Key:
+    return (*key[:5], mark_ms) if key[5] == LATE else key
 
 
 def _values(key: Key, row: HourRow) -> tuple[object, ...]:

@@ -77,6 +77,7 @@ def _minutes(connection: Connection, before_ms: int) -> Iterator[str]:
         return
     with transaction(connection):
         _set_meta(connection, "minutes_from", before_ms)
+        connection.run("DELETE FROM settled WHERE mark_ms < ?", (before_ms,))
     where = f"SELECT boot, seq, end_ms FROM ledger WHERE stored_ms < ? AND {booked} LIMIT {_ROWS}"
     while True:
         gone = connection.run(f"DELETE FROM ledger WHERE (boot, seq, end_ms) IN ({where})", (before_ms,))

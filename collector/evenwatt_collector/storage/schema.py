@@ -6,7 +6,8 @@ Times: ``*_ms`` and ``*_s`` are Unix time, ``hour`` and ``day`` count from 1970,
 Energy stands in three tiers. ``ledger`` has each record as it was received, about a minute. ``hour`` has joules per
 hour in three *cuts*: a node as a whole (1), an owner's label in a zone (2), an owner on a node (3). ``slots`` are
 little-endian doubles: dynamic energy of each slot of the hour, then idle energy of each. ``recorded_ms`` is 0 for what
-was stored before the hour was closed, else when it was: that makes energy as bitemporal as intensity is. ``day`` has
+was stored before the hour was closed, else a mark of ``settled``: up to which commit the ledger was in the books. That
+makes energy as bitemporal as intensity is. ``day`` has
 grams besides, by what was known when it was rolled up; ``day_state`` says which days have to be rolled up again.
 
 ``reading`` holds what sources said about intensity, and nothing in it is ever changed. ``memory`` holds what parts of
@@ -92,6 +93,7 @@ CREATE TABLE device (
 
 _MEMORY: Final = """
 CREATE TABLE memory (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE settled (mark_ms INTEGER PRIMARY KEY);
 """
 
 MIGRATIONS: Final[dict[int, str]] = {2: _BASE, 3: _MEMORY}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from evenwatt_collector.carbon.shares import HOUR_S, Owner, owner_of
-from evenwatt_collector.storage.hours import recorded_ms
+from evenwatt_collector.storage.hours import LATE, recorded_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,10 +75,13 @@ class TaskWork:
             run.peak_w, run.units = max(run.peak_w, task.peak_w), run.units | dict(task.units)
             self._changed.add(owner)
 
-    def flush(self) -> None:
-        """Write what has changed, within the caller's transaction."""
+    def flush(self, mark_ms: int) -> None:
+        """Write what has changed, within the caller's transaction; late work is recorded as of ``mark_ms``."""
         self._connection.many(_PUT, (self._values(owner) for owner in sorted(self._changed)))
-        self._connection.many(_PUT_WORK, [(*key, amount) for key, amount in self._work.items()])
+        self._connection.many(
+            _PUT_WORK,
+            [(*key[:5], mark_ms if key[5] == LATE else key[5], amount) for key, amount in self._work.items()],
+        )
         self._changed.clear()
         self._work.clear()
         if len(self._runs) > _TASKS_KEPT:

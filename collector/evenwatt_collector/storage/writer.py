@@ -261,8 +261,8 @@ class LedgerWriter:
         self._touched.clear()
         if len(self._domains) > _DOMAINS_KEPT:
             self._domains.clear()
-        self._tasks.flush()
-        self._hours.flush()
+        self._tasks.flush(self._last_ms)
+        self._hours.flush(self._last_ms)
         self.connection.many(
             "UPDATE node SET first_ms = CASE WHEN first_ms < ? THEN first_ms ELSE ? END, "
             "last_ms = CASE WHEN last_ms > ? THEN last_ms ELSE ? END WHERE id = ?",
@@ -273,6 +273,7 @@ class LedgerWriter:
             "INSERT INTO meta VALUES ('booked', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
             (self._last_ms,),
         )
+        self.connection.run("INSERT INTO settled (mark_ms) VALUES (?) ON CONFLICT DO NOTHING", (self._last_ms,))
 
     def _forget(self) -> None:
         self._boots.clear()
