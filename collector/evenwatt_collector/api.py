@@ -52,6 +52,8 @@ class Answers:
     """Returns why a node or zone is treated as it is, at a moment (Unix time) or now; raises LookupError."""
     report: Callable[[ReportQuery], Awaitable[Report]]
     """Makes a report; raises Failure."""
+    forecasts: Callable[[], list[Document]]
+    """Returns the latest forecasts of intensity and power."""
     intensities: IntensityStore
     """What is known of intensity, for the Carbon Aware API."""
 
@@ -80,6 +82,9 @@ def make_app(answers: Answers, hub: Hub) -> Starlette:
         except ValueError:
             return JSONResponse({"error": f"at={asked!r}: expected seconds since 1970"}, status_code=400)
 
+    async def forecasts(_request: Request) -> Response:
+        return Response(msgspec.json.encode({"forecasts": answers.forecasts()}), media_type="application/json")
+
     async def metrics(_request: Request) -> Response:
         return Response(render(), media_type=CONTENT_TYPE_LATEST)
 
@@ -89,6 +94,7 @@ def make_app(answers: Answers, hub: Hub) -> Starlette:
         "/api/v1/status": show,
         "/api/v1/explain/{name}": explain,
         "/api/v1/report": _reporting(answers),
+        "/api/v1/forecasts": forecasts,
         "/metrics": metrics,
     }
     aware = carbon_aware_routes(answers.intensities, healthy=lambda: not answers.reasons())

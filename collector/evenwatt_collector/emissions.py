@@ -20,7 +20,7 @@ from evenwatt_collector.carbon.providers.build import last_resort, providers
 from evenwatt_collector.carbon.providers.feed import GridFeed
 from evenwatt_collector.carbon.providers.http import Net
 from evenwatt_collector.carbon.series import Kind, Standing
-from evenwatt_collector.forecasting import Forecasting
+from evenwatt_collector.forecasting import Forecasting, Subject
 from evenwatt_collector.grids import BEHIND_S, Grids
 from evenwatt_collector.report.build import Made
 from evenwatt_collector.report.spending import spent
@@ -72,7 +72,7 @@ class Emissions:
         self._burn = BurnAlerts(settings.budgets)
         self._webhooks = Webhooks(settings.webhooks, Path(settings.state_dir) / "webhooks.json")
         self._feeds: list[GridFeed] = []
-        self._forecasting = Forecasting(self.grids, [grid.name for grid in settings.grids if grid.sources], self._take)
+        self.forecasting = Forecasting(_subjects(settings), keeper, self._take)
         self._spent: dict[str, Any] = {}
         self._trouble: str | None = None
         """Why budgets cannot be judged."""
@@ -101,7 +101,7 @@ class Emissions:
             for feed in self._feeds:
                 group.create_task(feed.run(stop), name=f"feed-{feed.grid}")
             group.create_task(self._webhooks.run(stop), name="webhooks")
-            group.create_task(self._forecasting.run(stop), name="forecasting")
+            group.create_task(self.forecasting.run(stop), name="forecasting")
             if self._settings.budgets:
                 group.create_task(self._judge(stop), name="budgets")
         await self._net.close()
@@ -172,7 +172,6 @@ class Emissions:
             "how": speaking.how,
             "forecast_until_s": ahead[-1].end_s if ahead else None,
             "forecast_source": ahead[-1].source if ahead else None,
-            "forecast": self._forecasting.document(feed.grid),
             "alarm": feed.alarm(),
             "sources": [msgspec.to_builtins(health) for health in feed.health],
         }
@@ -236,6 +235,16 @@ class Emissions:
 
     def _ask(self, job: Callable[[Connection], Any]) -> Awaitable[Any]:
         return asyncio.wrap_future(self._keeper.ask(job))
+
+
+def _subjects(settings: CollectorSettings) -> list[Subject]:
+    """Return what is forecast: each grid that a source tells of, each zone of the settings."""
+    grids = [
+        Subject(kind="grid", name=grid.name, order=tuple(source.name for source in grid.sources), basis=grid.basis)
+        for grid in settings.grids
+        if grid.sources
+    ]
+    return [*grids, *(Subject(kind="zone", name=zone.name) for zone in settings.zones)]
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

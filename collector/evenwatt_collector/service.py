@@ -338,6 +338,7 @@ class Collector:
             reasons=self._reasons,
             why=self._explain,
             report=self._report,
+            forecasts=self._emissions.forecasting.documents,
             intensities=Locations(self._settings, self._emissions.grids, self._emissions.facts),
         )
 
