@@ -1,4 +1,4 @@
-"""A walk through a history as it would have been lived: forecasts at past origins, none of which saw its future. Pure."""
+"""A walk through a history as it would have been lived: forecasts at past origins, none saw its future. Pure."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from evenwatt_collector.carbon.forecast.features import Lags
-from evenwatt_collector.carbon.forecast.forecaster import Forecaster
 from evenwatt_collector.carbon.forecast.history import DAY_S, WEEK, History, Past
 from evenwatt_collector.carbon.forecast.ledger import EVERY_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from evenwatt_collector.carbon.forecast.forecaster import Forecaster
     from evenwatt_collector.carbon.forecast.history import Floats, Ints
     from evenwatt_collector.carbon.forecast.score import Scores
+
+_KEPT_DAYS: Final = 2 * WEEK
+"""Of history that the baselines need."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +41,6 @@ class Walk:
     scores: Scores
     """As the forecaster itself scored, at the end."""
     fits: int
-
-
-_KEPT_DAYS: Final = 2 * WEEK
-"""Of history that the baselines need."""
 
 
 def walk(
@@ -98,7 +97,11 @@ def _came(history: History, origin_s: int, horizon: int) -> tuple[Floats, Floats
     """Return what came, and what persistence and the week before would have said."""
     past = Past.of(history, origin_s, _KEPT_DAYS)
     at = (origin_s - history.start_s) // history.step_s
+    actual = np.asarray(history.values[at : at + horizon], dtype=np.float64)
+    if not len(past.known):
+        nothing = np.full(horizon, np.nan)
+        return actual, nothing, nothing
     h = np.arange(1, horizon + 1, dtype=np.int64) + past.now - len(past.known)
     o = np.full(horizon, len(past.known), dtype=np.int64)
     lags = Lags(past)
-    return history.values[at : at + horizon], lags.persistence(o, h), lags.seasonal(o, h)
+    return actual, lags.persistence(o, h), lags.seasonal(o, h)

@@ -1,7 +1,7 @@
 """One series' forecasts: fitted on a schedule, handed out at any moment, scored as the truth comes in. Pure.
 
-Four candidates (persistence, seasonal, the usual day, and a linear model that learns) are weighed per block of the
-horizon by the errors they made; where a baseline alone was better than the blend, it is used alone. Intervals come from
+Of four candidates (the last 24 h again, the last 168 h again, the usual day, and a linear model that learns), the one
+with the smallest error over the last 60 days is used, block by block of the horizon. Intervals come from
 the errors that were made, see :mod:`~evenwatt_collector.carbon.forecast.intervals`. At ``now_s`` nothing is looked at
 but steps that had ended by then.
 
@@ -12,6 +12,7 @@ thread.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -19,7 +20,7 @@ import numpy as np
 from evenwatt_collector.carbon.forecast import intervals, linear
 from evenwatt_collector.carbon.forecast.features import MONTH, REACH_DAYS, Lags
 from evenwatt_collector.carbon.forecast.history import DAY_S, HOUR_S, Forecast, History, Past
-from evenwatt_collector.carbon.forecast.ledger import CANDIDATES, EVERY_S, Ledger, Said
+from evenwatt_collector.carbon.forecast.ledger import CANDIDATES, EVERY_S, LINEAR, PERSISTENCE, Ledger, Said
 from evenwatt_collector.carbon.forecast.score import Scores, read
 
 if TYPE_CHECKING:
@@ -50,7 +51,6 @@ class _Spoken:
     """What was worked out for some horizons of one origin, one row a horizon."""
 
     candidates: Floats
-    blend: Floats
     median: Floats
     size: Floats
     block: Ints
@@ -62,8 +62,8 @@ class Forecaster:
     Args:
         step_s: Of the history and the forecast; divides a day.
         horizon_s: How far a forecast reaches; at most a week.
-        relative: Whether an error counts relative to the value (MAPE; for intensities) or to the level (WAPE; for power,
-            which may be near 0).
+        relative: Whether an error counts relative to the value (MAPE; for intensities) or to the level of the week (WAPE;
+            for power, which may be near 0).
 
     Raises:
         ValueError: a length that cannot be.
@@ -92,7 +92,7 @@ class Forecaster:
 
         The first time, or after so long a pause that errors are too few to judge by, the last third of the history (60
         days at the most) is held out first: models that know only what was before it forecast it, which chooses the
-        shrinkage, the weights and the first intervals.
+        shrinkage, the candidates and the first intervals.
 
         Raises:
             ValueError: the history's step is another.
@@ -116,7 +116,7 @@ class Forecaster:
         """
         self._check(history)
         wanted = tuple(quantiles)
-        if not all(0 < q < 1 for q in wanted) or any(a >= b for a, b in zip(wanted, wanted[1:], strict=False)):
+        if not all(0 < q < 1 for q in wanted) or any(a >= b for a, b in pairwise(wanted)):
             raise ValueError(f"quantiles {wanted}, expected some between 0 and 1, ascending")
         past = Past.of(history, now_s, REACH_DAYS)
         start_s = now_s - (now_s - history.start_s) % self._step_s
@@ -145,6 +145,11 @@ class Forecaster:
         """Return how good the forecasts of the last 60 days were, by block of the horizon."""
         return read(self._ledger, self._step_s, relative=self._relative)
 
+    @property
+    def ledger(self) -> Ledger:
+        """What was forecast and what came; to be read only."""
+        return self._ledger
+
     def state(self) -> dict[str, Any]:
         """Return what a restart must not forget (scores, weights, residuals), JSON-able; the model is fitted anew."""
         return {"step_s": self._step_s, "shrink": self._shrink, **self._ledger.state()}
@@ -161,9 +166,7 @@ class Forecaster:
         self._shrink = state.get("shrink")
 
     def _forecast(self, start_s: int, quantiles: tuple[float, ...], values: Floats, model: str, why: str) -> Forecast:
-        return Forecast(
-            start_s=start_s, step_s=self._step_s, quantiles=quantiles, values=values, model=model, why=why
-        )
+        return Forecast(start_s=start_s, step_s=self._step_s, quantiles=quantiles, values=values, model=model, why=why)
 
     def _check(self, history: History) -> None:
         if history.step_s != self._step_s:
@@ -174,7 +177,7 @@ class Forecaster:
         days = min(_HELD_OUT_DAYS, len(past.known) / past.day * _HELD_OUT_SHARE)
         first = len(past.known) - int(days * past.day)
         models: list[tuple[float | None, Linear | None]] = [(None, None)]
-        if past.cut(first).known_days >= LEARN_FROM_DAYS / 2:
+        if past.known_days >= LEARN_FROM_DAYS:
             before = past.cut(first)
             models = [(x, linear.fit(before, self._reach, x, relative=self._relative)) for x in _TRIED]
         lags = Lags(past)
@@ -213,17 +216,16 @@ class Forecaster:
         usual = lags.profile(o, far, MONTH)
         learned = usual if model is None else model.predict(lags, o, far)
         candidates = np.column_stack((lags.persistence(o, far), lags.seasonal(o, far), usual, learned))
-        weights = np.array([book.weights for book in ledger.books])[block]
-        blended = np.einsum("ij,ij->i", candidates, weights)
         if past.known_days < MEAN_BELOW_DAYS:
             used = np.full(len(h), float(np.nanmean(past.known)))
         elif past.known_days < PERSIST_BELOW_DAYS:
             used = candidates[:, 0]
         else:
-            lone = np.array([book.lone for book in ledger.books])[block]
-            used = np.where(lone < 0, blended, candidates[np.arange(len(h)), lone])
+            unsure = PERSISTENCE if model is None else LINEAR
+            chosen = [unsure if book.since_s is None else book.chosen for book in ledger.books]
+            used = candidates[np.arange(len(h)), np.array(chosen)[block]]
         size = model.size(lags, o, far) if model is not None else np.maximum(lags.spread(o, far), 0.02 * lags.level(o))
-        return _Spoken(candidates, blended, used, size, block)
+        return _Spoken(candidates, used, size, block)
 
     def _quantiles(self, past: Past, spoken: _Spoken, wanted: Sequence[float], ledger: Ledger) -> Floats:
         """Return (quantile, horizon)."""
@@ -250,7 +252,6 @@ class Forecaster:
                     block=number,
                     targets_s=(start_s + (h - 1) * self._step_s).tolist(),
                     candidates=_short(spoken.candidates),
-                    blend=_short(spoken.blend),
                     median=_short(spoken.median),
                     low=_short(edges[0]),
                     high=_short(edges[1]),
@@ -275,13 +276,13 @@ class Forecaster:
         )
         late = (past.now - len(past.known)) * self._step_s
         tail = f"; the last {late / HOUR_S:g} h are not known yet" if late else ""
-        lone = {book.lone for book in self._ledger.books}
-        name = "blend" if lone != {0} and lone != {1} else CANDIDATES[lone.pop()]
+        used = {CANDIDATES[book.chosen] for book in self._ledger.books if book.since_s is not None}
+        name = " and ".join(sorted(used)) or ("linear" if model else "persistence")
         return name, f"{self.scores().sentence()}; {learned}{tail}"
 
 
 def _differences(past: Past) -> Floats:
-    """Return by how much values differed from the same time of the day before; from their mean where no day is whole."""
+    """Return by how much values differed from those of a day before; from their mean where no day is whole."""
     known, day = past.known, past.day
     gaps = known[day:] - known[:-day] if len(known) > day else known[:0]
     gaps = gaps[~np.isnan(gaps)]

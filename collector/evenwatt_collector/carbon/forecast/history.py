@@ -62,8 +62,8 @@ class Forecast:
 class Past:
     """What of a history may be used at a moment, holes filled with what its own past suggests.
 
-    Trailing steps of which nothing is known yet (a provider is late) are left out, a day of them at the most: a forecast
-    then begins where knowledge ends and reaches further. A longer silence is filled up to a day before now.
+    Trailing steps of which nothing is known yet (a provider is late) are left out, a day of them at the most: a
+    forecast then begins where knowledge ends and reaches further. A longer silence is filled up to a day before now.
     """
 
     start_s: int
@@ -90,9 +90,7 @@ class Past:
         end = max(int(there[-1]) + 1, now - first - day)
         known = np.concatenate((known[:end], np.full(max(0, end - len(known)), np.nan)))[there[0] :]
         first += int(there[0])
-        return cls(
-            history.start_s + first * history.step_s, history.step_s, known, _filled(known, day), now - first
-        )
+        return cls(history.start_s + first * history.step_s, history.step_s, known, _filled(known, day), now - first)
 
     @property
     def day(self) -> int:

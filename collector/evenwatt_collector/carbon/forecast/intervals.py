@@ -20,7 +20,7 @@ MISS: Final = 0.10
 """Share that may fall outside the interval that is steered by: from the 5 % to the 95 % quantile."""
 ENOUGH: Final = 40
 """Residuals from which a 5 % tail can be told: two lie beyond it."""
-_STEER: Final = 0.03
+_STEER: Final = 0.06
 """Change of the logarithm of the width per unit of misses too many. An origin's targets miss together."""
 _WIDEST: Final = np.log(4.0)
 

@@ -1,8 +1,8 @@
-"""What was forecast and what came: the scores, weights and residuals of one series, by block of the horizon. Pure.
+"""What was forecast and what came: the scores and residuals of one series, by block of the horizon. Pure.
 
 A forecast is written down at its origin, a few targets of each block; when those have come, it is scored beside the
-baselines, the weights learn from it and its residuals join the window that intervals are made from. All of it fits into
-a small JSON-able state.
+baselines, and its residuals join the window that intervals are made from. The candidate with the smallest error over
+that window is the one that is used. All of it fits into a small JSON-able state.
 """
 
 from __future__ import annotations
@@ -12,22 +12,23 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from evenwatt_collector.carbon.forecast import blend, intervals
+from evenwatt_collector.carbon.forecast import intervals
 from evenwatt_collector.carbon.forecast.history import DAY_S, HOUR_S
 
 if TYPE_CHECKING:
     from evenwatt_collector.carbon.forecast.history import Floats, Ints, Past
 
 CANDIDATES: Final = ("persistence", "seasonal", "profile", "linear")
-"""The columns of what is weighed: the last 24 h, the last 168 h, the usual day of four weeks, the model that learns.
-Until that one is fitted the usual day stands in its column."""
-BASELINES: Final = 2
-"""The first so many of them are what a forecast is held against."""
+"""What is compared: the last 24 h, the last 168 h, the usual day of four weeks, the model that learns. Until that one
+is fitted the usual day stands in its column."""
+PERSISTENCE, SEASONAL, PROFILE, LINEAR = range(len(CANDIDATES))
 EVERY_S: Final = 6 * HOUR_S
 """An origin is written down so often: all hours of a day are seen, and the state stays small."""
 WINDOW_S: Final = 60 * DAY_S
 """Errors older than that say nothing about now (two months: a season's manners; our choice)."""
 BLOCK_ENDS_H: Final = (6, 24, 48, 72, 96, 168)
+_CLEARLY: Final = 0.98
+"""Another is taken when its error is below this share of the present one's: less is chance, and flapping."""
 _TARGETS: Final = 3
 """Of a block, an origin."""
 _PATIENCE_S: Final = 3 * DAY_S
@@ -45,10 +46,8 @@ class Said:
     targets_s: list[int]
     candidates: list[list[float]]
     """(target, candidate)."""
-    blend: list[float]
-    """The weighted sum of the candidates."""
     median: list[float]
-    """What was handed out: the blend, or one baseline."""
+    """What was handed out."""
     low: list[float]
     """The 5 % quantile."""
     high: list[float]
@@ -62,28 +61,26 @@ class Said:
 class Book:
     """What is known of one block."""
 
-    weights: list[float]
-    """One a candidate."""
+    chosen: int = PERSISTENCE
+    """The candidate that is used."""
+    since_s: int | None = None
+    """Unix time since when; None: nothing has been compared yet."""
     width: float = 0.0
     """Natural logarithm of the factor on the residuals."""
-    lone: int = -1
-    """The baseline that is used alone because it was better; -1: the blend."""
-    since_s: int | None = None
-    """Since when it is chosen so."""
     rows: list[list[float]] = field(default_factory=list)
-    """One a scored target: its time, residual in units of the size, 1 if inside the interval, and the errors of what was
-    handed out, of the blend and of each candidate, relative to the value or the level."""
+    """One a scored target: its time, residual in units of the size, 1 if inside the interval, and the errors of what
+    was handed out and of each candidate, relative to the value or the level."""
 
     def table(self) -> Floats:
         """Return the rows as an array, (target, column)."""
         return np.array(self.rows, dtype=np.float64).reshape(-1, _COLUMNS)
 
 
-_COLUMNS: Final = 5 + len(CANDIDATES)
+INSIDE: Final = 2
 USED: Final = 3
-BLEND: Final = 4
-FIRST: Final = 5
-"""Columns of a row: errors of what was used, of the blend, of the first candidate."""
+FIRST: Final = 4
+"""Columns of a row: whether inside the interval, the errors of what was used and of the first candidate."""
+_COLUMNS: Final = FIRST + len(CANDIDATES)
 
 
 def blocks(step_s: int, horizon: int) -> list[int]:
@@ -98,8 +95,7 @@ class Ledger:
     def __init__(self, step_s: int, horizon: int, *, relative: bool) -> None:
         self.ends = blocks(step_s, horizon)
         self._step_s, self._relative = step_s, relative
-        even = [1 / len(CANDIDATES)] * len(CANDIDATES)
-        self.books = [Book(weights=list(even)) for _ in self.ends]
+        self.books = [Book() for _ in self.ends]
         self.waiting: list[Said] = []
         self.last_s: int | None = None
         """The origin that was written down last."""
@@ -153,8 +149,8 @@ class Ledger:
         return {
             "last_s": self.last_s,
             "books": [
-                {"weights": b.weights, "width": b.width, "lone": b.lone, "since_s": b.since_s, "rows": b.rows}
-                for b in self.books
+                {"chosen": book.chosen, "since_s": book.since_s, "width": book.width, "rows": book.rows}
+                for book in self.books
             ],
             "waiting": [{name: getattr(one, name) for name in names} for one in self.waiting],
         }
@@ -168,11 +164,11 @@ class Ledger:
         try:
             books = [Book(**held) for held in state["books"]]
             waiting = [Said(**held) for held in state["waiting"]]
-            shapes = [np.asarray(book.weights).shape == (len(CANDIDATES),) and book.table() is not None for book in books]
+            sound = all(0 <= book.chosen < len(CANDIDATES) and np.isfinite(book.table()).all() for book in books)
             last_s = state["last_s"]
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not the state of a forecast: {error!r}") from None
-        if len(books) != len(self.ends) or not all(shapes) or any(said.block >= len(books) for said in waiting):
+        if len(books) != len(self.ends) or not sound or any(said.block >= len(books) for said in waiting):
             raise ValueError(f"a forecast's state with {len(books)} blocks, expected {len(self.ends)}")
         self.books, self.waiting, self.last_s = books, waiting, last_s
 
@@ -188,28 +184,27 @@ class Ledger:
                 (came - median) / size,
                 inside,
                 np.abs(came - median) / unit,
-                np.abs(came - np.array(one.blend)[there]) / unit,
                 np.abs(came[:, None] - said) / unit[:, None],
             )
         )
         book.rows.extend([[int(row[0]), *(float(f"{x:.4g}") for x in row[1:])] for row in rows.tolist()])
         book.width = intervals.steer(book.width, 1.0 - float(inside.mean()))
-        book.weights = blend.learn(np.array(book.weights), said, came, unit).tolist()
         self._choose(book, now_s)
 
     def _choose(self, book: Book, now_s: int) -> None:
-        """Use a baseline alone where it was better than the blend over the window, and the blend where it was not."""
-        table = book.table()
-        lone = -1
-        if len(table) >= intervals.ENOUGH:
-            errors = table[:, FIRST : FIRST + BASELINES].mean(axis=0)
-            best = int(errors.argmin())
-            lone = best if errors[best] < table[:, BLEND].mean() else -1
-        if lone != book.lone or book.since_s is None:
-            book.lone, book.since_s = lone, now_s
+        """Use the candidate with the smallest error over the window; change for a clear advantage alone."""
+        if len(book.rows) < intervals.ENOUGH:
+            return
+        errors = book.table()[:, FIRST:].mean(axis=0)
+        best = int(errors.argmin())
+        if book.since_s is None or errors[best] < _CLEARLY * errors[book.chosen]:
+            book.since_s = now_s if best != book.chosen or book.since_s is None else book.since_s
+            book.chosen = best
 
 
 def _looked_up(past: Past, at_s: list[int]) -> Floats:
     index = (np.array(at_s) - past.start_s) // past.step_s
     inside = (index >= 0) & (index < len(past.known))
-    return np.where(inside, past.known[np.clip(index, 0, max(0, len(past.known) - 1))] if len(past.known) else np.nan, np.nan)
+    return np.where(
+        inside, past.known[np.clip(index, 0, max(0, len(past.known) - 1))] if len(past.known) else np.nan, np.nan
+    )

@@ -53,7 +53,8 @@ class Linear:
         """Return the median of each target, in the unit of the series."""
         level = lags.level(o)
         relative = np.einsum("ij,ij->i", lags.regressors(o, h), self.slopes[h - 1])
-        return np.clip(lags.profile(o, h, WEEK) + relative * level, self.least, self.most)
+        said = lags.profile(o, h, WEEK) + relative * level
+        return np.asarray(np.clip(said, self.least, self.most), dtype=np.float64)
 
     def size(self, lags: Lags, o: Ints, h: Ints) -> Floats:
         """Return how large an error is to be expected of each target, in the unit of the series; above 0."""
@@ -147,7 +148,7 @@ def _knots(horizon: int, day: int) -> Ints:
 
 
 def _between(fitted: Floats, knots: Ints, horizon: int, day: int) -> Floats:
-    """Spread what was fitted at the knots over all horizons: along a line, but within a day, since lags jump between."""
+    """Spread what was fitted at the knots over all horizons: along a line, but within a day: lags jump between."""
     every = np.arange(1, horizon + 1)
     out = np.empty((horizon, fitted.shape[1]))
     for start in range(0, horizon, day):

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evenwatt_collector.carbon.forecast.history import HOUR_S
-from evenwatt_collector.carbon.forecast.ledger import BASELINES, BLEND, CANDIDATES, FIRST, USED
+from evenwatt_collector.carbon.forecast.ledger import CANDIDATES, FIRST, INSIDE, SEASONAL, USED
 
 if TYPE_CHECKING:
     from evenwatt_collector.carbon.forecast.history import Floats
     from evenwatt_collector.carbon.forecast.ledger import Book, Ledger
-
-_SINGLE: Final = 0.8
-"""A weight from which a candidate may be called the one that speaks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,15 +29,14 @@ class BlockScore:
     """The same of the last 24 h repeated."""
     seasonal: float
     """The same of the last 168 h repeated."""
-    blend: float
-    """The same of the blend, which is what was handed out unless a baseline was better."""
+    candidates: dict[str, float]
+    """The same of all that were compared, by name."""
     coverage_90: float
     """Share of the targets within the interval from the 5 % to the 95 % quantile."""
-    weights: dict[str, float]
     chosen: str
-    """``blend`` or the baseline that is used alone."""
+    """The candidate that is used."""
     since_s: int | None
-    """Unix time since when."""
+    """Unix time since when; None: it is not known yet which is better."""
 
     @property
     def skill_persistence(self) -> float:
@@ -64,7 +60,7 @@ class Scores:
     def sentence(self) -> str:
         """Return what is used, block by block, and how it compares."""
         if not any(block.n for block in self.blocks):
-            return "no forecast has been scored yet: equal weights of all candidates"
+            return "no forecast has been scored yet: which is better is not known"
         return "; ".join(_words(block, self.measure) for block in self.blocks)
 
 
@@ -86,16 +82,17 @@ def wape(actual: Floats, forecast: Floats) -> float:
 
 def read(ledger: Ledger, step_s: int, *, relative: bool) -> Scores:
     """Read a ledger's scores."""
-    starts = [0, *ledger.ends[:-1]]
-    named = [
-        _hours(start * step_s / HOUR_S, end * step_s / HOUR_S) for start, end in zip(starts, ledger.ends, strict=True)
-    ]
-    found = tuple(_block(name, book) for name, book in zip(named, ledger.books, strict=True))
+    found = tuple(_block(name, book) for name, book in zip(names(ledger, step_s), ledger.books, strict=True))
     return Scores(measure="MAPE" if relative else "WAPE", blocks=found)
 
 
-def _hours(start: float, end: float) -> str:
-    return f"{start:g}-{end:g} h"
+def names(ledger: Ledger, step_s: int) -> list[str]:
+    """Return what each block is called: its hours."""
+    starts = [0, *ledger.ends[:-1]]
+    return [
+        f"{start * step_s / HOUR_S:g}-{end * step_s / HOUR_S:g} h"
+        for start, end in zip(starts, ledger.ends, strict=True)
+    ]
 
 
 def _block(name: str, book: Book) -> BlockScore:
@@ -105,12 +102,11 @@ def _block(name: str, book: Book) -> BlockScore:
         block=name,
         n=len(table),
         error=float(mean[USED]),
-        blend=float(mean[BLEND]),
         persistence=float(mean[FIRST]),
-        seasonal=float(mean[FIRST + 1]),
-        coverage_90=float(mean[2]),
-        weights={who: round(weight, 4) for who, weight in zip(CANDIDATES, book.weights, strict=True)},
-        chosen="blend" if book.lone < 0 else CANDIDATES[: BASELINES][book.lone],
+        seasonal=float(mean[FIRST + SEASONAL]),
+        coverage_90=float(mean[INSIDE]),
+        candidates=dict(zip(CANDIDATES, mean[FIRST:].tolist(), strict=True)),
+        chosen=CANDIDATES[book.chosen],
         since_s=book.since_s,
     )
 
@@ -118,11 +114,7 @@ def _block(name: str, book: Book) -> BlockScore:
 def _words(block: BlockScore, measure: str) -> str:
     if not block.n:
         return f"{block.block}: not scored yet"
-    most = max(block.weights, key=lambda who: block.weights[who])
-    used = block.chosen
-    if used == "blend":
-        used = f"blend, mostly {most}" if block.weights[most] < _SINGLE else f"{most}, by its weight in the blend"
     return (
-        f"{block.block}: {used} ({measure} {100 * block.error:.1f} % against {100 * block.persistence:.1f} % of "
-        f"persistence and {100 * block.seasonal:.1f} % of the week before)"
+        f"{block.block}: {block.chosen} ({measure} {100 * block.error:.1f} % against "
+        f"{100 * block.persistence:.1f} % of persistence and {100 * block.seasonal:.1f} % of the week before)"
     )
