@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from bench.accounting import correctness, ingest, year
+from bench.accounting import correctness, forecast, ingest, year
 
 SHARED = Path(os.environ.get("EVENWATT_SERIES", "../shared/data/carbon"))
 SERIES = ("ciso", "de", "pl")

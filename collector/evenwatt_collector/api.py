@@ -24,6 +24,7 @@ from evenwatt_collector.live_stream import stream_route
 from evenwatt_collector.metrics import make_metrics
 from evenwatt_collector.report.asking import ReportQuery
 from evenwatt_collector.report.document import to_document
+from evenwatt_collector.storage import DatabaseError
 from evenwatt_daemon import EXIT_FAILURE, Failure
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ class Answers:
     report: Callable[[ReportQuery], Awaitable[Report]]
     """Makes a report; raises Failure."""
     forecasts: Callable[[], list[Document]]
-    """Returns the latest forecasts of intensity and power."""
+    """Returns the latest forecasts of intensity and of zones' power."""
+    node_forecast: Callable[[str, str], Awaitable[Document]]
+    """Makes a forecast of a node's power, by zone and name; raises LookupError."""
     intensities: IntensityStore
     """What is known of intensity, for the Carbon Aware API."""
 
@@ -95,10 +98,24 @@ def make_app(answers: Answers, hub: Hub) -> Starlette:
         "/api/v1/explain/{name}": explain,
         "/api/v1/report": _reporting(answers),
         "/api/v1/forecasts": forecasts,
+        "/api/v1/forecasts/{zone}/{node}": _forecasting(answers),
         "/metrics": metrics,
     }
     aware = carbon_aware_routes(answers.intensities, healthy=lambda: not answers.reasons())
     return Starlette(routes=[*(Route(path, endpoint) for path, endpoint in routes.items()), stream_route(hub), *aware])
+
+
+def _forecasting(answers: Answers) -> Callable[[Request], Awaitable[Response]]:
+    async def forecast(request: Request) -> Response:
+        try:
+            made = await answers.node_forecast(request.path_params["zone"], request.path_params["node"])
+        except LookupError as error:
+            return JSONResponse({"error": str(error)}, status_code=404)
+        except DatabaseError as error:
+            return JSONResponse({"error": str(error)}, status_code=503)
+        return Response(msgspec.json.encode(made), media_type="application/json")
+
+    return forecast
 
 
 def _reporting(answers: Answers) -> Callable[[Request], Awaitable[Response]]:

@@ -98,12 +98,14 @@ class Emissions:
     async def run(self, stop: asyncio.Event) -> None:
         """Ask sources, forecast, judge budgets and deliver alerts until ``stop``."""
         async with asyncio.TaskGroup() as group:
-            for feed in self._feeds:
-                group.create_task(feed.run(stop), name=f"feed-{feed.grid}")
+            asking = [group.create_task(feed.run(stop), name=f"feed-{feed.grid}") for feed in self._feeds]
+            asking.append(group.create_task(self.forecasting.run(stop), name="forecasting"))
             group.create_task(self._webhooks.run(stop), name="webhooks")
-            group.create_task(self.forecasting.run(stop), name="forecasting")
             if self._settings.budgets:
                 group.create_task(self._judge(stop), name="budgets")
+            await stop.wait()
+            for task in asking:  # a provider that does not answer must not hold up the end
+                task.cancel()
         await self._net.close()
 
     # --- what a joule weighs --------------------------------------------------------------------------------------

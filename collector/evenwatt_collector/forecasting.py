@@ -19,7 +19,7 @@ from evenwatt_collector.carbon.forecast.history import History
 from evenwatt_collector.carbon.series import Basis, Kind, Reading, Standing, resolve, slot_means
 from evenwatt_collector.storage import DatabaseError
 from evenwatt_collector.storage import intensity as stored
-from evenwatt_collector.storage.hours import LABEL
+from evenwatt_collector.storage.hours import LABEL, NODE
 from evenwatt_collector.storage.memory import recall, remember
 from evenwatt_daemon import get_logger
 
@@ -39,6 +39,7 @@ EVERY_S: Final = 1800.0
 _INTENSITY_S: Final = 2 * 366 * 86_400
 _POWER_S: Final = 90 * 86_400
 _LEAST_STEPS: Final = 2
+_LEAST_NODE_STEPS: Final = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,7 @@ class Subject:
     """What is forecast."""
 
     kind: str
-    """``grid`` (g/kWh) or ``zone`` (W)."""
+    """``grid`` (g/kWh), ``zone`` or ``node`` (W)."""
     name: str
     order: tuple[str, ...] = ()
     """A grid's sources, the most trusted first."""
@@ -93,20 +94,28 @@ class Forecasting:
 
     def documents(self) -> list[Document]:
         """Return the latest forecasts, who made them, why, and how good they have been."""
-        return [
-            {
-                "kind": subject.kind,
-                "name": subject.name,
-                "unit": "g/kWh" if subject.kind == "grid" else "W",
-                "start_s": made.start_s,
-                "step_s": made.step_s,
-                "quantiles": {f"{q:g}": made.at(q).tolist() for q in made.quantiles},
-                "model": made.model,
-                "why": made.why,
-                "scores": asdict(self._forecasters[subject].scores()),
-            }
-            for subject, made in self._made.items()
-        ]
+        return [_document(subject, made, self._forecasters[subject]) for subject, made in self._made.items()]
+
+    async def node(self, zone: str, name: str) -> Document:
+        """Forecast one node's power, on demand: a fleet has too many of them to do so all the time.
+
+        Raises:
+            LookupError: less than a day is known of it.
+        """
+        now_s = int(time.time())
+        end_s = now_s // STEP_S * STEP_S
+        history = await asyncio.wrap_future(self._keeper.ask(lambda c: _powers(c, zone, end_s, name)))
+        if np.count_nonzero(np.isfinite(history.values)) < _LEAST_NODE_STEPS:
+            raise LookupError(f"less than a day is known of node {name!r} in zone {zone!r}")
+
+        def work() -> Document:
+            forecaster = Forecaster(STEP_S, HORIZON_S, relative=False)
+            forecaster.fit(history, now_s)
+            return _document(
+                Subject(kind="node", name=f"{zone}:{name}"), forecaster.predict(history, now_s), forecaster
+            )
+
+        return await asyncio.to_thread(work)
 
     async def _step(self, subject: Subject, forecaster: Forecaster) -> None:
         now_s = int(time.time())
@@ -131,6 +140,20 @@ class Forecasting:
             self._log.warning("what was remembered of a forecast cannot be read", of=subject.name, why=str(error))
 
 
+def _document(subject: Subject, made: Forecast, forecaster: Forecaster) -> Document:
+    return {
+        "kind": subject.kind,
+        "name": subject.name,
+        "unit": "g/kWh" if subject.kind == "grid" else "W",
+        "start_s": made.start_s,
+        "step_s": made.step_s,
+        "quantiles": {f"{q:g}": made.at(q).tolist() for q in made.quantiles},
+        "model": made.model,
+        "why": made.why,
+        "scores": asdict(forecaster.scores()),
+    }
+
+
 def _history(connection: Connection, subject: Subject, now_s: int) -> History:
     """Return what is known by the hour, up to the hour that runs."""
     end_s = now_s // STEP_S * STEP_S
@@ -149,14 +172,16 @@ def _intensities(connection: Connection, subject: Subject, end_s: int) -> Histor
     return History(start_s=start_s, step_s=STEP_S, values=slot_means(steps.edges, steps.g_per_kwh, edges))
 
 
-def _powers(connection: Connection, zone: str, end_s: int) -> History:
-    """Return a zone's mean power by the hour; an hour without a record is unknown."""
+def _powers(connection: Connection, zone: str, end_s: int, node: str | None = None) -> History:
+    """Return a zone's or node's mean power by the hour; an hour without a record is unknown."""
     last = end_s // STEP_S
     first = last - _POWER_S // STEP_S
     rows = connection.rows(
-        "SELECT hour, SUM(energy_j) FROM hour JOIN zone ON zone.id = hour.zone "
-        "WHERE cut = ? AND zone.name = ? AND hour >= ? AND hour < ? GROUP BY hour ORDER BY hour",
-        (LABEL, zone, first, last),
+        "SELECT hour, SUM(energy_j) FROM hour WHERE cut = ? AND hour >= ? AND hour < ? "
+        "AND zone = (SELECT id FROM zone WHERE name = ?) "
+        "AND node = COALESCE((SELECT node.id FROM node JOIN zone ON zone.id = node.zone "
+        "WHERE zone.name = ? AND node.name = ?), 0) GROUP BY hour ORDER BY hour",
+        (LABEL if node is None else NODE, first, last, zone, zone, node or ""),
     )
     first = int(rows[0][0]) if rows else last - 1
     values = np.full(last - first, np.nan)

@@ -328,7 +328,6 @@ class Collector:
             store={"alarm": self._store.alarm, "waiting": self._store.waiting, "refused": self._store.refused},
             reasons=self._reasons(),
             emissions=self._emissions.document(),
-            labels=self._labels,
         )
         return status_document(views, time.monotonic())
 
@@ -339,6 +338,7 @@ class Collector:
             why=self._explain,
             report=self._report,
             forecasts=self._emissions.forecasting.documents,
+            node_forecast=self._emissions.forecasting.node,
             intensities=Locations(self._settings, self._emissions.grids, self._emissions.facts),
         )
 
@@ -377,7 +377,7 @@ class Collector:
         zone = self._zones.get(name)
         if zone is None:
             chosen = next((known for known in self._settings.zones if known.name == name), ZoneSettings(name=name))
-            zone = self._zones[name] = Zone(chosen, lambda: self._emissions.factor(name), self._epoch)
+            zone = self._zones[name] = Zone(chosen, lambda: self._emissions.factor(name), self._labels, self._epoch)
         return zone
 
     def _link(self, zone: str) -> Link:

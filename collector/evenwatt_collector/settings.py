@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
@@ -14,6 +14,7 @@ from evenwatt_collector.carbon import IntensityTable, UnknownGridError
 from evenwatt_collector.carbon.annual import annual_basis
 from evenwatt_collector.carbon.budgets import BudgetSettings, check_budgets
 from evenwatt_collector.carbon.labels import LabelSettings
+from evenwatt_collector.carbon.places import Place, Places, Published, UnknownPlaceError
 from evenwatt_collector.carbon.providers.settings import GridSettings, annual_row, check_grids
 from evenwatt_collector.carbon.series import Standing
 from evenwatt_collector.carbon.site import YEAR_S, Contract, DeviceFacts, SiteFacts
@@ -51,6 +52,9 @@ class KeySettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """Keys that may acknowledge (JSON), one per node."""
 
 
+_WORLD: Final = "WORLD"
+
+
 class ZoneSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """One power domain."""
 
@@ -59,10 +63,13 @@ class ZoneSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """Hard budget; without one the zone is measured and not controlled."""
     unmanaged_w: Watts = 0.0
     """Fixed load under the same budget that no node reports."""
-    grid: str = "WORLD"
+    grid: str = _WORLD
     """Name of a ``[[grids]]``; or a row of the table of annual intensities: a country such as ``DE``, a state such as
     ``US-CA``, or ``WORLD``."""
-    pue: Annotated[float, Meta(ge=1, le=10)] = 1.0
+    cloud: str = ""
+    """``PROVIDER/REGION``, e.g. ``aws/eu-central-1``: gives grid, PUE and water where they are not set here."""
+    pue: Annotated[float, Meta(ge=1, le=10)] | None = None
+    """Power usage effectiveness. Default: the cloud region's, else 1."""
     intensity_g_per_kwh: Annotated[float, Meta(ge=0, le=5_000)] | None = None
     """Grams of CO2e per kilowatt-hour, instead of any table or source."""
     contract: Contract | None = None
@@ -161,7 +168,10 @@ def site_facts(zone: ZoneSettings, grids: list[GridSettings], table: IntensityTa
 
     Raises:
         UnknownGridError: the grid is neither configured nor in the table.
+        UnknownPlaceError: the cloud region is not in its table.
     """
+    place = _place(zone.cloud)
+    name = place.annual if place is not None and zone.grid == _WORLD else zone.grid
     if zone.intensity_g_per_kwh is not None:
         base = SiteFacts(
             grid=f"operator:{zone.name}",  # no source speaks of it
@@ -171,10 +181,10 @@ def site_facts(zone: ZoneSettings, grids: list[GridSettings], table: IntensityTa
             fallback_standing=Standing.ESTIMATED,
         )
     else:
-        grid = next((known for known in grids if known.name == zone.grid), None)
-        row = annual_row(grid, table) if grid else table.row(zone.grid)
+        grid = next((known for known in grids if known.name == name), None)
+        row = annual_row(grid, table) if grid else table.row(name)
         base = SiteFacts(
-            grid=zone.grid,
+            grid=name,
             basis=grid.basis if grid and grid.sources else annual_basis(row),
             order=tuple(source.name for source in grid.sources) if grid else (),
             fallback_g_per_kwh=row.intensity_g_per_kwh,
@@ -183,11 +193,22 @@ def site_facts(zone: ZoneSettings, grids: list[GridSettings], table: IntensityTa
         )
     return replace(
         base,
-        pue=zone.pue,
+        pue=_given(zone.pue, place.pue if place else None) or 1.0,
         contract=zone.contract,
-        wue_l_per_kwh=zone.wue_l_per_kwh,
+        wue_l_per_kwh=_given(zone.wue_l_per_kwh, place.wue_l_per_kwh if place else None),
         grid_water_l_per_kwh=zone.grid_water_l_per_kwh,
     )
+
+
+def _place(cloud: str) -> Place | None:
+    if not cloud:
+        return None
+    provider, _, region = cloud.partition("/")
+    return Places.packaged().find(provider, region)
+
+
+def _given(own: float | None, published: Published | None) -> float | None:
+    return own if own is not None or published is None else published.value
 
 
 def load(path: str | None, table: IntensityTable) -> CollectorSettings:
@@ -248,6 +269,8 @@ def _check_zone(where: str, zone: ZoneSettings, settings: CollectorSettings, tab
         )
     try:
         site_facts(zone, settings.grids, table)
+    except UnknownPlaceError as error:
+        raise Failure(f"{where}.cloud': {error}") from None
     except UnknownGridError as error:
         near = table.nearest(zone.grid)
         known = "a [[grids]] name, or an ISO 3166 code such as 'DE' or 'US-CA', or 'WORLD'"

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from evenwatt_collector.carbon import grams_per_hour
-from evenwatt_collector.carbon.shares import Owner
 
 if TYPE_CHECKING:
     from evenwatt_collector.books import Books
     from evenwatt_collector.carbon import Factor
-    from evenwatt_collector.carbon.labels import Labels
     from evenwatt_collector.fleet import Fleet
     from evenwatt_collector.ingest import Ingest
     from evenwatt_collector.issuer import Issuer
@@ -44,7 +42,6 @@ class Views:
     store: Document
     reasons: list[str]
     """Why the collector is not ready; empty when it is."""
-    labels: Labels
     emissions: Document
     """Grids, budgets, alerts and webhooks."""
 
@@ -64,7 +61,7 @@ def status_document(views: Views, now_s: float) -> Document:
             for zone, factor in ((zone, zone.factor) for zone, _ in views.zones)
             for node in views.fleet.in_zone(zone.name)
         ],
-        "workloads": workloads(views.zones, views.fleet, views.labels),
+        "workloads": _workloads(views),
         **views.emissions,
         "events": _events(views.fleet),
         "messages": _messages(views),
@@ -152,27 +149,18 @@ def event_document(zone: str, event: Event) -> Document:
     }
 
 
-def workloads(zones: list[tuple[Zone, ZoneSummary]], fleet: Fleet, labels: Labels) -> list[Document]:
+def _workloads(views: Views) -> list[Document]:
     """Return who draws and emits most over the whole fleet now, as nodes tell it in their live windows."""
-    power_w: dict[str, float] = {}
-    rate: dict[str, float] = {}
-    nodes: dict[str, int] = {}
-    for zone, _ in zones:
-        factor = zone.factor
-        for node in fleet.in_zone(zone.name):
-            for work in node.live.work if node.present and node.live else []:
-                name = work.name
-                if work.kind != "workload":
-                    owner = labels.apply(Owner(work.kind, work.name), node.name)
-                    name = owner.workload or f"{work.kind}/{work.name}"
-                power_w[name] = power_w.get(name, 0.0) + work.power_w
-                rate[name] = rate.get(name, 0.0) + grams_per_hour(work.power_w, factor)
-                nodes[name] = nodes.get(name, 0) + 1
-    largest = sorted(power_w, key=lambda name: -power_w[name])[:_WORKLOADS_SHOWN]
-    return [
-        {"workload": name, "power_w": power_w[name], "emissions_g_per_h": rate[name], "nodes": nodes[name]}
-        for name in largest
-    ]
+    found: dict[str, Document] = {}
+    for zone, _ in views.zones:
+        for one in zone.working(views.fleet):
+            row = found.setdefault(one.name, {"workload": one.name, **dict.fromkeys(_WORK_FIGURES, 0)})
+            for figure in _WORK_FIGURES:
+                row[figure] += getattr(one, figure)
+    return sorted(found.values(), key=lambda row: -row["power_w"])[:_WORKLOADS_SHOWN]
+
+
+_WORK_FIGURES = ("power_w", "emissions_g_per_h", "nodes")
 
 
 def _messages(views: Views) -> Document:

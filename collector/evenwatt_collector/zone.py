@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import fsum
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
 from evenwatt_collector.carbon import grams, grams_per_hour, unrecorded_j
-from evenwatt_wire import ControllerState, ZoneSummary
-from evenwatt_wire.messages import NodeState
+from evenwatt_collector.carbon.shares import Owner
+from evenwatt_wire import ControllerState, WorkloadRate, ZoneSummary
+from evenwatt_wire.messages import MAX_WORK, NodeState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from evenwatt_collector.books import Books
     from evenwatt_collector.carbon import Factor
+    from evenwatt_collector.carbon.labels import Labels
     from evenwatt_collector.fleet import Fleet
     from evenwatt_collector.settings import ZoneSettings
     from evenwatt_collector.steering import ZoneView
 
 _RIVAL_S: Final = 75.0
 """A collector says every half minute that it is there."""
-_ALARM_CHARACTERS: Final = 400
+_TEXT_CHARACTERS: Final = 400
 
 
 class Zone:
@@ -31,11 +34,12 @@ class Zone:
     Args:
         settings: Its name and grid.
         factor: Returns what its joules weigh now.
+        labels: Name workloads that are no tasks.
         epoch: This collector's epoch.
     """
 
-    def __init__(self, settings: ZoneSettings, factor: Callable[[], Factor], epoch: int) -> None:
-        self.settings, self.name, self._factor = settings, settings.name, factor
+    def __init__(self, settings: ZoneSettings, factor: Callable[[], Factor], labels: Labels, epoch: int) -> None:
+        self.settings, self.name, self._factor, self._labels = settings, settings.name, factor, labels
         self._epoch = epoch
         self._rival: ControllerState | None = None
         self._rival_s = float("-inf")
@@ -110,8 +114,30 @@ class Zone:
             nodes=len(nodes),
             silent=sum(node.silent(now_s) or node.state is NodeState.LOST for node in nodes),
             capped=sum(node.at_cap for node in present),
-            alarms=[alarm[:_ALARM_CHARACTERS] for alarm in self._alarms(now_s, fleet, view, troubles)],
+            workloads=[
+                WorkloadRate(
+                    workload=one.name[:_TEXT_CHARACTERS], power_w=one.power_w, emissions_g_per_h=one.emissions_g_per_h
+                )
+                for one in self.working(fleet)[:MAX_WORK]
+            ],
+            alarms=[alarm[:_TEXT_CHARACTERS] for alarm in self._alarms(now_s, fleet, view, troubles)],
         )
+
+    def working(self, fleet: Fleet) -> list[Working]:
+        """Return who draws most, as nodes tell it in their live windows, the largest first."""
+        found: dict[str, Working] = {}
+        factor = self.factor
+        for node in fleet.in_zone(self.name):
+            for work in node.live.work if node.present and node.live else []:
+                name = work.name
+                if work.kind != "workload":
+                    owner = self._labels.apply(Owner(work.kind, work.name), node.name)
+                    name = owner.workload or f"{work.kind}/{work.name}"
+                one = found.setdefault(name, Working(name))
+                one.power_w += work.power_w
+                one.emissions_g_per_h += grams_per_hour(work.power_w, factor)
+                one.nodes += 1
+        return sorted(found.values(), key=lambda one: -one.power_w)
 
     def _alarms(self, now_s: float, fleet: Fleet, view: ZoneView | None, troubles: list[str]) -> list[str]:
         alarms = troubles + (list(view.alarms) if view else []) + fleet.alarms(self.name, now_s)
@@ -120,6 +146,16 @@ class Zone:
             consequence = "this one is fenced off" if rival.epoch > self._epoch else "nodes obey this one"
             alarms.append(f"another collector (epoch {rival.epoch}) says it steers this zone; {consequence}; stop one")
         return alarms
+
+
+@dataclass(slots=True)
+class Working:
+    """What one workload draws and emits in a zone now."""
+
+    name: str
+    power_w: float = 0.0
+    emissions_g_per_h: float = 0.0
+    nodes: int = 0
 
 
 def with_inner(own: ZoneSummary, inner: Sequence[ZoneSummary]) -> ZoneSummary:

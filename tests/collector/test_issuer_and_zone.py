@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from evenwatt_collector.books import Books, BootTotals
 from evenwatt_collector.carbon import Factor
+from evenwatt_collector.carbon.labels import Labels
 from evenwatt_collector.fleet import Fleet
 from evenwatt_collector.issuer import Issuer, Order, new_id
 from evenwatt_collector.rules import SettingsRules
@@ -91,7 +92,7 @@ def test_what_is_not_answered_expires(issuer, private):
 
 
 def make_zone(**fields):
-    return Zone(ZoneSettings(name=ZONE, **fields), lambda: FACTOR, epoch=3)
+    return Zone(ZoneSettings(name=ZONE, **fields), lambda: FACTOR, Labels([]), epoch=3)
 
 
 def make_steering(*zones):

@@ -30,7 +30,9 @@ async def ask(story, tmp_path):
     async def nothing(_query):
         raise NotImplementedError
 
-    answers = Answers(status=dict, reasons=list, why=why, report=nothing, forecasts=list, intensities=None)
+    answers = Answers(
+        status=dict, reasons=list, why=why, report=nothing, forecasts=list, node_forecast=nothing, intensities=None
+    )
     sock = listen(HttpSettings(port=0))
     (tmp_path / "operator.toml").write_text(f'collector_url = "http://127.0.0.1:{sock.getsockname()[1]}"\n')
 

@@ -22,6 +22,7 @@ from evenwatt_wire import (
     State,
     Stored,
     TaskEnergy,
+    WorkloadRate,
     WorkPower,
     ZoneSummary,
     encode,
@@ -87,6 +88,7 @@ ZONE = ZoneSummary(
     zone="hall-1", wall_ms=1_790_000_000_000, epoch=3, band="hold", power_w=2_210.0, budget_w=2_400.0, leased_w=2_300.0,
     emissions_g_per_h=798.2, emissions_g=13.3, intensity_g_per_kwh=361.2, intensity_source="annual average 2024, Ember",
     intensity_standing="fallback", pue=1.0, nodes=8, silent=0, capped=5, alarms=[],
+    workloads=[WorkloadRate(workload="resnet", power_w=1_200.0, emissions_g_per_h=433.4)],
 )  # fmt: skip
 CONTROLLER = ControllerState(zone="hall-1", state=NodeState.READY, epoch=3, wall_ms=1_790_000_000_000)
 

@@ -29,6 +29,7 @@ from evenwatt_wire.messages import (
     State,
     Stored,
     TaskEnergy,
+    WorkloadRate,
     WorkPower,
     ZoneSummary,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "TopicError",
     "WireError",
     "WorkPower",
+    "WorkloadRate",
     "ZoneSummary",
     "decode",
     "encode",

@@ -170,6 +170,14 @@ class NodeSummary(Struct, frozen=True, kw_only=True):
     """Tasks that run."""
 
 
+class WorkloadRate(Struct, frozen=True, kw_only=True):
+    """What a workload draws and emits now in a zone."""
+
+    workload: Text
+    power_w: Watts
+    emissions_g_per_h: Grams
+
+
 class ZoneSummary(Struct, frozen=True, kw_only=True):
     """A zone at a glance."""
 
@@ -193,6 +201,8 @@ class ZoneSummary(Struct, frozen=True, kw_only=True):
     silent: Count
     capped: Count
     alarms: list[Text] = []
+    workloads: Annotated[list[WorkloadRate], Meta(max_length=MAX_WORK)] = []
+    """Who draws most, as nodes tell it in their live windows; without the zones inside."""
 
 
 class ControllerState(Struct, frozen=True, kw_only=True):
