@@ -24,8 +24,8 @@ _ROUNDING: Final = 1e-9
 """Parts that miss their sum by less than this share of it are rounding, not a rest."""
 _CLOCK_JUMP_MS: Final = 2_000
 _AHEAD_MS: Final = 600_000
-_EARLIEST_MS: Final = 1_577_836_800_000
-"""2020-01-01: a node that says less has no clock."""
+_EARLIEST_MS: Final = 1_420_070_400_000
+"""2015-01-01: a node that says less has no clock."""
 _TASK: Final = "task"
 
 
