@@ -1,0 +1,279 @@
+"""Adds up what a report is asked for: whole days from their roll-ups, the rest from hours, as known at a moment.
+
+Days that are rolled up and untouched since are added up by the database. What is left at the ends of the period, of
+today, of days that were touched again, and everything that is asked as of an earlier moment, is weighed from hours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from evenwatt_collector.carbon.shares import HOUR_S
+from evenwatt_collector.report.groups import Group, owner_group, place_group
+from evenwatt_collector.report.model import By, Moment
+from evenwatt_collector.report.sources import Sources
+from evenwatt_collector.storage.hours import LABEL, NODE, OWNER
+from evenwatt_collector.storage.intensity import DAY_S
+from evenwatt_collector.storage.names import owners
+from evenwatt_collector.storage.rollup import clean_days, sum_by
+from evenwatt_collector.storage.weighing import AT, COLUMNS, Period, ZoneBook
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from evenwatt_collector.carbon.shares import Owner
+    from evenwatt_collector.carbon.weigh import Known
+    from evenwatt_collector.report.asking import ReportQuery
+    from evenwatt_collector.storage.connection import Connection
+
+    Floats = NDArray[np.float64]
+
+TIME: Final = Group("")
+"""Stands for time that belongs to no row."""
+RETIRED_S: Final = 7 * DAY_S
+"""A node that sent nothing for a week is taken to be gone, and not missed any longer (our choice)."""
+_HOURLY_S: Final = 73 * HOUR_S
+"""Up to three days, one of them with 25 hours, the time line is by the hour."""
+
+
+@dataclass(slots=True)
+class ReportZone:
+    """One zone of a report."""
+
+    number: int
+    name: str
+    nodes: dict[int, str]
+    reach: dict[int, tuple[float, float]]
+    """From when to when each node's records reach, Unix time."""
+    known: Known
+    book: ZoneBook
+
+
+@dataclass(slots=True)
+class Sums:
+    """What has been added up."""
+
+    groups: dict[Group, Floats] = field(default_factory=dict)
+    units: dict[Group, dict[str, float]] = field(default_factory=dict)
+    missing_s: dict[Group, float] = field(default_factory=dict)
+    covered_s: dict[int, float] = field(default_factory=dict)
+    """By node."""
+    line: dict[int, list[float]] = field(default_factory=dict)
+    """By hour or day: joules and grams."""
+
+    def add(self, group: Group, columns: Floats) -> None:
+        """Add a row's columns to its group."""
+        have = self.groups.get(group)
+        if have is not None:
+            columns = sum_by(np.zeros(2, dtype=np.int64), np.stack((have, columns)), 1)[0]
+        self.groups[group] = columns
+
+
+class Adder:
+    """What has been added up of one report.
+
+    Args:
+        connection: To read from.
+        query: What is asked.
+        node: Number of the node that it is asked of; None: all.
+        known_s: As known at this moment.
+        now: Whether that is now, so that roll-ups may be used.
+    """
+
+    def __init__(
+        self, connection: Connection, query: ReportQuery, node: int | None, known_s: float, *, now: bool
+    ) -> None:
+        self._connection, self._query, self._node, self._known_s = connection, query, node, known_s
+        self.sums, self.sources = Sums(), Sources()
+        self._owners: dict[int, Owner] = {}
+        self._cut = self._choose_cut()
+        # A time line by the hour needs the hours; of many owners on many nodes there are too many of them.
+        short = query.end_s - query.start_s <= _HOURLY_S
+        self._hourly = short and (self._cut != OWNER or node is not None)
+        self._by_days = now and not self._hourly
+
+    def add(self, zone: ReportZone) -> None:
+        """Add a zone."""
+        self._add_zone(zone)
+        if self._query.workload is None:
+            self._add_missing(zone)
+
+    def total(self) -> Floats:
+        """Return the sum over all rows."""
+        groups = self.sums.groups
+        if not groups:
+            return np.zeros(len(COLUMNS))
+        whole: Floats = sum_by(np.zeros(len(groups), dtype=np.int64), np.stack(list(groups.values())), 1)[0]
+        return whole
+
+    def _choose_cut(self) -> int:
+        query = self._query
+        if query.by in {By.ZONE, By.NODE}:
+            return NODE if query.workload is None else OWNER
+        return OWNER if query.by is By.TASK or self._node is not None else LABEL
+
+    def _add_zone(self, zone: ReportZone) -> None:
+        """Add a zone: its clean whole days, and the hours around them."""
+        query, at_s = self._query, self._query.start_s
+        first, last = int(-(-query.start_s // DAY_S)), int(query.end_s // DAY_S)
+        for begin, end in clean_days(self._connection, zone.number, first, last) if self._by_days else []:
+            self._add_hours(zone, at_s, begin * DAY_S)
+            self._add_days(zone, begin, end)
+            at_s = end * DAY_S
+        self._add_hours(zone, at_s, query.end_s)
+        self._add_work(zone)
+
+    def _add_hours(self, zone: ReportZone, start_s: float, end_s: float) -> None:
+        if end_s <= start_s:
+            return
+        period, known_ms = Period.of(start_s, end_s), int(self._known_s * 1000)
+        # A label's embodied grams are those of its owners on each node.
+        cut = OWNER if self._cut == LABEL and zone.book.embodied else self._cut
+        table = zone.book.table(cut, period, known_ms, self._node)
+        if len(table.hours):
+            keys = np.stack((table.nodes, table.owners), axis=1)
+            pairs, which = np.unique(keys, axis=0, return_inverse=True)
+            kept = self._add(zone, pairs.tolist(), sum_by(which.ravel(), table.columns, len(pairs)))
+            inside = kept[which.ravel()]
+            self._add_line(table.hours[inside], table.columns[inside])
+        if self._query.workload is None:
+            whole = table if cut == NODE else zone.book.table(NODE, period, known_ms, self._node)
+            self._cover(whole.nodes.tolist(), whole.columns[:, AT["covered_s"]].tolist())
+        for use in zone.book.used(period, known_ms):
+            self.sources.add(zone.name, use)
+
+    def _add_days(self, zone: ReportZone, first: int, last: int) -> None:
+        sums = ", ".join(
+            f"SUM(COALESCE({name}, location_g)), COUNT({name})" if name == "market_g" else f"SUM({name})"
+            for name in COLUMNS
+        )
+        where, more = "zone = ? AND day >= ? AND day < ? AND cut = ?", [zone.number, first, last, self._cut]
+        if self._node is not None:
+            where, more = f"{where} AND node = ?", [*more, self._node]
+        rows = self._connection.rows(
+            f"SELECT node, owner, {sums} FROM day WHERE {where} GROUP BY node, owner",
+            more,
+        )
+        if rows:
+            columns = np.array([_without_count(row[2:]) for row in rows], dtype=np.float64)
+            kept = self._add(zone, [[row[0], row[1]] for row in rows], columns)
+            if self._cut == NODE:
+                self._cover([row[0] for row in rows], columns[:, AT["covered_s"]].tolist())
+            owner_numbers = [row[1] for row, keep in zip(rows, kept.tolist(), strict=True) if keep]
+            self._add_day_line(where, more, None if kept.all() else owner_numbers)
+        if self._cut != NODE and self._query.workload is None:
+            named = [*more[:3], NODE, *more[4:]]
+            covered = self._connection.rows(f"SELECT node, SUM(covered_s) FROM day WHERE {where} GROUP BY node", named)
+            self._cover([row[0] for row in covered], [row[1] for row in covered])
+        for row in self._connection.rows(
+            "SELECT kind, basis, source, standing, grid, SUM(energy_j), SUM(grams), MIN(least_g_per_kwh), "
+            "MAX(most_g_per_kwh) FROM day_used WHERE zone = ? AND day >= ? AND day < ? "
+            "GROUP BY kind, basis, source, standing, grid",
+            (zone.number, first, last),
+        ):
+            self.sources.add_row(zone.name, row)
+
+    def _add(self, zone: ReportZone, pairs: list[list[int]], columns: Floats) -> NDArray[np.bool_]:
+        """Add sums of (node, owner); return which of them are asked for."""
+        missing = {owner for _, owner in pairs if owner and owner not in self._owners}
+        self._owners |= owners(self._connection, missing)
+        groups = [self._group(zone, node, owner) for node, owner in pairs]
+        kept = np.array([group is not None for group in groups])
+        numbers: dict[Group, int] = {}
+        which = [numbers.setdefault(group, len(numbers)) for group in groups if group is not None]
+        sums = sum_by(np.array(which, dtype=np.int64), columns[kept], len(numbers))
+        for group, number in numbers.items():
+            self.sums.add(group, sums[number])
+        return kept
+
+    def _group(self, zone: ReportZone, node: int, owner: int) -> Group | None:
+        query = self._query
+        if query.workload is not None:
+            named = owner_group(By.WORKLOAD, self._owners[owner], "", "").name
+            if query.workload != named:
+                return None
+        if query.by in {By.ZONE, By.NODE}:
+            return place_group(query.by, zone.name, zone.nodes.get(node, ""))
+        return owner_group(query.by, self._owners[owner], zone.name, zone.nodes.get(node, ""))
+
+    def _add_work(self, zone: ReportZone) -> None:
+        """Add units of work and running time, by the hour in which they were reported."""
+        query, known_ms = self._query, int(self._known_s * 1000)
+        where = "zone = ? AND hour >= ? AND hour < ? AND recorded_ms <= ?"
+        values: list[object] = [zone.number, int(query.start_s // HOUR_S), int(-(-query.end_s // HOUR_S)), known_ms]
+        if self._node is not None:
+            where, values = f"{where} AND node = ?", [*values, self._node]
+        rows = self._connection.rows(
+            f"SELECT node, owner, unit, SUM(amount) FROM work WHERE {where} GROUP BY node, owner, unit",
+            values,
+        )
+        self._owners |= owners(self._connection, {row[1] for row in rows} - set(self._owners))
+        for node, owner, unit, amount in rows:
+            group = self._group(zone, node, owner)
+            if group is not None:
+                done = self.sums.units.setdefault(group, {})
+                done[unit] = done.get(unit, 0.0) + amount
+
+    def _add_missing(self, zone: ReportZone) -> None:
+        """Add the time in which nodes ought to have been covered and were not."""
+        end_s, missing = min(self._query.end_s, self._known_s), self.sums.missing_s
+        for number, (first_s, last_s) in zone.reach.items():
+            length_s = min(end_s, last_s + RETIRED_S) - max(self._query.start_s, first_s)
+            if length_s > 0 and self._node in {None, number}:
+                # Below nodes, time is nobody's: it stands in the total alone.
+                group = TIME if self._cut != NODE else place_group(self._query.by, zone.name, zone.nodes[number])
+                left_s = length_s - self.sums.covered_s.get(number, 0.0)
+                missing[group] = missing.get(group, 0.0) + max(0.0, left_s)
+
+    def _cover(self, nodes: list[int], covered_s: list[float]) -> None:
+        for node, seconds in zip(nodes, covered_s, strict=True):
+            self.sums.covered_s[node] = self.sums.covered_s.get(node, 0.0) + seconds
+
+    # --- the time line --------------------------------------------------------------------------------------------
+
+    def _add_line(self, hours: NDArray[np.int64], columns: Floats) -> None:
+        ticks = hours if self._hourly else hours // 24
+        distinct, which = np.unique(ticks, return_inverse=True)
+        energy_j = np.bincount(which.ravel(), columns[:, AT["energy_j"]])
+        grams = np.bincount(which.ravel(), columns[:, AT["location_g"]])
+        for tick, joules, weight in zip(distinct.tolist(), energy_j.tolist(), grams.tolist(), strict=True):
+            self._tick(tick, joules, weight)
+
+    def _add_day_line(self, where: str, values: list[int], kept: list[int] | None) -> None:
+        if kept is not None:
+            marks = ", ".join("?" * len(kept))
+            where, values = f"{where} AND owner IN ({marks})", [*values, *kept]
+        for day, joules, weight in self._connection.rows(
+            f"SELECT day, SUM(energy_j), SUM(location_g) FROM day WHERE {where} GROUP BY day",
+            values,
+        ):
+            self._tick(day, joules, weight)
+
+    def _tick(self, tick: int, joules: float, weight_g: float) -> None:
+        sums = self.sums.line.setdefault(tick, [0.0, 0.0])
+        sums[0] += joules
+        sums[1] += weight_g
+
+    def line(self) -> tuple[Moment, ...]:
+        """Return the time line."""
+        length_s, query = HOUR_S if self._hourly else DAY_S, self._query
+        return tuple(
+            Moment(
+                start_s=max(query.start_s, tick * length_s),
+                end_s=min(query.end_s, (tick + 1) * length_s),
+                energy_j=joules,
+                location_g=weight_g,
+            )
+            for tick, (joules, weight_g) in sorted(self.sums.line.items())
+        )
+
+
+def _without_count(values: tuple[float | None, ...]) -> list[float]:
+    """Drop the count of contracts: a sum of none is nothing configured."""
+    market = COLUMNS.index("market_g")
+    known_market = values[market] if values[market + 1] else None
+    flat = [*values[:market], known_market, *values[market + 2 :]]
+    return [float("nan") if value is None else float(value) for value in flat]
