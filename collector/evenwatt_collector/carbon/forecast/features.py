@@ -20,6 +20,7 @@ MONTH: Final = 28
 REACH_DAYS: Final = MONTH + WEEK
 """How far back any regressor looks."""
 _YEAR_S: Final = 365.2425 * DAY_S
+_LEAST_SPREAD: Final = 0.02
 _LEAST_LEVEL: Final = 1e-3
 """A week's mean below this share of the whole mean is not divided by: the series stood still then."""
 
@@ -63,6 +64,12 @@ class Lags:
         """The mean of the same time of the last ``days`` days; of those that there are."""
         at = o + h - 1 - -(-h // self.day) * self.day
         return np.where(at >= 0, self._same_time(self._by_day, at, days), self._mean(0 * o, o))
+
+    def usual_spread(self, o: int) -> float:
+        """Return the mean of :meth:`spread` over the day after an origin; at least 2 % of the level."""
+        h = np.arange(1, self.day + 1, dtype=np.int64)
+        at = np.full(self.day, o, dtype=np.int64)
+        return max(float(self.spread(at, h).mean()), _LEAST_SPREAD * float(self.level(at[:1])[0]))
 
     def spread(self, o: Ints, h: Ints) -> Floats:
         """The standard deviation of the same time of the last seven days."""

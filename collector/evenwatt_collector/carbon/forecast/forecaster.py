@@ -62,8 +62,8 @@ class Forecaster:
     Args:
         step_s: Of the history and the forecast; divides a day.
         horizon_s: How far a forecast reaches; at most a week.
-        relative: Whether an error counts relative to the value (MAPE; for intensities) or to the level of the week (WAPE;
-            for power, which may be near 0).
+        relative: Whether an error counts relative to the value (MAPE; for intensities) or to the level of the week
+            (WAPE; for power, which may be near 0).
 
     Raises:
         ValueError: a length that cannot be.
@@ -224,7 +224,7 @@ class Forecaster:
             unsure = PERSISTENCE if model is None else LINEAR
             chosen = [unsure if book.since_s is None else book.chosen for book in ledger.books]
             used = candidates[np.arange(len(h)), np.array(chosen)[block]]
-        size = model.size(lags, o, far) if model is not None else np.maximum(lags.spread(o, far), 0.02 * lags.level(o))
+        size = np.full(len(h), lags.usual_spread(end)) if model is None else model.size(lags, o, far)
         return _Spoken(candidates, used, size, block)
 
     def _quantiles(self, past: Past, spoken: _Spoken, wanted: Sequence[float], ledger: Ledger) -> Floats:

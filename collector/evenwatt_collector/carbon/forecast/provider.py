@@ -57,30 +57,38 @@ def check_provider(readings: Iterable[Reading], history: History, forecaster: Fo
 
     Args:
         readings: Of one grid and kind. Those that stand as forecasts and were issued before the time they speak of
-            count; several of one target and block count with their mean error.
-        history: What was measured.
+            count; several issues of one target and block count with their mean error.
+        history: What was measured. A shorter reading is held against the mean of the step it lies in, together with
+            others of its issue; a longer one against the mean of the steps it covers.
         forecaster: Ours of the same series; what it has scored in its last 60 days is compared.
     """
     ledger, step_s = forecaster.ledger, history.step_s
-    errors: dict[tuple[str, int, int], list[float]] = {}
+    said: dict[tuple[str, int, int], dict[int, list[tuple[int, float]]]] = {}
     for reading in readings:
         ahead = -(-(reading.end_s - reading.issued_s) // step_s)
         block = int(np.searchsorted(np.array(ledger.ends), ahead))
         if reading.standing is not Standing.FORECAST or reading.issued_s >= reading.end_s or block >= len(ledger.ends):
             continue
         target_s = reading.start_s - (reading.start_s - history.start_s) % step_s
-        errors.setdefault((reading.source, block, target_s), []).append(reading.g_per_kwh)
-    scored = {key: _error(history, key[2], said) for key, said in errors.items()}
+        issues = said.setdefault((reading.source, block, target_s), {})
+        issues.setdefault(reading.issued_s, []).append((reading.end_s, reading.g_per_kwh))
+    scored = {key: _error(history, key[2], issues) for key, issues in said.items()}
     pairs = sorted({(source, block) for source, block, _ in scored})
     return tuple(_compare(ledger, source, block, step_s, scored) for source, block in pairs)
 
 
-def _error(history: History, target_s: int, said: list[float]) -> float:
-    """Return the mean relative error of what was said of a step; NaN where it is unknown."""
-    index = (target_s - history.start_s) // history.step_s
-    came = float(history.values[index]) if 0 <= index < len(history.values) else np.nan
-    unit = max(came, _LEAST_SHARE * float(np.nanmean(history.values))) if np.isfinite(came) else np.nan
-    return float(np.mean(np.abs(np.array(said) - came)) / unit) if unit else np.nan
+def _error(history: History, target_s: int, issues: dict[int, list[tuple[int, float]]]) -> float:
+    """Return the mean relative error of what was said of a step or some; NaN where any of it is unknown."""
+    errors = []
+    for issue in issues.values():
+        end_s = max(end for end, _ in issue)
+        first = (target_s - history.start_s) // history.step_s
+        last = -(-(end_s - history.start_s) // history.step_s)
+        inside = first >= 0 and last <= len(history.values)
+        came = float(np.mean(history.values[first:last])) if inside else np.nan
+        unit = max(came, _LEAST_SHARE * float(np.nanmean(history.values))) if np.isfinite(came) else np.nan
+        errors.append(abs(float(np.mean([value for _, value in issue])) - came) / unit if unit else np.nan)
+    return float(np.mean(errors))
 
 
 def _compare(
