@@ -27,6 +27,8 @@ _FLAT: Final = 0.02
 """Errors below this share of the level weigh alike: an absolute loss that is round at its bottom."""
 _LEAST_SHARE: Final = 0.1
 """A value below this share of the level weighs no more than one at it."""
+_PIECE: Final = 128
+"""Rows."""
 _SEED: Final = 20_210_701
 _EDGE: Final = 0.25
 """How far beyond what was ever seen a forecast may go, as a share of what was seen."""
@@ -90,7 +92,7 @@ def fit(past: Past, horizon: int, shrink: float, *, relative: bool) -> Linear | 
             return None
         weights = 1 / np.maximum(target, _LEAST_SHARE) if relative else np.ones(len(target))
         slope = _median_regression(x, gap, weights, shrink / past.known_days)
-        error = np.abs(gap - x @ slope)
+        error = np.abs(gap - _times(x, slope))
         calendar = lags.calendar(origins, steps)
         slopes.append(slope)
         sizes.append(_least_squares(calendar, error, np.ones(len(error)), 1e-3))
@@ -112,16 +114,16 @@ def _median_regression(x: Floats, y: Floats, weights: Floats, shrink: float) -> 
     now = weights
     for _ in range(_ROUNDS):
         slope = _least_squares(x, y, now, shrink)
-        now = weights / np.maximum(np.abs(y - x @ slope), _FLAT)
+        now = weights / np.maximum(np.abs(y - _times(x, slope)), _FLAT)
     return slope
 
 
 def _least_squares(x: Floats, y: Floats, weights: Floats, shrink: float) -> Floats:
     """Return weighted ridge coefficients; the first column is 1 and is not shrunk, the others by their own spread."""
     share = weights / weights.sum()
-    centre = share @ x
+    centre = _times(x.T, share)
     centre[0] = 0.0
-    spread = np.sqrt(share @ (x - centre) ** 2)
+    spread = np.sqrt(_times(((x - centre) ** 2).T, share))
     spread[0] = 1.0
     still = spread < 1e-9
     z = (x - centre) / np.where(still, 1.0, spread)
@@ -129,10 +131,28 @@ def _least_squares(x: Floats, y: Floats, weights: Floats, shrink: float) -> Floa
     penalty = np.full(x.shape[1], shrink)
     penalty[0] = 0.0
     weighted = z * share[:, None]
-    solved = np.linalg.solve(weighted.T @ z + np.diag(np.where(still, 1.0, penalty)), weighted.T @ y)
+    inner = _inner(weighted, z) + np.diag(np.where(still, 1.0, penalty))
+    solved = np.linalg.solve(inner, _times(weighted.T, y))
     slope: Floats = np.where(still, 0.0, solved / np.where(still, 1.0, spread))
     slope[0] -= float(centre @ slope)
     return slope
+
+
+def _times(matrix: Floats, vector: Floats) -> Floats:
+    """Return their product, without BLAS."""
+    return np.asarray(np.einsum("ij,j->i", matrix, vector), dtype=np.float64)
+
+
+def _inner(a: Floats, b: Floats) -> Floats:
+    """Return ``a.T @ b``, in pieces that are too small for BLAS to share out between threads.
+
+    It does so for larger ones, and on a busy machine its threads then wait for one another, spinning: a fit took 20
+    times as long.
+    """
+    whole = len(a) // _PIECE * _PIECE
+    pieces = (whole // _PIECE, _PIECE, a.shape[1])
+    total = (a[:whole].reshape(pieces).transpose(0, 2, 1) @ b[:whole].reshape(pieces)).sum(axis=0)
+    return np.asarray(total + a[whole:].T @ b[whole:], dtype=np.float64)
 
 
 def _knots(horizon: int, day: int) -> Ints:
