@@ -12,6 +12,13 @@ def test_quantiles_of_a_window_that_is_all_ranks():
     assert intervals.offsets(residuals, np.log(2.0), (0.05, 0.95)) == pytest.approx([-90.0, 90.0])
 
 
+def test_tails_of_a_few_days_reach_further():
+    residuals = np.arange(1.0, 100.0) - 50
+    assert intervals.offsets(residuals, 0.0, (0.05, 0.5, 0.95), 6) == pytest.approx([-49.0, 0.0, 49.0])
+    few, many = (intervals.offsets(residuals, 0.0, (0.05, 0.95), days) for days in (10, 20))
+    assert few[0] < many[0] < -45.0 < 45.0 < many[1] < few[1]
+
+
 @given(
     st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60),
     st.floats(-1, 1),

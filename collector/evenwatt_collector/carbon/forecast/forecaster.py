@@ -233,7 +233,9 @@ class Forecaster:
         for number, book in enumerate(ledger.books):
             own = spoken.block == number
             if len(book.rows) >= intervals.ENOUGH:
-                away = intervals.offsets(np.array([row[1] for row in book.rows]), book.width, wanted)
+                residuals = np.array([row[1] for row in book.rows])
+                days = len({row[0] // DAY_S for row in book.rows})
+                away = intervals.offsets(residuals, book.width, wanted, days)
                 off = away[:, None] * spoken.size[own]
             else:
                 differences = _differences(past)

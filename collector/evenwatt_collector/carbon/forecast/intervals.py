@@ -22,10 +22,12 @@ ENOUGH: Final = 40
 """Residuals from which a 5 % tail can be told: two lie beyond it."""
 _STEER: Final = 0.06
 """Change of the logarithm of the width per unit of misses too many. An origin's targets miss together."""
+_OF_A_DAY: Final = 3
+"""Our choice: a front passes in some eight hours."""
 _WIDEST: Final = np.log(4.0)
 
 
-def offsets(residuals: Floats, width: float, quantiles: Sequence[float]) -> Floats:
+def offsets(residuals: Floats, width: float, quantiles: Sequence[float], days: int | None = None) -> Floats:
     """Return how far each quantile lies from the median, in units of the expected size.
 
     Below the median they are 0 or less, above it 0 or more, so that quantiles never cross.
@@ -34,8 +36,11 @@ def offsets(residuals: Floats, width: float, quantiles: Sequence[float]) -> Floa
         residuals: Actual minus forecast, in those units; at least one.
         width: Natural logarithm of the factor on them.
         quantiles: Between 0 and 1.
+        days: On how many days they were made. Errors of one day are much alike, so a day counts as three residuals at
+            the most: tails of a few days reach further. None: each counts.
     """
-    n, wanted = len(residuals), np.asarray(quantiles, dtype=np.float64)
+    n = len(residuals) if days is None else min(len(residuals), _OF_A_DAY * days)
+    wanted = np.asarray(quantiles, dtype=np.float64)
     level = np.clip(((n + 1) * wanted - 1) / max(1, n - 1), 0.0, 1.0)  # the k-th of n stands for k / (n + 1)
     found = np.quantile(residuals, level) * np.exp(width)
     bounded = np.where(wanted < 0.5, np.minimum(found, 0.0), np.where(wanted > 0.5, np.maximum(found, 0.0), 0.0))

@@ -27,6 +27,7 @@ _FLAT: Final = 0.02
 """Errors below this share of the level weigh alike: an absolute loss that is round at its bottom."""
 _LEAST_SHARE: Final = 0.1
 """A value below this share of the level weighs no more than one at it."""
+_STILL: Final = 1e-9
 _PIECE: Final = 128
 """Rows."""
 _SEED: Final = 20_210_701
@@ -95,7 +96,7 @@ def fit(past: Past, horizon: int, shrink: float, *, relative: bool) -> Linear | 
         error = np.abs(gap - _times(x, slope))
         calendar = lags.calendar(origins, steps)
         slopes.append(slope)
-        sizes.append(_least_squares(calendar, error, np.ones(len(error)), 1e-3))
+        sizes.append(_median_regression(calendar, error, np.ones(len(error)), 1e-3, rounds=1))
         usual.append(max(float(error.mean()), 1e-6))
     seen = past.known[~np.isnan(past.known)]
     room = _EDGE * float(seen.max() - seen.min())
@@ -110,32 +111,30 @@ def fit(past: Past, horizon: int, shrink: float, *, relative: bool) -> Linear | 
     )
 
 
-def _median_regression(x: Floats, y: Floats, weights: Floats, shrink: float) -> Floats:
-    now = weights
-    for _ in range(_ROUNDS):
-        slope = _least_squares(x, y, now, shrink)
-        now = weights / np.maximum(np.abs(y - _times(x, slope)), _FLAT)
-    return slope
+def _median_regression(x: Floats, y: Floats, weights: Floats, shrink: float, rounds: int = _ROUNDS) -> Floats:
+    """Return coefficients; the first column of ``x`` is 1 and is not shrunk, the others are, each by its own spread.
 
-
-def _least_squares(x: Floats, y: Floats, weights: Floats, shrink: float) -> Floats:
-    """Return weighted ridge coefficients; the first column is 1 and is not shrunk, the others by their own spread."""
+    A column that stands still gets 0. One round is weighted least squares.
+    """
     share = weights / weights.sum()
     centre = _times(x.T, share)
     centre[0] = 0.0
-    spread = np.sqrt(_times(((x - centre) ** 2).T, share))
+    z = x - centre
+    spread = np.sqrt(_times((z**2).T, share))
     spread[0] = 1.0
-    still = spread < 1e-9
-    z = (x - centre) / np.where(still, 1.0, spread)
-    z[:, still] = 0.0
-    penalty = np.full(x.shape[1], shrink)
+    still = spread < _STILL
+    z *= np.where(still, 0.0, 1 / np.where(still, 1.0, spread))
+    penalty = np.where(still, 1.0, shrink)
     penalty[0] = 0.0
-    weighted = z * share[:, None]
-    inner = _inner(weighted, z) + np.diag(np.where(still, 1.0, penalty))
-    solved = np.linalg.solve(inner, _times(weighted.T, y))
-    slope: Floats = np.where(still, 0.0, solved / np.where(still, 1.0, spread))
-    slope[0] -= float(centre @ slope)
-    return slope
+    for left in range(rounds, 0, -1):
+        weighted = z * share[:, None]
+        slope = np.linalg.solve(_inner(weighted, z) + np.diag(penalty), _times(weighted.T, y))
+        if left > 1:
+            share = weights / np.maximum(np.abs(y - _times(z, slope)), _FLAT)
+            share /= share.sum()
+    slope = np.where(still, 0.0, slope / np.where(still, 1.0, spread))
+    slope[0] -= float(np.einsum("i,i", centre, slope))
+    return np.asarray(slope, dtype=np.float64)
 
 
 def _times(matrix: Floats, vector: Floats) -> Floats:
