@@ -559,6 +559,18 @@ def test_one_name_in_two_zones_is_two_nodes_and_a_record_sent_to_both_counts_in_
     ]  # fmt: skip
 
 
+def test_a_node_that_was_not_heard_of_then_is_in_no_earlier_report(database):
+    """Fault: since when a node is there is not bitemporal, so that a report as of a moment names nodes that came later,
+    and counts time as missing that was not missing then."""
+    settled(database)
+    put(database, used(), T0 + 61)
+    before = ask(database, By.NODE, T0, T0 + DAY, T0 + 300)
+    put(database, used(node="n2", start_s=T0 - HOUR), T0 + 400)
+    again = ask(database, By.NODE, T0, T0 + DAY, T0 + DAY, known_at_s=T0 + 300)
+    assert [row.name for row in again.rows] == [row.name for row in before.rows]
+    assert again.total.missing_s == before.total.missing_s
+
+
 # --- settings that change -----------------------------------------------------------------------------------------
 
 
@@ -603,8 +615,8 @@ def test_seventy_thousand_runs_of_one_workload_can_be_reported(where):
     with transaction(writer.connection):
         if writer.connection.postgres:
             writer.connection.run(
-                "INSERT INTO owner (id, label, kind, name, workload, model, phase, team, task) SELECT ? + i, ?, 'task', "
-                "'run', 'resnet', '', '', '', 'run-' || i FROM generate_series(1, ?) AS i",
+                "INSERT INTO owner (id, label, kind, name, workload, model, phase, team, task) SELECT ? + i, ?, "
+                "'task', 'run', 'resnet', '', '', '', 'run-' || i FROM generate_series(1, ?) AS i",
                 (base, base + 1, runs),
             )
         else:
