@@ -124,6 +124,8 @@ def test_a_restart_forgets_nothing():
         lambda state: state["books"][0].update(chosen=9),
         lambda state: state["books"][0].update(rows=[[1, 2]]),
         lambda state: state["waiting"][0].pop("block"),
+        lambda state: state["waiting"][0].update(block=-1),
+        lambda state: state["waiting"][0]["low"].pop(),
         lambda state: state.update(step_s=300),
     ],
 )

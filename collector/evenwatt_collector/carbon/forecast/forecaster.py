@@ -163,7 +163,7 @@ class Forecaster:
         if state.get("step_s") != self._step_s:
             raise ValueError(f"a forecast's state with steps of {state.get('step_s')} s, expected {self._step_s}")
         self._ledger.restore(state)
-        self._shrink = state.get("shrink")
+        self._shrink = state.get("shrink") if state.get("shrink") in _TRIED else None
 
     def _forecast(self, start_s: int, quantiles: tuple[float, ...], values: Floats, model: str, why: str) -> Forecast:
         return Forecast(start_s=start_s, step_s=self._step_s, quantiles=quantiles, values=values, model=model, why=why)

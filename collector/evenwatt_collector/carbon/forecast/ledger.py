@@ -165,11 +165,12 @@ class Ledger:
             books = [Book(**held) for held in state["books"]]
             waiting = [Said(**held) for held in state["waiting"]]
             sound = all(0 <= book.chosen < len(CANDIDATES) and np.isfinite(book.table()).all() for book in books)
+            sound = sound and all(_sound(said, len(self.ends)) for said in waiting)
             last_s = state["last_s"]
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not the state of a forecast: {error!r}") from None
-        if len(books) != len(self.ends) or not sound or any(said.block >= len(books) for said in waiting):
-            raise ValueError(f"a forecast's state with {len(books)} blocks, expected {len(self.ends)}")
+        if len(books) != len(self.ends) or not sound:
+            raise ValueError(f"a forecast's state with {len(books)} blocks, expected {len(self.ends)} sound ones")
         self.books, self.waiting, self.last_s = books, waiting, last_s
 
     def _score(self, one: Said, actual: Floats, there: Any, now_s: int) -> None:
@@ -200,6 +201,14 @@ class Ledger:
         if book.since_s is None or errors[best] < _CLEARLY * errors[book.chosen]:
             book.since_s = now_s if best != book.chosen or book.since_s is None else book.since_s
             book.chosen = best
+
+
+def _sound(said: Said, blocks_there: int) -> bool:
+    """Whether all of what was said has one value a target."""
+    rows = (said.median, said.low, said.high, said.size)
+    shape = np.array(said.candidates, dtype=np.float64).shape
+    count = len(said.targets_s)
+    return 0 <= said.block < blocks_there and shape == (count, len(CANDIDATES)) and all(len(r) == count for r in rows)
 
 
 def _looked_up(past: Past, at_s: list[int]) -> Floats:
