@@ -88,7 +88,7 @@ def compare(path: Path, points: list[tuple[int, int, float]], rng: random.Random
             worst = max(worst, _rows(writer, records, known, line, (start_s, end_s, now_s)))
             if not rolled:
                 for day, zone in due(writer.connection, now_s):
-                    roll_up(writer.connection, writer.connection, day, zone, now_s)
+                    roll_up(writer.connection, day, zone, now_s)
     before = _report(writer, By.NODE, start_s, end_s, end_s + 6 * DAY, end_s + 4 * DAY)
     wanted = grams([p for r in records for p in _pieces([r])], readings, line, FALLBACK, end_s + 4 * DAY)
     worst = max(worst, abs(before.total.location_g - float(wanted)) / float(wanted))

@@ -82,7 +82,7 @@ def build(path: Path, energy_j: Floats, intensity: Floats, say: Callable[[str], 
         fill(db, day, energy_j)
         now_s = (FIRST + day + 2) * DAY_S
         for number, zone in due(db, now_s):
-            roll_up(db, db, number, zone, now_s)
+            roll_up(db, number, zone, now_s)
         db.run("DELETE FROM hour")
         if day % 60 == 59:
             say(f"year: {day + 1} of {DAYS} days rolled up")

@@ -120,7 +120,7 @@ def _take_array(known: dict[str, Any], body: bytes, *, ended: bool) -> tuple[dic
         if not ended and len(body) <= 2 * MAX_PAYLOAD_BYTES:
             return None
         return _garbage(body, ended=True)
-    except (ValueError, msgpack.UnpackException):
+    except (ValueError, TypeError, msgpack.UnpackException):  # TypeError: a key that is a list or a map
         return _garbage(body, ended=ended)
     rest = body[unpacker.tell() :]
     if rest[:1] not in (b"\n", b""):

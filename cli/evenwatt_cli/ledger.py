@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
 from msgspec import ValidationError, convert
 
 from evenwatt_cli.exits import Exit
@@ -18,6 +19,7 @@ from evenwatt_collector.carbon.providers.contract import ProviderError
 from evenwatt_collector.carbon.providers.files import FileSource
 from evenwatt_collector.carbon.providers.settings import FileSettings
 from evenwatt_collector.carbon.series import Basis, Kind
+from evenwatt_collector.carbon.site import SiteFacts
 from evenwatt_collector.storage import DatabaseError, connect
 from evenwatt_collector.storage.connection import shown
 from evenwatt_collector.storage.exchange import export, import_
@@ -97,10 +99,15 @@ def add_intensity(figures: Figures, database: str, *, as_json: bool) -> Exit:
         raise Failure(f"--unit: found {figures.unit!r}, expected g/kWh, kg/MWh or lb/MWh") from None
     except ProviderError as error:
         raise Failure(str(error)) from None
+    if not readings:
+        raise Failure(
+            f"{figures.file}: no figure of the past in it; expected columns start and g_per_kwh, or time and g"
+        )
     good = [reading for reading in readings if reading.fault() is None]
     try:
         with closing(connect(database, exclusive=False)) as connection:
             check(connection, shown(database))
+            _check_source(connection, figures)
             new = record(connection, good)
     except DatabaseError as error:
         raise Failure(f"{shown(database)}: {error}; nothing was stored", exit_code=EXIT_FAILURE) from None
@@ -110,7 +117,28 @@ def add_intensity(figures: Figures, database: str, *, as_json: bool) -> Exit:
         print(json.dumps(said))
     else:
         print(f"{figures.grid}: {new} of {len(readings)} figures are new; {said['faulty']} were faulty and left out")
+        for reading in readings:
+            if (fault := reading.fault()) is not None:
+                print(f"  from {_day(reading.start_s * 1000)}: {fault}")
     return Exit.OK if len(good) == len(readings) else Exit.DEGRADED
+
+
+def _check_source(connection: Connection, figures: Figures) -> None:
+    """See that the figures can ever count: of a grid that a zone is on, and of a source that it knows.
+
+    Raises:
+        Failure: they cannot, or a source of this name would stand behind all others.
+    """
+    facts = [msgspec.json.decode(text, type=SiteFacts) for (text,) in connection.rows("SELECT facts FROM site")]
+    orders = {held.grid: held.order for held in facts}
+    if figures.grid not in orders:
+        known = ", ".join(sorted(grid for grid in orders if ":" not in grid)) or "none"
+        raise Failure(f"--grid {figures.grid!r}: no zone in this database is on it; there are {known}")
+    order = orders[figures.grid]
+    if order and figures.source not in order:
+        raise Failure(
+            f"--source {figures.source!r}: grid {figures.grid} has {', '.join(order)}; name the one that is corrected"
+        )
 
 
 def _info(connection: Connection) -> dict[str, Any]:

@@ -39,6 +39,24 @@ For = Annotated[str, typer.Option("--for", help="How long, e.g. 90s, 10m, 2h; it
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Let the node check everything, and do nothing.")]
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        from evenwatt_wire.version import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """Keeps a fleet's watts even and its carbon low."""
+
+
 @app.command()
 def agent(
     config: Annotated[str | None, typer.Option("--config", "-c", help="Agent settings (TOML).")] = None,

@@ -100,6 +100,8 @@ def _queries(options: Options, now_s: float) -> tuple[ReportQuery, ReportQuery |
     tz = periods.zone(options.timezone or machine_zone(), "--tz" if options.timezone else "TZ")
     asked = periods.period(options.start, options.end, now_s, tz)
     known_at = None if options.known_at is None else periods.moment(options.known_at, now_s, tz, "--known-at")
+    if known_at is not None and known_at > now_s:
+        raise Failure(f"--known-at {options.known_at!r} is still to come; nobody knows yet what will be known then")
     query = ReportQuery(
         by=_one_of(By, "--by", options.by),
         start_s=asked.start_s,
@@ -166,11 +168,16 @@ def _put(form: Format, report: Report, derived: Derived, options: Options) -> No
         print_report(report, derived, dynamic=options.dynamic)
         return
     content = _content(form, report, derived, dynamic=options.dynamic)
-    if options.out is None:
+    if options.out is not None:
+        _write(options.out, content)
+        return
+    try:
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
-        return
-    _write(options.out, content)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Failure(f"the output cannot be written: {error.strerror}", exit_code=Exit.FAILURE) from None
 
 
 def _content(form: Format, report: Report, derived: Derived, *, dynamic: bool) -> bytes:
@@ -200,9 +207,13 @@ def _content(form: Format, report: Report, derived: Derived, *, dynamic: bool) -
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a whole file or none: readers never see half a report."""
+    """Write a whole file or none: readers never see half a report. What is no file (a device, a pipe) is written to."""
+    path = path.resolve()
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(content)
+            return
         part.write_bytes(content)
         part.replace(path)
     except OSError as error:

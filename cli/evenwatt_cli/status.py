@@ -35,8 +35,11 @@ _NODE_KEYS: Final = (
 )  # fmt: skip
 _ZONE_KEYS: Final = (
     "zone", "band", "power_w", "budget_w", "leased_w", "emissions_g_per_h", "emissions_g", "intensity_g_per_kwh",
-    "intensity_source", "pue", "nodes", "silent", "capped", "alarms",
+    "intensity_source", "intensity_standing", "pue", "nodes", "silent", "capped", "alarms",
 )  # fmt: skip
+
+_COLLECTORS_KEYS: Final = ("zones", "nodes", "workloads", "grids", "budgets", "alerts", "webhooks")
+"""Rows are passed on as they are: a collector knows more of each than anybody else."""
 
 Document = dict[str, Any]
 
@@ -79,10 +82,7 @@ def _ask(settings: OperatorSettings, via: str) -> Document:
 
 def _from_collector(settings: OperatorSettings) -> Document:
     answer = httpx.get(f"{settings.collector_url}/api/v1/status", timeout=3.0).raise_for_status().json()
-    return {
-        "zones": [_only(zone, _ZONE_KEYS) for zone in answer["zones"]],
-        "nodes": [_only(node, _NODE_KEYS) for node in answer["nodes"]],
-    }
+    return {key: answer[key] for key in _COLLECTORS_KEYS}
 
 
 def _from_socket(settings: OperatorSettings) -> Document:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from evenwatt_cli.reporting.words import mass
 from evenwatt_cli.units import energy, power
 
 _STATES = {"ready": "green", "init": "yellow", "disconnected": "dim", "lost": "red", "silent": "red"}
@@ -18,6 +19,10 @@ def print_status(document: dict[str, Any], console: Console | None = None) -> No
     out = console or Console(highlight=False)
     for zone in document["zones"]:
         _zone(out, zone)
+    for budget in document.get("budgets", []):
+        _budget(out, budget)
+    if document.get("workloads"):
+        out.print(_workloads(document["workloads"]))
     if document["nodes"]:
         out.print(_nodes(document["nodes"]))
     else:
@@ -40,11 +45,32 @@ def _zone(out: Console, zone: dict[str, Any]) -> None:
     carbon = f"  {zone['emissions_g_per_h']:.0f} g CO2e/h at {zone['intensity_g_per_kwh']:.0f} g/kWh"
     if zone["pue"] and zone["pue"] != 1:
         carbon += f", PUE {zone['pue']:g}"
-    out.print(f"{carbon} ({zone['intensity_source']}); {zone['emissions_g']:.1f} g so far")
+    standing = f", {zone['intensity_standing']}" if zone.get("intensity_standing") else ""
+    out.print(f"{carbon} ({zone['intensity_source']}{standing}); {zone['emissions_g']:.1f} g so far")
     heads = f"  {zone['nodes']} nodes, {zone['capped']} at their cap"
     out.print(heads + (f", {zone['silent']} silent" if zone["silent"] else ""))
     for alarm in zone["alarms"] or []:
         out.print(Text(f"  ! {alarm}", style="red"))
+
+
+def _budget(out: Console, budget: dict[str, Any]) -> None:
+    each = "day" if budget["grams_per_day"] else "month"
+    spent = "not known" if budget["spent_g"] is None else mass(budget["spent_g"])
+    line = f"budget {budget['budget']} ({budget['scope']}): {spent} of "
+    line += f"{mass(budget['grams_per_day'] or budget['grams_per_month'])} this {each}"
+    if budget["rate_g_per_h"] is not None:
+        line += f", at {mass(budget['rate_g_per_h'])}/h"
+    out.print(line)
+
+
+def _workloads(workloads: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1))
+    table.add_column("WORKLOAD", overflow="ellipsis", no_wrap=True, max_width=30)
+    for title in ("POWER", "CO2e/h", "NODES"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in workloads[:_SHOWN_PARTS]:
+        table.add_row(row["workload"], power(row["power_w"]), mass(row["emissions_g_per_h"]), str(row["nodes"]))
+    return table
 
 
 _BANDS = {

@@ -7,8 +7,11 @@ import sys
 from typing import TYPE_CHECKING
 
 from evenwatt_collector.carbon import IntensityTable
+from evenwatt_collector.carbon.providers.contract import ProviderError
+from evenwatt_collector.carbon.providers.secret import Secret
 from evenwatt_collector.keys import load_keys
 from evenwatt_collector.settings import CollectorSettings, load
+from evenwatt_collector.webhook_settings import address, secret_of
 from evenwatt_daemon import EXIT_OK, Failure, run_daemon, setup_logging
 
 if TYPE_CHECKING:
@@ -39,7 +42,27 @@ def _check(settings: CollectorSettings) -> int:
     load_keys(settings.keys)
     settings.mqtt.password()
     settings.mqtt.tls()
+    for webhook in settings.webhooks:
+        address(webhook)
+        secret_of(webhook)
+    for grid in settings.grids:
+        for source in grid.sources:
+            for key in ("token_file", "password_file"):
+                if (path := getattr(source, key, None)) is not None:
+                    _check_secret(path, f"grids {grid.name}: {source.name}: {key}")
+    chains = ", ".join(
+        f"{grid.name} ({' > '.join([*(source.name for source in grid.sources), 'annual average'])})"
+        for grid in settings.grids
+    )
+    print(f"ok: {len(settings.zones)} zones; grids: {chains or 'annual averages only'}")  # noqa: T201
     return EXIT_OK
+
+
+def _check_secret(path: str, key: str) -> None:
+    try:
+        Secret(path, key).read()
+    except ProviderError as error:
+        raise Failure(str(error)) from None
 
 
 async def _run(settings: CollectorSettings, table: IntensityTable, stop: asyncio.Event) -> None:

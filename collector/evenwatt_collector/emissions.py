@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 
-_BUDGETS_S: Final = 60.0
+_BUDGETS_S: Final = 20.0
 _BURN: Final = "burn"
 
 
@@ -219,7 +219,7 @@ class Emissions:
             self._keeper.take(news)
 
     async def _judge(self, stop: asyncio.Event) -> None:
-        """Judge budgets once a minute."""
+        """Judge budgets, again and again."""
         while not stop.is_set():
             made = Made(now_s=time.time(), version=__version__, fleet=self._settings.fleet)
             try:

@@ -117,7 +117,7 @@ class Keeper:
     def _roll_up(self) -> bool:
         now_s = time.time()
         for day, zone in due(self._connection, now_s):
-            if roll_up(self._connection, self._connection, day, zone, now_s):
+            if roll_up(self._connection, day, zone, now_s):
                 self._well()
                 return True
         return False

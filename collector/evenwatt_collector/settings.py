@@ -228,6 +228,7 @@ def load(path: str | None, table: IntensityTable) -> CollectorSettings:
     _check_names(where, settings.zones)
     check_grids(where, settings.grids, table)
     check_budgets(where, settings.budgets, [webhook.name for webhook in settings.webhooks])
+    _check_scopes(where, settings)
     if settings.policy:
         _check_policy(where, settings)
     for i, zone in enumerate(settings.zones):
@@ -240,6 +241,14 @@ def _check_names(where: str, zones: list[ZoneSettings]) -> None:
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
         raise Failure(f"{where}: zone {doubled[0]!r} stands twice; give each [[zones]] its own name")
+
+
+def _check_scopes(where: str, settings: CollectorSettings) -> None:
+    zones = [zone.name for zone in settings.zones]
+    for i, budget in enumerate(settings.budgets):
+        kind, _, name = budget.scope.partition(":")
+        if kind == "zone" and zones and name not in zones:
+            raise Failure(f"{where}: key 'budgets[{i}].scope': no zone {name!r}; there are {', '.join(zones)}")
 
 
 def _check_policy(where: str, settings: CollectorSettings) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import httpx
 from msgspec import Meta, Struct
@@ -24,7 +24,7 @@ class WebhookSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     secret_file: str | None = None
     """A file that holds the secret for the signature, 16 characters or more; without one nothing is signed."""
     format: Format = "evenwatt"
-    events: list[str] = []
+    events: list[Literal["burn", "projection", "spent", "blind", "page", "ticket", "info"]] = []
     """Which alerts, by kind (``burn``, ``spent``...) or severity (``page``, ``ticket``, ``info``); empty: all."""
     timeout_s: Annotated[float, Meta(gt=0, le=60)] = 10.0
     """For one attempt as a whole."""

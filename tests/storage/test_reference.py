@@ -81,7 +81,7 @@ def ask(writer, by, start_s, end_s, now_s, known_at_s=None, **more):
 
 def roll(writer, now_s):
     for day, zone in due(writer.connection, now_s):
-        assert roll_up(writer.connection, writer.connection, day, zone, now_s)
+        assert roll_up(writer.connection, day, zone, now_s)
 
 
 @pytest.mark.parametrize("step_s", [300, 900, 1800, 3600])

@@ -84,7 +84,7 @@ def test_covered_time_merges_where_records_touch(database):
     assert database.totals()[0].covered == ((0, 120 * 10**9), (180 * 10**9, 240 * 10**9))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.tuples(st.sampled_from(["n1", "n2"]), st.sampled_from([BOOT, NEXT_BOOT]), st.integers(1, 25)), max_size=60

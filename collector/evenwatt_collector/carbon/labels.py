@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ _KEPT: Final = 50_000
 class LabelSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One ``[[labels]]`` table."""
 
-    owner: str
+    owner: Annotated[str, Meta(pattern=r"^[^/]+/.*$", max_length=500)]
     """``KIND/NAME`` with wildcards, e.g. ``unit/llm-*.service``, ``pod/*``, ``task/*``."""
     nodes: str = "*"
     """Name of nodes, with wildcards."""

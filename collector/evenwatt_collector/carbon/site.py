@@ -22,7 +22,7 @@ F = TypeVar("F")
 YEAR_S: Final = 365.25 * 86_400
 
 
-class Contract(Struct, frozen=True, kw_only=True):
+class Contract(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Electricity bought by contract: what the market-based method counts with (GHG Protocol, Scope 2, 2015)."""
 
     share: Annotated[float, Meta(ge=0, le=1)]

@@ -35,6 +35,8 @@ TIME: Final = Group("")
 """Stands for time that belongs to no row."""
 RETIRED_S: Final = 7 * DAY_S
 """A node that sent nothing for a week is taken to be gone, and not missed any longer (our choice)."""
+UNDER_WAY_S: Final = 180.0
+"""Records come once a minute, and may take two more."""
 _HOURLY_S: Final = 73 * HOUR_S
 """Up to three days, one of them with 25 hours, the time line is by the hour."""
 
@@ -221,7 +223,9 @@ class Adder:
         """Add the time in which nodes ought to have been covered and were not."""
         end_s, missing = min(self._query.end_s, self._known_s), self.sums.missing_s
         for number, (first_s, last_s) in zone.reach.items():
-            length_s = min(end_s, last_s + RETIRED_S) - max(self._query.start_s, first_s)
+            # Of a node that has just been heard the newest record is on its way, and not missing.
+            until_s = last_s if self._known_s - last_s < UNDER_WAY_S else last_s + RETIRED_S
+            length_s = min(end_s, until_s) - max(self._query.start_s, first_s)
             if length_s > 0 and self._node in {None, number}:
                 # Below nodes, time is nobody's: it stands in the total alone.
                 group = TIME if self._cut != NODE else place_group(self._query.by, zone.name, zone.nodes[number])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from math import fsum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -14,8 +14,8 @@ from evenwatt_collector.report.adding import RETIRED_S, TIME, Adder, ReportZone
 from evenwatt_collector.report.factors import detail_of, device_factors, site_factors
 from evenwatt_collector.report.measures import figures_of
 from evenwatt_collector.report.model import Report, Row
-from evenwatt_collector.report.notes import notes
-from evenwatt_collector.storage.connection import DatabaseError, connect, shown
+from evenwatt_collector.report.notes import Circumstances, notes
+from evenwatt_collector.storage.connection import DatabaseError, connect, shown, snapshot
 from evenwatt_collector.storage.intensity import devices, known
 from evenwatt_collector.storage.schema import check
 from evenwatt_collector.storage.weighing import COLUMNS, ZoneBook
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from evenwatt_collector.carbon.site import Devices
     from evenwatt_collector.report.asking import ReportQuery
     from evenwatt_collector.storage.connection import Connection
+
+
+_NAMED: Final = 12
+"""Names that an error lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +49,8 @@ def build_report(connection: Connection, query: ReportQuery, made: Made) -> Repo
         LookupError: the zone or node that it is asked for is not known.
         DatabaseError: it cannot be read.
     """
-    return _Builder(connection, query, made).report()
+    with snapshot(connection):  # else what is settled between two queries counts twice, or not at all
+        return _Builder(connection, query, made).report()
 
 
 def open_and_build(database: str, query: ReportQuery, made: Made) -> Report:
@@ -71,7 +76,8 @@ class _Builder:
 
     def __init__(self, connection: Connection, query: ReportQuery, made: Made) -> None:
         self._connection, self._query, self._made = connection, query, made
-        self._known_s = made.now_s if query.known_at_s is None else min(query.known_at_s, made.now_s)
+        # Whole seconds, so that the moment that a report prints is the one that brings it back.
+        self._known_s = float(int(made.now_s)) if query.known_at_s is None else min(query.known_at_s, made.now_s)
         self._devices: Mapping[str, Devices] = devices(connection, query.known_at_s)
         self._strangers: list[str] = []
         self._zones = self._find_zones()
@@ -111,7 +117,8 @@ class _Builder:
                 for device in device_factors(zone.name, self._named(zone), self._devices, query.end_s)
             ),
             line=adder.line(),
-            notes=notes(query, total, self._known_s, self._strangers, self._silent()),
+            recorded_from_s=self._recorded_from_s(),
+            notes=notes(query, total, self._circumstances()),
         )
 
     def _find_zones(self) -> list[ReportZone]:
@@ -129,26 +136,30 @@ class _Builder:
             book = ZoneBook(self._connection, (number, name), facts, self._devices, nodes)
             found.append(ReportZone(number, name, nodes, reach, facts, book))
         if query.zone is not None and not found:
-            raise LookupError(f"no zone {query.zone!r} in the ledger")
+            rows = self._connection.rows("SELECT name FROM zone ORDER BY name")
+            raise LookupError(f"no zone {query.zone!r} in the ledger; known are {_some([row[0] for row in rows])}")
         return found
 
     def _find_node(self) -> int | None:
+        """Return the number of the node that is asked for, by ``NODE`` or ``ZONE:NODE``."""
         if self._query.node is None:
             return None
-        found = [
-            (zone, number) for zone in self._zones for number, name in zone.nodes.items() if name == self._query.node
-        ]
+        where, _, name = self._query.node.rpartition(":")
+        known = [(zone, number, node) for zone in self._zones for number, node in zone.nodes.items()]
+        found = [(zone, number) for zone, number, node in known if node == name and where in {"", zone.name}]
         if not found:
-            raise LookupError(f"no node {self._query.node!r} in the ledger")
+            raise LookupError(
+                f"no node {self._query.node!r} in the ledger; known are {_some([node for _, _, node in known])}"
+            )
         if len(found) > 1:
-            where = ", ".join(zone.name for zone, _ in found)
-            raise LookupError(f"node {self._query.node!r} is in zones {where}; name one with --zone")
+            zones = ", ".join(zone.name for zone, _ in found)
+            raise LookupError(f"node {name!r} is in zones {zones}; write ZONE:{name}")
         self._zones = [found[0][0]]
         return found[0][1]
 
     def _named(self, zone: ReportZone) -> list[str]:
         """Return the nodes of a zone that are asked for."""
-        return [name for number, name in zone.nodes.items() if self._node in {None, number}]
+        return [name for number, name in zone.nodes.items() if self._asked(number)]
 
     def _rows(self) -> list[Row]:
         groups = (set(self._adder.sums.groups) | set(self._adder.sums.missing_s)) - {TIME}
@@ -168,15 +179,41 @@ class _Builder:
         ]
         return sorted(rows, key=lambda row: (row.residual, -row.figures.location_g, row.name, row.zone, row.node))
 
-    def _silent(self) -> list[str]:
-        """Return nodes that are not retired and have sent nothing up to the end of the period."""
-        end_s = min(self._query.end_s, self._known_s)
-        return sorted(
-            zone.nodes[number]
-            for zone in self._zones
-            for number, (_, last_s) in zone.reach.items()
-            if self._node in {None, number} and last_s < end_s - HOUR_S and last_s + RETIRED_S > self._query.start_s
+    def _recorded_from_s(self) -> float | None:
+        return min(
+            (first_s for zone in self._zones for number, (first_s, _) in zone.reach.items() if self._asked(number)),
+            default=None,
         )
+
+    def _circumstances(self) -> Circumstances:
+        end_s = min(self._query.end_s, self._known_s)
+        nodes = [name for zone in self._zones for name in self._named(zone)]
+        weighed = [
+            device
+            for zone in self._zones
+            for device in device_factors(zone.name, self._named(zone), self._devices, self._query.end_s)
+        ]
+        return Circumstances(
+            known_s=self._known_s,
+            recorded_from_s=self._recorded_from_s(),
+            strangers=self._strangers,
+            # Not retired, and nothing came up to the end of the period.
+            silent=sorted(
+                zone.nodes[number]
+                for zone in self._zones
+                for number, (_, last_s) in zone.reach.items()
+                if self._asked(number) and last_s < end_s - HOUR_S and last_s + RETIRED_S > self._query.start_s
+            ),
+            nodes=len(nodes),
+            devices=len(weighed),
+        )
+
+    def _asked(self, number: int) -> bool:
+        return self._node in {None, number}
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "") if names else "none"
 
 
 def _added(tables: Iterable[Mapping[str, float]]) -> dict[str, float]:

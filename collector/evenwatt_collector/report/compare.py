@@ -18,6 +18,7 @@ from math import log
 from typing import TYPE_CHECKING, Final
 
 from evenwatt_collector.carbon.series import Kind, Standing
+from evenwatt_collector.report.periods import shown, zone
 from evenwatt_collector.report.totals import J_PER_KWH, coverage
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 LEAST_COVERAGE: Final = 0.8
 """Metered share of a period below which it is not compared: the design's gate for grades as well."""
+_LATE_SHARE: Final = 1 - LEAST_COVERAGE
 PER_DAY: Final = "day"
 _DAY_S: Final = 86_400
 
@@ -115,7 +117,8 @@ _NAMES: Final = ("energy above idle", "idle", "PUE", "intensity")
 
 def _factors(report: Report, per: str | None) -> _Factors | str:
     total = report.total
-    when = f"{report.start_s:.0f} to {report.end_s:.0f}"
+    tz = zone(report.timezone)
+    when = f"{shown(report.start_s, tz)} to {shown(report.end_s, tz)}"
     work = (min(report.end_s, report.known_at_s) - report.start_s) / _DAY_S if per is None else total.units.get(per, 0)
     if not work > 0:
         return f"the period {when} has no {per or PER_DAY}: nothing to divide by"
@@ -170,6 +173,9 @@ def _doubts_of(report: Report) -> list[str]:
         found.append(f"is metered to {100 * covered:.0f} %, expected at least {100 * LEAST_COVERAGE:.0f} %")
     elif covered is None:
         found.append("says nothing about its coverage")
+    began_s = report.recorded_from_s
+    if began_s is not None and began_s - report.start_s > _LATE_SHARE * (report.end_s - report.start_s):
+        found.append(f"begins long before anything was recorded: {shown(began_s, zone(report.timezone))}")
     if report.end_s > report.known_at_s:
         found.append("was not over at the moment that the report is as known at")
     open_j = report.total.by_standing_j.get(Standing.FORECAST, 0.0)

@@ -160,5 +160,7 @@ class Report:
     devices: tuple[DeviceFactor, ...]
     line: tuple[Moment, ...]
     """The period in hours or days, for plots."""
+    recorded_from_s: float | None = None
+    """When the first record of anything in the report began; before that nothing can be missing, nor known."""
     notes: tuple[str, ...] = ()
     """What a reader has to know: hours still open, nodes missing, fallbacks, retention."""

@@ -54,7 +54,7 @@ def spent(connection: Connection, budgets: Sequence[BudgetSettings], made: Made)
             scope=budget.scope,
             day_g=None if budget.monthly else grams,
             month_g=grams if budget.monthly else None,
-            rate_g_per_h=None if rate is None else rate * 3600.0 / RECENT_S,
+            rate_g_per_h=None if rate is None else rate * 3600.0 / _recorded_s(recent, until_s),
             coverage=_coverage(cover.total if cover else None),
         )
     return found
@@ -65,6 +65,12 @@ def zone_grams(connection: Connection, zone: str, start_s: float, made: Made) ->
     query = ReportQuery(by=By.ZONE, start_s=start_s, end_s=made.now_s, timezone="UTC", zone=zone)
     report = _report(connection, made, query)
     return report.total.location_g if report else 0.0
+
+
+def _recorded_s(recent: Report | None, until_s: float) -> float:
+    """Return over how much of the recent time there was anything to record."""
+    began_s = recent.recorded_from_s if recent else None
+    return RECENT_S if began_s is None else min(RECENT_S, max(60.0, until_s - began_s))
 
 
 def _report(connection: Connection, made: Made, query: ReportQuery) -> Report | None:

@@ -50,6 +50,9 @@ class Connection(Protocol):
     def begin(self) -> None:
         """Begin a transaction that writes; raises DatabaseError."""
 
+    def begin_reading(self) -> None:
+        """Begin a transaction in which every query sees the same moment; raises DatabaseError."""
+
     def commit(self) -> None:
         """Make it durable; raises DatabaseError."""
 
@@ -72,6 +75,16 @@ def transaction(connection: Connection) -> Generator[None]:
         raise
 
 
+@contextmanager
+def snapshot(connection: Connection) -> Generator[None]:
+    """Let all queries inside see one moment, whatever is written meanwhile."""
+    connection.begin_reading()
+    try:
+        yield
+    finally:
+        connection.rollback()
+
+
 def is_url(where: str) -> bool:
     """Whether a database is named by a URL and not by a file."""
     return where.startswith(("postgresql://", "postgres://"))
@@ -92,14 +105,15 @@ def connect(where: str, *, write: bool = True, exclusive: bool = True) -> Connec
     Args:
         where: A file or a URL.
         write: Whether it is to be written.
-        exclusive: Whether this is the one connection that writes the ledger; PostgreSQL lets nobody else be that.
+        exclusive: Whether this is the one connection that writes the ledger: it makes the file where there is none,
+            and PostgreSQL lets nobody else be that.
 
     Raises:
         Failure: it cannot be opened or is not ours, naming it and the fix.
     """
     if is_url(where):
         return Postgres(where, exclusive=write and exclusive)
-    return Sqlite(Path(where), write=write)
+    return Sqlite(Path(where), write=write, create=exclusive)
 
 
 class Sqlite:
@@ -107,9 +121,11 @@ class Sqlite:
 
     postgres = False
 
-    def __init__(self, path: Path, *, write: bool) -> None:
+    def __init__(self, path: Path, *, write: bool, create: bool) -> None:
         try:
             if write:
+                if not create and not path.exists():
+                    raise Failure(f"{path}: no such database; name a collector's with --database")
                 self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             else:
                 uri = f"{path.absolute().as_uri()}?mode=ro"
@@ -160,6 +176,10 @@ class Sqlite:
         """See Connection."""
         self.run("BEGIN IMMEDIATE")
 
+    def begin_reading(self) -> None:
+        """See Connection."""
+        self.run("BEGIN")
+
     def commit(self) -> None:
         """See Connection."""
         self.run("COMMIT")
@@ -189,8 +209,10 @@ class Postgres:
         try:
             self._db = self._connect()
         except psycopg.OperationalError as error:
-            why = str(error).strip().splitlines()[-1]
-            raise Failure(f"{shown(url)}: {why}; see whether it runs and the URL is right") from None
+            why = str(error).strip().splitlines()[0]
+            raise Failure(
+                f"{shown(url)}: {why}; see whether it runs and the URL is right", exit_code=EXIT_FAILURE
+            ) from None
         except DatabaseError as error:
             raise Failure(f"{shown(url)}: {error}") from None
 
@@ -235,12 +257,19 @@ class Postgres:
 
     def begin(self) -> None:
         """See Connection."""
+        self._begin("BEGIN")
+
+    def begin_reading(self) -> None:
+        """See Connection."""
+        self._begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+    def _begin(self, how: str) -> None:
         if self._db.closed or self._db.broken:
             try:
                 self._db = self._connect()
             except self._psycopg.Error as error:
                 raise DatabaseError(str(error)) from error
-        self.run("BEGIN")
+        self.run(how)
 
     def commit(self) -> None:
         """See Connection."""

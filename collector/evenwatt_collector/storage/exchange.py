@@ -9,17 +9,17 @@ from __future__ import annotations
 import base64
 import gzip
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from evenwatt_collector.storage.connection import DatabaseError, connect, shown, transaction
+from evenwatt_collector.storage.connection import DatabaseError, connect, is_url, shown, snapshot, transaction
 from evenwatt_collector.storage.schema import PARTITIONED, VERSION, Partitions, check, migrate
 from evenwatt_daemon import EXIT_FAILURE, Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from evenwatt_collector.storage.connection import Connection
 
@@ -62,8 +62,7 @@ def export(database: str, path: Path, say: Callable[[str, int], None]) -> int:
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         check(connection, shown(database))
-        connection.run("BEGIN ISOLATION LEVEL REPEATABLE READ" if connection.postgres else "BEGIN")
-        with gzip.open(unfinished, "wb", compresslevel=6) as out:
+        with snapshot(connection), gzip.open(unfinished, "wb", compresslevel=6) as out:
             rows = 0
             out.write(_line({"format": FORMAT, "schema": VERSION}))
             for table, order in _TABLES.items():
@@ -92,7 +91,9 @@ def import_(path: Path, database: str, say: Callable[[str, int], None]) -> int:
     Raises:
         Failure: the file is damaged or of another version, or the database is not empty.
     """
+    made = not is_url(database) and not Path(database).exists()
     connection = connect(database)
+    rows = None
     try:
         migrate(connection, shown(database))
         if connection.rows("SELECT 1 FROM zone LIMIT 1"):
@@ -105,6 +106,9 @@ def import_(path: Path, database: str, say: Callable[[str, int], None]) -> int:
         raise Failure(f"{shown(database)}: {error}; nothing was imported", exit_code=EXIT_FAILURE) from None
     finally:
         connection.close()
+        if made and rows is None:
+            for end in ("", "-wal", "-shm"):
+                Path(f"{database}{end}").unlink(missing_ok=True)
     return rows
 
 

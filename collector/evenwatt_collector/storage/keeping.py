@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from evenwatt_collector.storage.connection import transaction
-from evenwatt_collector.storage.energy import Asked, fetch
+from evenwatt_collector.storage.connection import snapshot, transaction
+from evenwatt_collector.storage.energy import Asked, fetch, meta
 from evenwatt_collector.storage.hours import DAY_HOURS, LABEL, NODE, OWNER
 from evenwatt_collector.storage.intensity import DAY_S, drop_forecasts
 from evenwatt_collector.storage.schema import Partitions
@@ -27,7 +27,6 @@ HOURS_DAYS: Final = 100
 FORECASTS_DAYS: Final = 40
 _ROWS: Final = 20_000
 """Deleted at a time, so that records never wait long."""
-_FOREVER_MS: Final = 2**53
 
 
 def tidy(connection: Connection, now_s: float, minutes_days: float, hours_days: float) -> Iterator[str]:
@@ -48,26 +47,33 @@ def tidy(connection: Connection, now_s: float, minutes_days: float, hours_days: 
 
 
 def compact(connection: Connection, day: int, zone: int) -> None:
-    """Turn a day's hours into its row of ``day_hours``, in one transaction."""
+    """Turn a day's hours into its row of ``day_hours``; energy that is settled meanwhile stays in hours of its own."""
     first, last = day * DAY_HOURS, (day + 1) * DAY_HOURS
-    rows = []
-    for cut in (NODE, LABEL, OWNER):
-        asked = Asked(cut=cut, zone=zone, first_hour=first, last_hour=last, known_at_ms=_FOREVER_MS)
-        sums: dict[tuple[int, int], np.ndarray[tuple[int, ...], np.dtype[np.float64]]] = {}
-        for energy in fetch(connection, asked):
-            hourly = energy.joules.sum(axis=2)
-            keys = zip(energy.nodes.tolist(), energy.owners.tolist(), (energy.hours - first).tolist(), strict=True)
-            for (node, owner, hour), joules in zip(keys, hourly, strict=True):
-                sums.setdefault((node, owner), np.zeros((2, DAY_HOURS)))[:, hour] += joules
-        rows += [(cut, day, zone, node, owner, hours.tobytes()) for (node, owner), hours in sums.items()]
+    with snapshot(connection):
+        mark_ms = meta(connection, "booked")
+        rows = [row for cut in (NODE, LABEL, OWNER) for row in _sums(connection, cut, day, zone, mark_ms)]
     with transaction(connection):
         for cut in (NODE, LABEL, OWNER):
             connection.run("DELETE FROM day_hours WHERE cut = ? AND zone = ? AND day = ?", (cut, zone, day))
             connection.run(
-                "DELETE FROM hour WHERE cut = ? AND zone = ? AND hour >= ? AND hour < ?", (cut, zone, first, last)
+                "DELETE FROM hour WHERE cut = ? AND zone = ? AND hour >= ? AND hour < ? AND recorded_ms <= ?",
+                (cut, zone, first, last, mark_ms),
             )
         connection.many("INSERT INTO day_hours (cut, day, zone, node, owner, hours) VALUES (?, ?, ?, ?, ?, ?)", rows)
         _set_meta(connection, "hours_from", last)
+
+
+def _sums(connection: Connection, cut: int, day: int, zone: int, mark_ms: int) -> list[tuple[object, ...]]:
+    """Return a day's rows of ``day_hours``, as settled at a mark."""
+    first = day * DAY_HOURS
+    asked = Asked(cut=cut, zone=zone, first_hour=first, last_hour=first + DAY_HOURS, known_at_ms=mark_ms)
+    sums: dict[tuple[int, int], np.ndarray[tuple[int, ...], np.dtype[np.float64]]] = {}
+    for energy in fetch(connection, asked):
+        hourly = energy.joules.sum(axis=2)
+        keys = zip(energy.nodes.tolist(), energy.owners.tolist(), (energy.hours - first).tolist(), strict=True)
+        for (node, owner, hour), joules in zip(keys, hourly, strict=True):
+            sums.setdefault((node, owner), np.zeros((2, DAY_HOURS)))[:, hour] += joules
+    return [(cut, day, zone, node, owner, hours.tobytes()) for (node, owner), hours in sums.items()]
 
 
 def _minutes(connection: Connection, before_ms: int) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """Days: what hours come to, weighed by what is known now; rolled up when a day is over, and again when it was touched.
 
 A day may be rolled up once its last hour is closed. Late energy, a corrected intensity or a changed fact mark it stale.
-Reading and weighing need no lock; only the writing of one zone's day is a transaction.
+Reading and weighing need no lock; only the writing of one zone's day is a transaction. What is touched while it is
+rolled up stays stale: ``stale`` is 2 from when its hours are read until then.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from evenwatt_collector.storage.connection import transaction
+from evenwatt_collector.storage.connection import snapshot, transaction
 from evenwatt_collector.storage.energy import SETTLED_MS
 from evenwatt_collector.storage.hours import CLOSED_AFTER_S, LABEL, NODE, OWNER
 from evenwatt_collector.storage.intensity import DAY_S, devices, known
@@ -19,6 +20,7 @@ from evenwatt_collector.storage.weighing import AT, COLUMNS, Period, ZoneBook
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from evenwatt_collector.carbon.weigh import Use as SourceUse
     from evenwatt_collector.storage.connection import Connection
     from evenwatt_collector.storage.weighing import Table
 
@@ -35,16 +37,15 @@ _PUT: Final = (
 def due(connection: Connection, now_s: float) -> list[tuple[int, int]]:
     """Return days and zones that are over and not rolled up as things are known now, the oldest first."""
     closed = int((now_s - _CLOSED_S) // DAY_S)  # the first day that is not over
-    rows = connection.rows("SELECT day, zone FROM day_state WHERE stale = 1 AND day < ? ORDER BY day, zone", (closed,))
+    rows = connection.rows("SELECT day, zone FROM day_state WHERE stale > 0 AND day < ? ORDER BY day, zone", (closed,))
     return [(int(day), int(zone)) for day, zone in rows]
 
 
-def roll_up(reader: Connection, writer: Connection, day: int, zone: int, now_s: float) -> bool:
+def roll_up(connection: Connection, day: int, zone: int, now_s: float) -> bool:
     """Roll up one day of a zone; False if nothing is known of the zone yet.
 
     Args:
-        reader: Reads hours; may be another connection than ``writer``.
-        writer: Writes the day, in one transaction.
+        connection: Reads hours and writes the day.
         day: Days since 1970, UTC.
         zone: Its number.
         now_s: Unix time.
@@ -52,26 +53,19 @@ def roll_up(reader: Connection, writer: Connection, day: int, zone: int, now_s: 
     Raises:
         DatabaseError: nothing of it was stored.
     """
-    period = Period.of(day * DAY_S, (day + 1) * DAY_S)
-    facts = known(reader, zone, period.start_s, period.end_s)
-    if facts is None:
+    with transaction(connection):
+        connection.run("UPDATE day_state SET stale = 2 WHERE day = ? AND zone = ?", (day, zone))
+    with snapshot(connection):
+        made = _made(connection, day, zone, now_s)
+    if made is None:
         return False
-    name = str(reader.rows("SELECT name FROM zone WHERE id = ?", (zone,))[0][0])
-    nodes: dict[int, str] = dict(reader.rows("SELECT id, name FROM node WHERE zone = ?", (zone,)))
-    book = ZoneBook(reader, (zone, name), facts, devices(reader), nodes)
-    now_ms = int(now_s * 1000)
-    by_owner = book.table(OWNER, period, now_ms)
-    labels: dict[int, int] = dict(reader.rows("SELECT id, label FROM owner")) if book.embodied else {}
-    by_label = _by_label(by_owner, labels) if labels else book.table(LABEL, period, now_ms)
-    tables = {NODE: book.table(NODE, period, now_ms), LABEL: by_label, OWNER: by_owner}
-    rows = [row for cut, table in tables.items() for row in _rows(cut, day, zone, table)]
-    used = book.used(period, now_ms)
-    with transaction(writer):
-        for cut in tables:
-            writer.run("DELETE FROM day WHERE cut = ? AND zone = ? AND day = ?", (cut, zone, day))
-        writer.run("DELETE FROM day_used WHERE day = ? AND zone = ?", (day, zone))
-        writer.many(_PUT, rows)
-        writer.many(
+    rows, used = made
+    with transaction(connection):
+        for cut in (NODE, LABEL, OWNER):
+            connection.run("DELETE FROM day WHERE cut = ? AND zone = ? AND day = ?", (cut, zone, day))
+        connection.run("DELETE FROM day_used WHERE day = ? AND zone = ?", (day, zone))
+        connection.many(_PUT, rows)
+        connection.many(
             "INSERT INTO day_used (day, zone, kind, basis, source, standing, grid, energy_j, grams, least_g_per_kwh, "
             "most_g_per_kwh) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
@@ -80,12 +74,32 @@ def roll_up(reader: Connection, writer: Connection, day: int, zone: int, now_s: 
                 for use in used
             ],
         )  # fmt: skip
-        writer.run(
-            "INSERT INTO day_state (day, zone, rolled_ms, stale) VALUES (?, ?, ?, 0) ON CONFLICT (day, zone) "
-            "DO UPDATE SET rolled_ms = excluded.rolled_ms, stale = 0",
-            (day, zone, now_ms),
+        connection.run(
+            "UPDATE day_state SET rolled_ms = ?, stale = CASE WHEN stale = 2 THEN 0 ELSE stale END "
+            "WHERE day = ? AND zone = ?",
+            (int(now_s * 1000), day, zone),
         )
     return True
+
+
+def _made(
+    connection: Connection, day: int, zone: int, now_s: float
+) -> tuple[list[tuple[Any, ...]], list[SourceUse]] | None:
+    """Return a day's rows, and what its sources contributed."""
+    period = Period.of(day * DAY_S, (day + 1) * DAY_S)
+    facts = known(connection, zone, period.start_s, period.end_s)
+    if facts is None:
+        return None
+    name = str(connection.rows("SELECT name FROM zone WHERE id = ?", (zone,))[0][0])
+    nodes: dict[int, str] = dict(connection.rows("SELECT id, name FROM node WHERE zone = ?", (zone,)))
+    book = ZoneBook(connection, (zone, name), facts, devices(connection), nodes)
+    now_ms = int(now_s * 1000)
+    by_owner = book.table(OWNER, period, now_ms)
+    labels: dict[int, int] = dict(connection.rows("SELECT id, label FROM owner")) if book.embodied else {}
+    by_label = _by_label(by_owner, labels) if labels else book.table(LABEL, period, now_ms)
+    tables = {NODE: book.table(NODE, period, now_ms), LABEL: by_label, OWNER: by_owner}
+    rows = [row for cut, table in tables.items() for row in _rows(cut, day, zone, table)]
+    return rows, book.used(period, now_ms)
 
 
 def _by_label(table: Table, labels: dict[int, int]) -> Table:
