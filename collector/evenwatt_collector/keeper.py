@@ -111,8 +111,10 @@ class Keeper:
             return self._roll_up() or self._tidy()
         except DatabaseError as error:
             self._complain(str(error))
-            self._tidying = None
-            return False
+        except Exception as error:  # noqa: BLE001  (a fault of ours must not end the thread; what it was is said)
+            self._complain(f"{type(error).__name__}: {error}")
+        self._tidying = None
+        return False
 
     def _roll_up(self) -> bool:
         now_s = time.time()

@@ -115,13 +115,20 @@ class Store:
 
     def _settle(self, after_s: float) -> None:
         """Bring the books to disk, so long after the last time; what stays in memory is in the ledger anyway."""
-        if not self._database.unsettled or time.monotonic() - self._settled_s < after_s:
+        if not self._database.due or time.monotonic() - self._settled_s < after_s:
             return
         self._settled_s = time.monotonic()
         try:
             self._database.settle()
         except DatabaseError as error:
             self._complain(str(error))
+            return
+        self._well()
+
+    def _well(self) -> None:
+        if self.alarm is not None:
+            self._log.info("the ledger can be written again")
+        self.alarm = None
 
     def _take(self) -> list[Entry]:
         batch: list[Entry] = []
@@ -145,9 +152,7 @@ class Store:
                 if self._stopping.wait(_RETRY_S) and not self._retry_once(batch):
                     return
                 continue
-            if self.alarm is not None:
-                self._log.info("the ledger can be written again")
-                self.alarm = None
+            self._well()
             self._on_commit(commit)
             return
 

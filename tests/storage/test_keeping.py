@@ -100,7 +100,7 @@ def test_an_export_holds_everything(kinds, tmp_path, cluster):
     rows = export(source, tmp_path / "all.gz", lambda table, done: told.append((table, done)))
     assert import_(tmp_path / "all.gz", target, lambda *_: None) == rows > len(records)
     other = LedgerWriter(target)
-    after = ask(other, By.TASK, T0, T0 + DAY, now_s - 1)
+    after = ask(other, By.TASK, T0, T0 + DAY, now_s, known_at_s=now_s - 1)
     assert [(r.name, r.figures.energy_j, r.figures.location_g) for r in after.rows] == [
         (r.name, r.figures.energy_j, r.figures.location_g) for r in before.rows
     ]

@@ -6,11 +6,12 @@ which workload, model, phase and team that is. The first rule that fits fills in
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Final
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, convert
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,3 +64,30 @@ class Labels:
                     team=owner.team or rule.team,
                 )
         return owner
+
+
+class LabelHistory:
+    """Which rules held for what was stored when: a report as of an earlier moment books by the rules of then.
+
+    Args:
+        kept: What ``rules`` was; None: nothing was kept yet.
+    """
+
+    def __init__(self, kept: object) -> None:
+        self.rules: list[tuple[int, list[LabelSettings]]] = convert(kept or [], list[tuple[int, list[LabelSettings]]])
+        """From which ``stored_ms`` on, ascending; plain data once encoded."""
+        self._made: dict[int, Labels] = {}
+
+    def change(self, rules: Sequence[LabelSettings], since_ms: int) -> bool:
+        """Let rules hold from a moment on; return whether they are others than before."""
+        if self.rules and self.rules[-1][1] == list(rules):
+            return False
+        self.rules.append((since_ms if self.rules else 0, list(rules)))
+        return True
+
+    def at(self, stored_ms: int) -> Labels:
+        """Return the rules for what was stored at a moment."""
+        i = bisect_right(self.rules, stored_ms, key=lambda entry: entry[0]) - 1
+        if i not in self._made:
+            self._made[i] = Labels(self.rules[i][1] if i >= 0 else [])
+        return self._made[i]

@@ -23,6 +23,7 @@ HOUR_S: Final = 3600
 _ROUNDING: Final = 1e-9
 """Parts that miss their sum by less than this share of it are rounding, not a rest."""
 _CLOCK_JUMP_MS: Final = 2_000
+_LONGEST_MS: Final = 7 * 86_400_000
 _AHEAD_MS: Final = 600_000
 _EARLIEST_MS: Final = 1_420_070_400_000
 """2015-01-01: a node that says less has no clock."""
@@ -112,15 +113,17 @@ def interval_ms(record: Ledger, arrived_ms: int) -> tuple[int, int]:
     """Return a record's place on the wall clock, Unix milliseconds; its length is the monotonic clock's.
 
     Where the node's wall clock was set in between, the end is believed: it was said last. A clock that is ahead of
-    ours, or was never set, says nothing: then the record ends when it arrived.
+    ours, or was never set, says nothing: then the record ends when it arrived. A record longer than a week is a mistake
+    of its node, and counts for the last week of it.
     """
-    length_ms = max(1, (record.end_mono_ns - record.start_mono_ns) // 1_000_000)
+    length_ms = min(max(1, (record.end_mono_ns - record.start_mono_ns) // 1_000_000), _LONGEST_MS)
     end_ms = record.end_wall_ms
     if not _EARLIEST_MS <= end_ms <= arrived_ms + _AHEAD_MS:
         end_ms = arrived_ms
-    elif abs(end_ms - record.start_wall_ms - length_ms) <= _CLOCK_JUMP_MS and record.start_wall_ms < end_ms:
-        return record.start_wall_ms, end_ms
-    return end_ms - length_ms, end_ms
+    start_ms = end_ms - length_ms
+    if abs(record.start_wall_ms - start_ms) <= _CLOCK_JUMP_MS and record.start_wall_ms < end_ms:
+        start_ms = record.start_wall_ms
+    return max(0, start_ms), max(1, end_ms)
 
 
 def spans(start_ms: int, end_ms: int, slots: int) -> list[Span]:

@@ -164,7 +164,7 @@ class Adder:
             kept = self._add(zone, [[row[0], row[1]] for row in rows], columns)
             if self._cut == NODE:
                 self._cover([row[0] for row in rows], columns[:, AT["covered_s"]].tolist())
-            owner_numbers = [row[1] for row, keep in zip(rows, kept.tolist(), strict=True) if keep]
+            owner_numbers = {row[1] for row, keep in zip(rows, kept.tolist(), strict=True) if keep}
             self._add_day_line(where, more, None if kept.all() else owner_numbers)
         if self._cut != NODE and self._query.workload is None:
             named = [*more[:3], NODE, *more[4:]]
@@ -246,15 +246,14 @@ class Adder:
         for tick, joules, weight in zip(distinct.tolist(), energy_j.tolist(), grams.tolist(), strict=True):
             self._tick(tick, joules, weight)
 
-    def _add_day_line(self, where: str, values: list[int], kept: list[int] | None) -> None:
-        if kept is not None:
-            marks = ", ".join("?" * len(kept))
-            where, values = f"{where} AND owner IN ({marks})", [*values, *kept]
-        for day, joules, weight in self._connection.rows(
-            f"SELECT day, SUM(energy_j), SUM(location_g) FROM day WHERE {where} GROUP BY day",
-            values,
+    def _add_day_line(self, where: str, values: list[int], kept: set[int] | None) -> None:
+        """Add days to the time line; of some owners only, if ``kept`` names them."""
+        also = "" if kept is None else ", owner"
+        for day, joules, weight, *owner in self._connection.rows(
+            f"SELECT day, SUM(energy_j), SUM(location_g){also} FROM day WHERE {where} GROUP BY day{also}", values
         ):
-            self._tick(day, joules, weight)
+            if kept is None or owner[0] in kept:
+                self._tick(day, joules, weight)
 
     def _tick(self, tick: int, joules: float, weight_g: float) -> None:
         sums = self.sums.line.setdefault(tick, [0.0, 0.0])

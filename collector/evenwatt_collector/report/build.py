@@ -16,6 +16,7 @@ from evenwatt_collector.report.measures import figures_of
 from evenwatt_collector.report.model import Report, Row
 from evenwatt_collector.report.notes import Circumstances, notes
 from evenwatt_collector.storage.connection import DatabaseError, connect, shown, snapshot
+from evenwatt_collector.storage.energy import newest_ms
 from evenwatt_collector.storage.intensity import devices, known
 from evenwatt_collector.storage.schema import check
 from evenwatt_collector.storage.weighing import COLUMNS, ZoneBook
@@ -77,13 +78,14 @@ class _Builder:
     def __init__(self, connection: Connection, query: ReportQuery, made: Made) -> None:
         self._connection, self._query, self._made = connection, query, made
         # Whole seconds, so that the moment that a report prints is the one that brings it back.
-        self._known_s = float(int(made.now_s)) if query.known_at_s is None else min(query.known_at_s, made.now_s)
+        newest_s = newest_ms(connection, float(int(made.now_s))) / 1e3
+        self._known_s = newest_s if query.known_at_s is None else min(query.known_at_s, newest_s)
+        self._now = self._known_s >= newest_s
         self._devices: Mapping[str, Devices] = devices(connection, query.known_at_s)
         self._strangers: list[str] = []
         self._zones = self._find_zones()
         self._node = self._find_node()
-        now = query.known_at_s is None or query.known_at_s >= made.now_s
-        self._adder = Adder(connection, query, self._node, self._known_s, now=now)
+        self._adder = Adder(connection, query, self._node, self._known_s, now=self._now)
 
     def report(self) -> Report:
         """Return it."""
@@ -126,19 +128,37 @@ class _Builder:
         for number, name in self._connection.rows("SELECT id, name FROM zone ORDER BY name"):
             if query.zone not in {None, name}:
                 continue
-            rows = self._connection.rows("SELECT id, name, first_ms, last_ms FROM node WHERE zone = ?", (number,))
+            rows = self._connection.rows(
+                "SELECT id, name, first_ms, last_ms, known_ms FROM node WHERE zone = ?", (number,)
+            )
             facts = known(self._connection, number, query.start_s, query.end_s, query.known_at_s)
             if facts is None:
                 self._strangers += [name] if rows else []
                 continue
             nodes = {row[0]: row[1] for row in rows}
-            reach = {row[0]: (row[2] / 1e3, row[3] / 1e3) for row in rows if row[2] is not None}
+            reach = {
+                row[0]: (row[2] / 1e3, row[3] / 1e3)
+                for row in rows
+                if row[2] is not None and row[4] <= self._known_s * 1000
+            }
+            if not self._now:
+                reach |= self._reach_then(number, reach)
             book = ZoneBook(self._connection, (number, name), facts, self._devices, nodes)
             found.append(ReportZone(number, name, nodes, reach, facts, book))
         if query.zone is not None and not found:
             rows = self._connection.rows("SELECT name FROM zone ORDER BY name")
             raise LookupError(f"no zone {query.zone!r} in the ledger; known are {_some([row[0] for row in rows])}")
         return found
+
+    def _reach_then(self, zone: int, reach: Mapping[int, tuple[float, float]]) -> dict[int, tuple[float, float]]:
+        """Return up to when nodes had been heard at the moment of the report, of those that the ledger still tells."""
+        known_ms = int(self._known_s * 1000)
+        rows = self._connection.rows(
+            "SELECT boot.node, MAX(ledger.end_ms) FROM ledger JOIN boot ON boot.id = ledger.boot "
+            "WHERE ledger.stored_ms > ? AND ledger.stored_ms <= ? AND boot.zone = ? GROUP BY boot.node",
+            (known_ms - int(RETIRED_S * 1000), known_ms, zone),
+        )
+        return {node: (reach[node][0], last_ms / 1e3) for node, last_ms in rows if node in reach}
 
     def _find_node(self) -> int | None:
         """Return the number of the node that is asked for, by ``NODE`` or ``ZONE:NODE``."""

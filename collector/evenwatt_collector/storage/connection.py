@@ -10,7 +10,7 @@ deletes its only copy on that word. PostgreSQL's own default is as strict.
 from __future__ import annotations
 
 import sqlite3
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -116,6 +116,13 @@ def connect(where: str, *, write: bool = True, exclusive: bool = True) -> Connec
     return Sqlite(Path(where), write=write, create=exclusive)
 
 
+def _inode(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return -1
+
+
 class Sqlite:
     """A SQLite file."""
 
@@ -132,6 +139,7 @@ class Sqlite:
                 self._db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
             self._db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
             self._check(write=write)
+            self._path, self._inode = path, _inode(path)
         except sqlite3.OperationalError as error:  # locked, full, no such folder: some of these pass
             wait = "locked" in str(error) or "full" in str(error)
             raise Failure(
@@ -174,6 +182,8 @@ class Sqlite:
 
     def begin(self) -> None:
         """See Connection."""
+        if _inode(self._path) != self._inode:
+            raise DatabaseError(f"{self._path} was removed or replaced; what is written now would be lost: start anew")
         self.run("BEGIN IMMEDIATE")
 
     def begin_reading(self) -> None:
@@ -186,12 +196,23 @@ class Sqlite:
 
     def rollback(self) -> None:
         """See Connection."""
-        if self._db.in_transaction:
-            self._db.execute("ROLLBACK")
+        with suppress(sqlite3.Error):
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
 
     def close(self) -> None:
         """See Connection."""
         self._db.close()
+
+
+def _clean(parameters: Sequence[Any]) -> Sequence[Any]:
+    """Return parameters without zero bytes: a text with one is none to PostgreSQL, and nodes may send it."""
+    if any(type(value) is str and "\0" in value for value in parameters):
+        return [
+            value.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) else value
+            for value in parameters
+        ]
+    return parameters
 
 
 class Postgres:
@@ -206,6 +227,7 @@ class Postgres:
             raise Failure(f"{shown(url)}: psycopg is missing; pip install 'evenwatt[postgres]'") from None
         self._psycopg, self._url, self._exclusive = psycopg, url, exclusive
         self._words: dict[str, str] = {}
+        self._within = False
         try:
             self._db = self._connect()
         except psycopg.OperationalError as error:
@@ -232,10 +254,16 @@ class Postgres:
             said = self._words[sql] = sql.replace("%", "%%").replace("?", "%s")
         return said
 
+    def _live(self) -> Any:
+        """Return the connection, a new one if the server has let go of the old; never within a transaction."""
+        if not self._within and (self._db.closed or self._db.broken):
+            self._db = self._connect()
+        return self._db
+
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> Rows:
         """See Connection."""
         try:
-            found: Rows = self._db.execute(self._say(sql), parameters).fetchall()
+            found: Rows = self._live().execute(self._say(sql), _clean(parameters)).fetchall()
         except self._psycopg.Error as error:
             raise DatabaseError(str(error)) from error
         return found
@@ -243,15 +271,15 @@ class Postgres:
     def run(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         """See Connection."""
         try:
-            return int(self._db.execute(self._say(sql), parameters).rowcount)
+            return int(self._live().execute(self._say(sql), _clean(parameters)).rowcount)
         except self._psycopg.Error as error:
             raise DatabaseError(str(error)) from error
 
     def many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
         """See Connection."""
         try:
-            with self._db.cursor() as cursor:
-                cursor.executemany(self._say(sql), parameters)
+            with self._live().cursor() as cursor:
+                cursor.executemany(self._say(sql), map(_clean, parameters))
         except self._psycopg.Error as error:
             raise DatabaseError(str(error)) from error
 
@@ -264,23 +292,21 @@ class Postgres:
         self._begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
     def _begin(self, how: str) -> None:
-        if self._db.closed or self._db.broken:
-            try:
-                self._db = self._connect()
-            except self._psycopg.Error as error:
-                raise DatabaseError(str(error)) from error
         self.run(how)
+        self._within = True
 
     def commit(self) -> None:
         """See Connection."""
         self.run("COMMIT")
+        self._within = False
 
     def rollback(self) -> None:
         """See Connection."""
+        self._within = False
         try:
             self._db.execute("ROLLBACK")
         except self._psycopg.Error:
-            self._db.close()  # what is broken is opened anew at the next transaction
+            self._db.close()  # what is broken is opened anew at the next statement
 
     def close(self) -> None:
         """See Connection."""

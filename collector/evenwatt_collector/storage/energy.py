@@ -10,12 +10,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from msgspec import convert
 
-from evenwatt_collector.carbon.labels import Labels, LabelSettings
+from evenwatt_collector.carbon.labels import LabelHistory
 from evenwatt_collector.carbon.shares import HOUR_S, interval_ms, shares, spans
 from evenwatt_collector.storage.hours import CLOSED_AFTER_S, DAY_HOURS, DEFAULT_SLOTS, NODE, HourBook, Use
-from evenwatt_collector.storage.memory import recall
+from evenwatt_collector.storage.memory import LABELS, recall
 from evenwatt_collector.storage.names import Names
 from evenwatt_wire import Kind, Ledger, Topic, decode
 
@@ -35,6 +34,8 @@ _CLOCKS_MS: Final = 600_000
 """A node's clock may be ahead by this."""
 _Row = tuple[int, int, int, bytes, "Sequence[float]"]
 """hour, node, owner, slots, scalars"""
+HOUR_FIGURES: Final = 7
+"""Kept of an hour when its row goes: dynamic and idle energy, and the five below."""
 _SCALARS: Final = ("gpu_j", "integrated_j", "estimated_j", "unknown_j", "covered_s")
 
 
@@ -124,22 +125,23 @@ def _minutes_reach(connection: Connection, hour: int) -> bool:
 def _book(connection: Connection, zone: int, after_ms: int, until_ms: int) -> HourBook:
     """Book the records of a zone that were stored in (after, until]."""
     rows = connection.rows(
-        "SELECT zone.name, node.name, node.id, ledger.stored_ms, ledger.payload FROM ledger "
+        "SELECT zone.name, node.name, node.id, ledger.stored_ms, ledger.arrived_ms, ledger.payload FROM ledger "
         "JOIN boot ON boot.id = ledger.boot JOIN node ON node.id = boot.node JOIN zone ON zone.id = boot.zone "
         "WHERE ledger.stored_ms > ? AND ledger.stored_ms <= ? AND boot.zone = ?",
         (after_ms, until_ms, zone),
     )
     book, names = HourBook(), Names(connection)
-    labels = Labels(convert(recall(connection, "labels") or [], list[LabelSettings]))
+    labels = LabelHistory(recall(connection, LABELS))
     slots = _slots(connection, zone)
     book.slots[zone] = slots
-    for zone_name, node_name, node, stored_ms, payload in rows:
+    for zone_name, node_name, node, stored_ms, arrived_ms, payload in rows:
         record = decode(Topic(zone_name, node_name, Kind.LEDGER), bytes(payload))
         if isinstance(record, Ledger):
-            start_ms, end_ms = interval_ms(record, stored_ms)
-            owned = [(*names.owner(labels.apply(share.owner, node_name)), share) for share in shares(record)]
+            start_ms, end_ms = interval_ms(record, arrived_ms)
+            rules = labels.at(stored_ms)
+            owned = [(*names.owner(rules.apply(share.owner, node_name)), share) for share in shares(record)]
             cuts = spans(start_ms, end_ms, slots)
-            book.book(Use(zone, node, cuts, (end_ms - start_ms) / 1e3, record.total.quality, owned), stored_ms)
+            book.book(Use(zone, node, cuts, (end_ms - start_ms) / 1e3, record.total.quality, owned), arrived_ms)
     return book
 
 
@@ -153,25 +155,20 @@ def _booked(book: HourBook, asked: Asked, *, late: bool = True, on_time: bool = 
 
 
 def _compacted(connection: Connection, asked: Asked) -> list[_Row]:
-    """Return hours of days whose own rows are gone: one slot an hour, a day's qualities by energy."""
+    """Return hours of days whose own rows are gone: one slot an hour."""
     rows = _rows(
         connection,
-        "SELECT h.day, h.node, h.owner, h.hours, d.gpu_j, d.integrated_j, d.estimated_j, d.unknown_j, d.covered_s "
-        "FROM day_hours h JOIN day d ON d.cut = h.cut AND d.day = h.day AND d.zone = h.zone AND d.node = h.node "
-        "AND d.owner = h.owner WHERE h.cut = ? AND h.day >= ? AND h.day <= ? AND h.zone = ?",
-        (asked.cut, asked.first_hour // DAY_HOURS, (asked.last_hour - 1) // DAY_HOURS, asked.zone),
+        "SELECT day, node, owner, hours FROM day_hours WHERE cut = ? AND zone = ? AND day >= ? AND day <= ?",
+        (asked.cut, asked.zone, asked.first_hour // DAY_HOURS, (asked.last_hour - 1) // DAY_HOURS),
         asked.node,
-        prefix="h.",
     )
     found: list[_Row] = []
-    for day, node, owner, blob, *scalars in rows:
-        hours = np.frombuffer(bytes(blob), dtype="<f8").reshape(2, DAY_HOURS)
-        total_j = float(hours.sum())
-        for i in np.flatnonzero(hours.any(axis=0)):
+    for day, node, owner, blob in rows:
+        figures = np.frombuffer(bytes(blob), dtype="<f8").reshape(HOUR_FIGURES, DAY_HOURS)
+        for i in np.flatnonzero(figures.any(axis=0)):
             hour = day * DAY_HOURS + int(i)
             if asked.first_hour <= hour < asked.last_hour:
-                part = float(hours[:, i].sum()) / total_j if total_j else 0.0
-                found.append((hour, node, owner, hours[:, i].tobytes(), [value * part for value in scalars]))
+                found.append((hour, node, owner, figures[:2, i].tobytes(), figures[2:, i].tolist()))
     return found
 
 
@@ -179,6 +176,12 @@ def _rows(connection: Connection, sql: str, parameters: tuple[object, ...], node
     if node is None:
         return connection.rows(sql, parameters)
     return connection.rows(f"{sql} AND {prefix}node = ?", (*parameters, node))
+
+
+def newest_ms(connection: Connection, now_s: float) -> int:
+    """Return the moment as of which everything is known that is stored: now, or later if a clock was once ahead."""
+    stored = connection.rows("SELECT COALESCE(MAX(stored_ms), 0) FROM ledger")[0][0]
+    return max(int(now_s * 1000), int(stored), meta(connection, "booked"))
 
 
 def meta(connection: Connection, name: str) -> int:

@@ -43,9 +43,9 @@ _PUT: Final = (
 )
 
 
-def recorded_ms(hour: int, stored_ms: int) -> int:
-    """Return under which moment energy is kept that was stored then: 0 while the hour is open, else ``LATE``."""
-    return 0 if stored_ms <= ((hour + 1) * HOUR_S + CLOSED_AFTER_S) * 1000 else LATE
+def recorded_ms(hour: int, arrived_ms: int) -> int:
+    """Return under which moment energy is kept that arrived then: 0 while the hour is open, else ``LATE``."""
+    return 0 if arrived_ms <= ((hour + 1) * HOUR_S + CLOSED_AFTER_S) * 1000 else LATE
 
 
 @dataclass(slots=True)
@@ -94,14 +94,14 @@ class HourBook:
         self.slots: dict[int, int] = {}
         """Slots an hour, by zone; a row keeps the number it was made with."""
 
-    def book(self, use: Use, stored_ms: int) -> None:
-        """Add a record's energy to its hours; it was stored then."""
-        spans = use.spans
-        for n, span in enumerate(spans):
-            at = _At(use.zone, span.hour, recorded_ms(span.hour, stored_ms))
-            # What is left and not a product at the last, so that the spans sum to the share.
-            before = sum(earlier.fraction for earlier in spans[:n])
-            self._book_span(use, span, at, span.fraction if n + 1 < len(spans) else 1.0 - before)
+    def book(self, use: Use, arrived_ms: int) -> None:
+        """Add a record's energy to its hours; it arrived then."""
+        left, last = 1.0, len(use.spans) - 1
+        for n, span in enumerate(use.spans):
+            at = _At(use.zone, span.hour, recorded_ms(span.hour, arrived_ms))
+            # At the last it is what is left, so that the spans sum to the share.
+            self._book_span(use, span, at, left if n == last else span.fraction)
+            left -= span.fraction
 
     def _book_span(self, use: Use, span: Span, at: _At, fraction: float) -> None:
         whole = self._row((NODE, at.hour, at.zone, use.node, 0, at.recorded_ms))
@@ -169,7 +169,7 @@ class Hours(HourBook):
         self.rows = {key: row for key, row in self.rows.items() if key[1] >= newest - 1}
         if len(self.rows) > _ROWS_KEPT:
             self.rows.clear()
-        self._new_hours = dict.fromkeys(self._new_hours, False)
+        self._new_hours = {place: False for place in self._new_hours if place[1] >= newest - 1}
 
     def hours_changed(self) -> set[int]:
         """Return the hours that the next flush will write."""

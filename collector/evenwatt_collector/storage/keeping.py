@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from evenwatt_collector.storage.connection import snapshot, transaction
-from evenwatt_collector.storage.energy import Asked, fetch, meta
+from evenwatt_collector.storage.energy import HOUR_FIGURES, Asked, fetch, meta
 from evenwatt_collector.storage.hours import DAY_HOURS, LABEL, NODE, OWNER
 from evenwatt_collector.storage.intensity import DAY_S, drop_forecasts
 from evenwatt_collector.storage.schema import Partitions
@@ -69,10 +69,10 @@ def _sums(connection: Connection, cut: int, day: int, zone: int, mark_ms: int) -
     asked = Asked(cut=cut, zone=zone, first_hour=first, last_hour=first + DAY_HOURS, known_at_ms=mark_ms)
     sums: dict[tuple[int, int], np.ndarray[tuple[int, ...], np.dtype[np.float64]]] = {}
     for energy in fetch(connection, asked):
-        hourly = energy.joules.sum(axis=2)
+        figures = np.concatenate((energy.joules.sum(axis=2), energy.scalars), axis=1)
         keys = zip(energy.nodes.tolist(), energy.owners.tolist(), (energy.hours - first).tolist(), strict=True)
-        for (node, owner, hour), joules in zip(keys, hourly, strict=True):
-            sums.setdefault((node, owner), np.zeros((2, DAY_HOURS)))[:, hour] += joules
+        for (node, owner, hour), row in zip(keys, figures, strict=True):
+            sums.setdefault((node, owner), np.zeros((HOUR_FIGURES, DAY_HOURS)))[:, hour] += row
     return [(cut, day, zone, node, owner, hours.tobytes()) for (node, owner), hours in sums.items()]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from evenwatt_collector.storage.connection import Connection
 
 
+LABELS: Final = "labels"
+
+
 def remember(connection: Connection, name: str, value: object) -> None:
     """Keep a JSON-able value.
 
@@ -19,10 +22,15 @@ def remember(connection: Connection, name: str, value: object) -> None:
         DatabaseError: it was not stored.
     """
     with transaction(connection):
-        connection.run(
-            "INSERT INTO memory (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-            (name, msgspec.json.encode(value).decode()),
-        )
+        remember_within(connection, name, value)
+
+
+def remember_within(connection: Connection, name: str, value: object) -> None:
+    """Keep a JSON-able value, within the caller's transaction."""
+    connection.run(
+        "INSERT INTO memory (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        (name, msgspec.json.encode(value).decode()),
+    )
 
 
 def recall(connection: Connection, name: str) -> Any:

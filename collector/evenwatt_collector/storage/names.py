@@ -61,11 +61,7 @@ class Names:
 
     def _owner(self, owner: Owner) -> tuple[int, int]:
         label = self.owner(owner.label)[0] if owner.label != owner else 0
-        # A text with a zero byte is none to PostgreSQL.
-        values = tuple(
-            text.replace("\0", "�")
-            for text in (owner.kind, owner.name, owner.workload, owner.model, owner.phase, owner.team, owner.task)
-        )
+        values = (owner.kind, owner.name, owner.workload, owner.model, owner.phase, owner.team, owner.task)
         row = self._connection.rows(
             "SELECT id, label FROM owner WHERE kind = ? AND name = ? AND workload = ? AND model = ? AND phase = ? "
             "AND team = ? AND task = ?",

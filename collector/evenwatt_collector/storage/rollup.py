@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from evenwatt_collector.storage.connection import snapshot, transaction
-from evenwatt_collector.storage.energy import SETTLED_MS
+from evenwatt_collector.storage.energy import SETTLED_MS, newest_ms
 from evenwatt_collector.storage.hours import CLOSED_AFTER_S, LABEL, NODE, OWNER
 from evenwatt_collector.storage.intensity import DAY_S, devices, known
 from evenwatt_collector.storage.weighing import AT, COLUMNS, Period, ZoneBook
@@ -93,7 +93,7 @@ def _made(
     name = str(connection.rows("SELECT name FROM zone WHERE id = ?", (zone,))[0][0])
     nodes: dict[int, str] = dict(connection.rows("SELECT id, name FROM node WHERE zone = ?", (zone,)))
     book = ZoneBook(connection, (zone, name), facts, devices(connection), nodes)
-    now_ms = int(now_s * 1000)
+    now_ms = newest_ms(connection, now_s)
     by_owner = book.table(OWNER, period, now_ms)
     labels: dict[int, int] = dict(connection.rows("SELECT id, label FROM owner")) if book.embodied else {}
     by_label = _by_label(by_owner, labels) if labels else book.table(LABEL, period, now_ms)

@@ -6,9 +6,12 @@ Times: ``*_ms`` and ``*_s`` are Unix time, ``hour`` and ``day`` count from 1970,
 Energy stands in three tiers. ``ledger`` has each record as it was received, about a minute. ``hour`` has joules per
 hour in three *cuts*: a node as a whole (1), an owner's label in a zone (2), an owner on a node (3). ``slots`` are
 little-endian doubles: dynamic energy of each slot of the hour, then idle energy of each. ``recorded_ms`` is 0 for what
-was stored before the hour was closed, else a mark of ``settled``: up to which commit the ledger was in the books. That
-makes energy as bitemporal as intensity is. ``day`` has
-grams besides, by what was known when it was rolled up; ``day_state`` says which days have to be rolled up again.
+was stored before the hour was closed, else a mark of ``settled``: up to which commit the ledger was in the books.
+That makes energy as bitemporal as intensity is. ``day`` has grams besides, by what was known when it was rolled up;
+``day_state`` says which days have to be rolled up again.
+
+``stored_ms`` and all marks only grow, whatever the clock does; ``arrived_ms`` is what the clock said. ``known_ms`` of
+a node is when its first record was stored. ``day_hours`` has seven figures for each hour of a day whose rows are gone.
 
 ``reading`` holds what sources said about intensity, and nothing in it is ever changed. ``memory`` holds what parts of
 the collector remember over a restart, as JSON.
@@ -30,6 +33,7 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 CREATE TABLE zone (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE node (
     id INTEGER PRIMARY KEY, zone INTEGER NOT NULL, name TEXT NOT NULL, first_ms INTEGER, last_ms INTEGER,
+    known_ms INTEGER,
     UNIQUE (zone, name));
 CREATE TABLE owner (
     id INTEGER PRIMARY KEY, label INTEGER NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, workload TEXT NOT NULL,
@@ -41,7 +45,8 @@ CREATE TABLE boot (
     grams REAL NOT NULL, grams_low REAL NOT NULL, numbers TEXT NOT NULL, covered TEXT NOT NULL, UNIQUE (node, boot));
 CREATE TABLE ledger (
     boot INTEGER NOT NULL, seq INTEGER NOT NULL, end_ms INTEGER NOT NULL, start_ms INTEGER NOT NULL,
-    stored_ms INTEGER NOT NULL, energy_j REAL NOT NULL, quality TEXT NOT NULL, payload BLOB NOT NULL,
+    stored_ms INTEGER NOT NULL, arrived_ms INTEGER NOT NULL, energy_j REAL NOT NULL, quality TEXT NOT NULL,
+    payload BLOB NOT NULL,
     PRIMARY KEY (boot, seq, end_ms));
 CREATE INDEX ledger_by_storing ON ledger (stored_ms);
 CREATE TABLE domain_energy (
@@ -73,7 +78,7 @@ CREATE TABLE day_used (
     PRIMARY KEY (day, zone, kind, basis, source, standing, grid)) WITHOUT ROWID;
 CREATE TABLE task (
     owner INTEGER PRIMARY KEY, node INTEGER NOT NULL, started_ms INTEGER NOT NULL, state TEXT NOT NULL,
-    last_ms INTEGER NOT NULL, duration_s REAL NOT NULL, peak_w REAL NOT NULL, units TEXT NOT NULL);
+    boot TEXT NOT NULL, seq INTEGER NOT NULL, duration_s REAL NOT NULL, peak_w REAL NOT NULL, units TEXT NOT NULL);
 CREATE TABLE work (
     hour INTEGER NOT NULL, zone INTEGER NOT NULL, node INTEGER NOT NULL, owner INTEGER NOT NULL, unit TEXT NOT NULL,
     recorded_ms INTEGER NOT NULL, amount REAL NOT NULL, PRIMARY KEY (hour, zone, node, owner, unit, recorded_ms))

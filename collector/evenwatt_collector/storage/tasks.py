@@ -24,8 +24,9 @@ DURATION: Final = ""
 """Unit under which the time that a task ran is booked, in seconds."""
 _TASKS_KEPT: Final = 50_000
 _PUT: Final = (
-    "INSERT INTO task (owner, node, started_ms, state, last_ms, duration_s, peak_w, units) VALUES "
-    "(?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (owner) DO UPDATE SET state = excluded.state, last_ms = excluded.last_ms, "
+    "INSERT INTO task (owner, node, started_ms, state, boot, seq, duration_s, peak_w, units) VALUES "
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (owner) DO UPDATE SET state = excluded.state, boot = excluded.boot, "
+    "seq = excluded.seq, "
     "duration_s = excluded.duration_s, peak_w = excluded.peak_w, units = excluded.units"
 )
 _PUT_WORK: Final = (
@@ -39,7 +40,9 @@ class _Run:
     node: int
     started_ms: int
     state: str = "running"
-    last_ms: int = 0
+    boot: str = ""
+    seq: int = 0
+    """Of the record that told of it last."""
     duration_s: float = 0.0
     peak_w: float = 0.0
     units: dict[str, float] = field(default_factory=dict)
@@ -55,23 +58,25 @@ class TaskWork:
         self._work: dict[tuple[int, int, int, int, str, int], float] = {}
 
     def book(
-        self, record: Ledger, zone: int, node: int, number: Callable[[Owner], int], end_ms: int, stored_ms: int
+        self, record: Ledger, place: tuple[int, int], number: Callable[[Owner], int], end_ms: int, arrived_ms: int
     ) -> None:
-        """Take what a record says of its tasks; ``number`` gives owners their numbers."""
+        """Take what a record says of its tasks; ``place`` is zone and node, ``number`` gives owners their numbers."""
+        zone, node = place
         hour = max(0, end_ms - 1) // (HOUR_S * 1000)
         for task in record.tasks:
             owner = number(owner_of(task))
             run = self._run(owner, node, task)
-            if end_ms <= run.last_ms:
+            if record.boot == run.boot and record.seq <= run.seq:
                 continue
             done = {**dict(task.units), DURATION: task.duration_s}
             before = {**run.units, DURATION: run.duration_s}
             for unit, amount in done.items():
                 grown = amount - before.get(unit, 0.0)
                 if grown > 0:
-                    key = (hour, zone, node, owner, unit.replace("\0", "�"), recorded_ms(hour, stored_ms))
+                    key = (hour, zone, node, owner, unit, recorded_ms(hour, arrived_ms))
                     self._work[key] = self._work.get(key, 0.0) + grown
-            run.state, run.last_ms, run.duration_s = task.state, end_ms, max(run.duration_s, task.duration_s)
+            run.state, run.boot, run.seq = task.state, record.boot, record.seq
+            run.duration_s = max(run.duration_s, task.duration_s)
             run.peak_w, run.units = max(run.peak_w, task.peak_w), run.units | dict(task.units)
             self._changed.add(owner)
 
@@ -97,17 +102,19 @@ class TaskWork:
         run = self._runs.get(owner)
         if run is None:
             rows = self._connection.rows(
-                "SELECT node, started_ms, state, last_ms, duration_s, peak_w, units FROM task WHERE owner = ?", (owner,)
+                "SELECT node, started_ms, state, boot, seq, duration_s, peak_w, units FROM task WHERE owner = ?",
+                (owner,),
             )
             run = _Run(node, task.started_wall_ms)
             if rows:
-                *_, state, last_ms, duration_s, peak_w, units = rows[0]
-                run = _Run(rows[0][0], rows[0][1], state, last_ms, duration_s, peak_w, json.loads(units))
+                of_node, started_ms, state, boot, seq, duration_s, peak_w, units = rows[0]
+                run = _Run(of_node, started_ms, state, boot, seq, duration_s, peak_w, json.loads(units))
             self._runs[owner] = run
         return run
 
     def _values(self, owner: int) -> tuple[object, ...]:
         run = self._runs[owner]
         return (
-            owner, run.node, run.started_ms, run.state, run.last_ms, run.duration_s, run.peak_w, json.dumps(run.units),
+            owner, run.node, run.started_ms, run.state, run.boot, run.seq, run.duration_s, run.peak_w,
+            json.dumps(run.units),
         )  # fmt: skip

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Final
 
 from evenwatt_collector.books import MAX_STRETCHES, BootTotals, Commit, Entry, Span, complete_up_to, cover, holes
 from evenwatt_collector.carbon import Sum
-from evenwatt_collector.carbon.labels import Labels
+from evenwatt_collector.carbon.labels import LabelHistory
 from evenwatt_collector.carbon.shares import interval_ms, shares, spans
 from evenwatt_collector.storage.connection import connect, shown, transaction
 from evenwatt_collector.storage.hours import Hours, Use
-from evenwatt_collector.storage.memory import remember
+from evenwatt_collector.storage.memory import LABELS, recall, remember_within
 from evenwatt_collector.storage.names import Names
 from evenwatt_collector.storage.schema import Partitions, migrate
 from evenwatt_collector.storage.tasks import TaskWork
@@ -32,7 +32,7 @@ from evenwatt_wire import Kind, Ledger, Topic, decode
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from evenwatt_collector.carbon.labels import LabelSettings
+    from evenwatt_collector.carbon.labels import Labels, LabelSettings
     from evenwatt_collector.carbon.shares import Owner
     from evenwatt_collector.storage.connection import Connection
 
@@ -49,8 +49,8 @@ _PUT_DOMAIN: Final = (
     "energy_low_j = excluded.energy_low_j"
 )
 _PUT_RECORD: Final = (
-    "INSERT INTO ledger (boot, seq, end_ms, start_ms, stored_ms, energy_j, quality, payload) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO ledger (boot, seq, end_ms, start_ms, stored_ms, arrived_ms, energy_j, quality, payload) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _DOMAINS_KEPT: Final = 200_000
 
@@ -124,15 +124,17 @@ class LedgerWriter:
         self._boots: dict[tuple[str, str, str], _Boot] = {}
         self._domains: dict[tuple[int, str, str], Sum] = {}
         self._touched: set[tuple[int, str, str]] = set()
-        self._seen: dict[int, tuple[int, int]] = {}
-        """From when to when the records of a node reach, Unix ms."""
+        self._seen: dict[int, tuple[int, int, int]] = {}
+        """From when to when the records of a node reach, and when the first was stored, Unix ms."""
         self._slots = dict(slots or {})
-        self._labels = Labels(labels)
-        remember(self.connection, "labels", labels)
         self.unsettled = 0
         """Records that are in the ledger and not in the books on the disk."""
-        self._last_ms = int(self.connection.rows("SELECT COALESCE(MAX(stored_ms), 0) FROM ledger")[0][0])
+        self._last_ms = 0
         self._behind = True
+        with transaction(self.connection):
+            self._labels = LabelHistory(recall(self.connection, LABELS))
+            if self._labels.change(labels, self._newest_ms() + 1):
+                remember_within(self.connection, LABELS, self._labels.rules)
         self.settle()
 
     def new_epoch(self, wall_s: int) -> tuple[int, bool]:
@@ -165,10 +167,12 @@ class LedgerWriter:
         """
         touched: dict[tuple[str, str, str], set[int]] = {}
         fresh: list[tuple[object, ...]] = []
-        stored_ms = max(self._last_ms + 1, int(wall_s * 1000))
+        arrived_ms = int(wall_s * 1000)
         try:
             with transaction(self.connection):
                 self._catch_up()
+                stored_ms = max(self._last_ms + 1, arrived_ms)
+                rules = self._labels.at(stored_ms)
                 for entry in entries:
                     record = entry.record
                     key = (entry.zone, record.node, record.boot)
@@ -176,9 +180,9 @@ class LedgerWriter:
                     boot = self._boot(*key)
                     if not boot.has(record.seq):
                         boot.add(record, entry.grams)
-                        start_ms, end_ms = self._book(entry.zone, record, stored_ms)
+                        start_ms, end_ms = self._book(entry.zone, record, stored_ms, arrived_ms, rules)
                         fresh.append(
-                            (boot.number, record.seq, end_ms, start_ms, stored_ms, record.total.energy_j,
+                            (boot.number, record.seq, end_ms, start_ms, stored_ms, arrived_ms, record.total.energy_j,
                              record.total.quality.value, entry.payload)
                         )  # fmt: skip
                 self._partitions.ensure("ledger", {int(str(row[2])) for row in fresh})
@@ -194,13 +198,18 @@ class LedgerWriter:
         }
         return Commit(tuple(totals.values()), beyond, len(fresh), len(entries) - len(fresh))
 
+    @property
+    def due(self) -> bool:
+        """Whether there is anything to settle."""
+        return self._behind or self.unsettled > 0
+
     def settle(self) -> None:
         """Write the books of what was appended; queries see it from then on.
 
         Raises:
             DatabaseError: it will be booked again from the ledger.
         """
-        if not self.unsettled and not self._behind:
+        if not self.due:
             return
         try:
             with transaction(self.connection):
@@ -211,46 +220,55 @@ class LedgerWriter:
             raise
         self.unsettled = 0
 
+    def _newest_ms(self) -> int:
+        return int(self.connection.rows("SELECT COALESCE(MAX(stored_ms), 0) FROM ledger")[0][0])
+
     def close(self) -> None:
         """Close the database."""
         self.connection.close()
 
-    def _book(self, zone_name: str, record: Ledger, stored_ms: int) -> tuple[int, int]:
+    def _book(self, zone_name: str, record: Ledger, stored_ms: int, arrived_ms: int, rules: Labels) -> tuple[int, int]:
         """Add a record to the books in memory; return its place on the wall clock."""
         zone = self._names.zone(zone_name)
         node = self._names.node(zone, record.node)
-        start_ms, end_ms = interval_ms(record, stored_ms)
-        owned = [(*self._names.owner(self._labels.apply(share.owner, record.node)), share) for share in shares(record)]
+        start_ms, end_ms = interval_ms(record, arrived_ms)
+
+        def number(owner: Owner) -> tuple[int, int]:
+            return self._names.owner(rules.apply(owner, record.node))
+
+        owned = [(*number(share.owner), share) for share in shares(record)]
         cuts = spans(start_ms, end_ms, self._hours.slots_of(zone))
-        self._hours.book(Use(zone, node, cuts, (end_ms - start_ms) / 1e3, record.total.quality, owned), stored_ms)
+        self._hours.book(Use(zone, node, cuts, (end_ms - start_ms) / 1e3, record.total.quality, owned), arrived_ms)
         if record.tasks:
-            self._tasks.book(record, zone, node, lambda owner: self._number(owner, record.node), end_ms, stored_ms)
+            self._tasks.book(record, (zone, node), lambda owner: number(owner)[0], end_ms, arrived_ms)
         for domain in record.domains:
             key = (node, domain.id, domain.quality.value)
             self._domain(key).add(domain.energy_j)
             self._touched.add(key)
-        first_ms, last_ms = self._seen.get(node, (start_ms, end_ms))
-        self._seen[node] = min(first_ms, start_ms), max(last_ms, end_ms)
+        first_ms, last_ms, known_ms = self._seen.get(node, (start_ms, end_ms, stored_ms))
+        self._seen[node] = min(first_ms, start_ms), max(last_ms, end_ms), min(known_ms, stored_ms)
         return start_ms, end_ms
-
-    def _number(self, owner: Owner, node: str) -> int:
-        return self._names.owner(self._labels.apply(owner, node))[0]
 
     def _catch_up(self) -> None:
         """Book what is in the ledger and not in the books: after a crash, or a transaction that failed."""
         if not self._behind:
             return
+        newest = self.connection.rows(
+            "SELECT COALESCE(MAX(stored_ms), 0), (SELECT COALESCE(MAX(value), 0) FROM meta WHERE name = 'booked') "
+            "FROM ledger"
+        )
+        self._last_ms = max(self._last_ms, *newest[0])
         self._hours.slots = {self._names.zone(zone): count for zone, count in self._slots.items()}
         rows = self.connection.rows(
-            "SELECT zone.name, node.name, ledger.stored_ms, ledger.payload FROM ledger "
+            "SELECT zone.name, node.name, ledger.stored_ms, ledger.arrived_ms, ledger.payload FROM ledger "
             "JOIN boot ON boot.id = ledger.boot JOIN node ON node.id = boot.node JOIN zone ON zone.id = boot.zone "
-            "WHERE ledger.stored_ms > (SELECT COALESCE(MAX(value), 0) FROM meta WHERE name = 'booked') "
-            "ORDER BY ledger.stored_ms, ledger.boot, ledger.seq"
+            "WHERE ledger.stored_ms > ? ORDER BY ledger.stored_ms, ledger.boot, ledger.seq",
+            (newest[0][1],),
         )
-        for zone, node, stored_ms, payload in rows:
+        for zone, node, stored_ms, arrived_ms, payload in rows:
             record = decode(Topic(zone, node, Kind.LEDGER), bytes(payload))
             if isinstance(record, Ledger):
-                self._book(zone, record, stored_ms)
+                self._book(zone, record, stored_ms, arrived_ms, self._labels.at(stored_ms))
         self.unsettled, self._behind = len(rows), False
 
     def _save(self) -> None:
@@ -265,12 +283,13 @@ class LedgerWriter:
         self._hours.flush(self._last_ms)
         self.connection.many(
             "UPDATE node SET first_ms = CASE WHEN first_ms < ? THEN first_ms ELSE ? END, "
-            "last_ms = CASE WHEN last_ms > ? THEN last_ms ELSE ? END WHERE id = ?",
-            [(first_ms, first_ms, last_ms, last_ms, node) for node, (first_ms, last_ms) in self._seen.items()],
+            "last_ms = CASE WHEN last_ms > ? THEN last_ms ELSE ? END, known_ms = COALESCE(known_ms, ?) WHERE id = ?",
+            [(first, first, last, last, known, node) for node, (first, last, known) in self._seen.items()],
         )
         self._seen.clear()
         self.connection.run(
-            "INSERT INTO meta VALUES ('booked', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            "INSERT INTO meta VALUES ('booked', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value "
+            "WHERE meta.value < excluded.value",
             (self._last_ms,),
         )
         self.connection.run("INSERT INTO settled (mark_ms) VALUES (?) ON CONFLICT DO NOTHING", (self._last_ms,))
