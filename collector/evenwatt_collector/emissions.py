@@ -72,7 +72,7 @@ class Emissions:
         self._burn = BurnAlerts(settings.budgets)
         self._webhooks = Webhooks(settings.webhooks, Path(settings.state_dir) / "webhooks.json")
         self._feeds: list[GridFeed] = []
-        self.forecasting = Forecasting(_subjects(settings), keeper, self._take)
+        self.forecasting = Forecasting(_subjects(settings), keeper, self.grids, self._take)
         self._spent: dict[str, Any] = {}
         self._trouble: str | None = None
         """Why budgets cannot be judged."""

@@ -1,7 +1,8 @@
 """Forecasts at work: each grid's intensity and each zone's power, every half hour. A shell around ``carbon.forecast``.
 
-A forecast of intensity is stored like any other statement, under the source ``evenwatt``, which stands behind the
-grid's own sources: where a provider forecasts, its word counts. A forecast of power is told, and decides nothing yet.
+A forecast of intensity is stored like any other statement, under the source ``evenwatt``. Where a provider forecasts
+too, both are held against what was measured, and the one that has been better in most blocks of the horizon counts
+around now. A forecast of power is told, and decides nothing yet.
 Fitting takes seconds and runs in a thread; queries run on the keeper's.
 """
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from evenwatt_collector.carbon.forecast.forecaster import Forecaster
 from evenwatt_collector.carbon.forecast.history import History
+from evenwatt_collector.carbon.forecast.provider import check_provider
 from evenwatt_collector.carbon.series import Basis, Kind, Reading, Standing, resolve, slot_means
 from evenwatt_collector.storage import DatabaseError
 from evenwatt_collector.storage import intensity as stored
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from evenwatt_collector.carbon.forecast.history import Forecast
+    from evenwatt_collector.carbon.forecast.provider import ProviderScore
+    from evenwatt_collector.grids import Grids
     from evenwatt_collector.keeper import Keeper
     from evenwatt_collector.storage import Connection
 
@@ -37,6 +41,7 @@ STEP_S: Final = 3600
 HORIZON_S: Final = 96 * 3600
 EVERY_S: Final = 1800.0
 _INTENSITY_S: Final = 2 * 366 * 86_400
+_COMPARED_S: Final = 60 * 86_400
 _POWER_S: Final = 90 * 86_400
 _LEAST_STEPS: Final = 2
 _LEAST_NODE_STEPS: Final = 24
@@ -65,12 +70,16 @@ class Forecasting:
     Args:
         subjects: What to forecast.
         keeper: Reads histories, remembers scores.
+        grids: Told whose forecast counts.
         sink: Takes forecasts of intensity.
     """
 
-    def __init__(self, subjects: list[Subject], keeper: Keeper, sink: Callable[[list[Reading]], None]) -> None:
+    def __init__(
+        self, subjects: list[Subject], keeper: Keeper, grids: Grids, sink: Callable[[list[Reading]], None]
+    ) -> None:
         self._log: Any = get_logger("forecasting")
-        self._keeper, self._sink = keeper, sink
+        self._keeper, self._grids, self._sink = keeper, grids, sink
+        self._beside: dict[Subject, tuple[ProviderScore, ...]] = {}
         self._forecasters = {
             subject: Forecaster(STEP_S, HORIZON_S, relative=subject.kind == "grid") for subject in subjects
         }
@@ -94,7 +103,13 @@ class Forecasting:
 
     def documents(self) -> list[Document]:
         """Return the latest forecasts, who made them, why, and how good they have been."""
-        return [_document(subject, made, self._forecasters[subject]) for subject, made in self._made.items()]
+        return [
+            {
+                **_document(subject, made, self._forecasters[subject]),
+                "providers": [score.sentence() for score in self._beside.get(subject, ())],
+            }
+            for subject, made in self._made.items()
+        ]
 
     async def node(self, zone: str, name: str) -> Document:
         """Forecast one node's power, on demand: a fleet has too many of them to do so all the time.
@@ -127,9 +142,22 @@ class Forecasting:
         forecaster.observe(history, now_s)
         made = self._made[subject] = forecaster.predict(history, now_s)
         if subject.kind == "grid":
+            await self._compare(subject, forecaster, history, now_s)
             self._sink(_readings(subject, made, now_s))
         state = forecaster.state()
         self._keeper.ask(lambda c: remember(c, subject.key, state))
+
+    async def _compare(self, subject: Subject, forecaster: Forecaster, history: History, now_s: int) -> None:
+        """Let the better one of a provider's forecasts and ours count."""
+        said = await asyncio.wrap_future(
+            self._keeper.ask(
+                lambda c: stored.readings(c, subject.name, Kind.AVERAGE, now_s - _COMPARED_S, now_s + HORIZON_S)
+            )
+        )
+        theirs = [reading for reading in said if reading.source != SOURCE and reading.standing is Standing.FORECAST]
+        scores = self._beside[subject] = check_provider(theirs, history, forecaster)
+        ours = sum(score.better == "ours" for score in scores) - sum(score.better == score.source for score in scores)
+        self._grids.lead(subject.name, SOURCE if ours > 0 else None)
 
     async def _remember(self, subject: Subject, forecaster: Forecaster) -> None:
         try:

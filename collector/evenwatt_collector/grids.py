@@ -49,7 +49,19 @@ class Grids:
 
     def __init__(self, order: Mapping[str, tuple[str, ...]]) -> None:
         self._order = dict(order)
+        self._order_now = dict(order)
+        self._leads: dict[str, str | None] = {}
         self._series: dict[tuple[str, Kind], _Series] = {}
+
+    def lead(self, grid: str, source: str | None) -> None:
+        """Let a source's forecasts count before the chain's, or the chain's again; what happened is above both."""
+        rest = tuple(name for name in self._order.get(grid, ()) if name != source)
+        if self._leads.get(grid) != source:
+            self._leads[grid] = source
+            self._order_now[grid] = rest if source is None else (source, *rest)
+            for (name, _), series in self._series.items():
+                if name == grid:
+                    series.steps = None
 
     def take(self, readings: Iterable[Reading], now_s: float) -> None:
         """Take what a source says."""
@@ -70,7 +82,9 @@ class Grids:
         if series.steps is None or abs(now_s - series.at_s) > _MOVED_S:
             old_s = now_s - BEHIND_S
             series.readings = {key: reading for key, reading in series.readings.items() if reading.end_s > old_s}
-            series.steps = resolve(series.readings.values(), old_s, now_s + AHEAD_S, order=self._order.get(grid, ()))
+            series.steps = resolve(
+                series.readings.values(), old_s, now_s + AHEAD_S, order=self._order_now.get(grid, ())
+            )
             series.at_s = now_s
         return series.steps
 

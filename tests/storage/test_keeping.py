@@ -7,6 +7,7 @@ import random
 import sqlite3
 
 import pytest
+from bench.accounting.reference import grams
 
 from evenwatt_collector.report.model import By
 from evenwatt_collector.storage import LedgerWriter, connect
@@ -16,7 +17,6 @@ from evenwatt_collector.storage.keeping import tidy
 from evenwatt_collector.storage.schema import VERSION, check, migrate
 from evenwatt_daemon import Failure
 from tests.storage.made import DAY, HOUR, T0, entry, facts, reading, record
-from bench.accounting.reference import grams
 from tests.storage.test_reference import FALLBACK, ask, fleet, pieces, roll, series, stored
 
 

@@ -8,6 +8,7 @@ from math import fsum
 from zoneinfo import ZoneInfo
 
 import pytest
+from bench.accounting.reference import grams
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +21,6 @@ from evenwatt_collector.storage import LedgerWriter
 from evenwatt_collector.storage import intensity as store
 from evenwatt_collector.storage.rollup import due, roll_up
 from tests.storage.made import DAY, HOUR, T0, entry, facts, reading, record, task
-from bench.accounting.reference import grams
 
 FALLBACK, EXACT = 412.5, 1e-9
 RESIDUAL = ("idle", "system", "other", "unattributed")
