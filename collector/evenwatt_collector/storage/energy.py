@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from evenwatt_collector.carbon.labels import LabelHistory
-from evenwatt_collector.carbon.shares import HOUR_S, interval_ms, shares, spans
-from evenwatt_collector.storage.hours import CLOSED_AFTER_S, DAY_HOURS, DEFAULT_SLOTS, NODE, HourBook, Use
+from evenwatt_collector.carbon.shares import HOUR_S
+from evenwatt_collector.storage.hours import CLOSED_AFTER_S, DAY_HOURS, DEFAULT_SLOTS, NODE, HourBook, use_of
 from evenwatt_collector.storage.memory import LABELS, recall
 from evenwatt_collector.storage.names import Names
 from evenwatt_wire import Kind, Ledger, Topic, decode
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from evenwatt_collector.carbon.labels import Labels
+    from evenwatt_collector.carbon.shares import Owner
     from evenwatt_collector.storage.connection import Connection, Rows
 
     Floats = NDArray[np.float64]
@@ -137,11 +139,13 @@ def _book(connection: Connection, zone: int, after_ms: int, until_ms: int) -> Ho
     for zone_name, node_name, node, stored_ms, arrived_ms, payload in rows:
         record = decode(Topic(zone_name, node_name, Kind.LEDGER), bytes(payload))
         if isinstance(record, Ledger):
-            start_ms, end_ms = interval_ms(record, arrived_ms)
             rules = labels.at(stored_ms)
-            owned = [(*names.owner(rules.apply(share.owner, node_name)), share) for share in shares(record)]
-            cuts = spans(start_ms, end_ms, slots)
-            book.book(Use(zone, node, cuts, (end_ms - start_ms) / 1e3, record.total.quality, owned), arrived_ms)
+
+            def number(owner: Owner, name: str = node_name, rules: Labels = rules) -> tuple[int, int]:
+                return names.owner(rules.apply(owner, name))
+
+            use, _, _ = use_of(record, (zone, node), number, slots, arrived_ms)
+            book.book(use, arrived_ms)
     return book
 
 

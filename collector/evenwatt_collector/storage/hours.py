@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from math import fsum
 from typing import TYPE_CHECKING, Final
 
-from evenwatt_collector.carbon.shares import HOUR_S
+from evenwatt_collector.carbon.shares import HOUR_S, interval_ms, shares, spans
 from evenwatt_wire import Quality
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from evenwatt_collector.carbon.shares import Share, Span
+    from evenwatt_collector.carbon.shares import Owner, Share, Span
     from evenwatt_collector.storage.connection import Connection
+    from evenwatt_wire import Ledger
 
 NODE, LABEL, OWNER = 1, 2, 3
 """The cuts."""
@@ -74,6 +75,24 @@ class Use:
     quality: Quality
     shares: Sequence[tuple[int, int, Share]]
     """Owner and label by number, and the share."""
+
+
+def use_of(
+    record: Ledger, place: tuple[int, int], number: Callable[[Owner], tuple[int, int]], slots: int, arrived_ms: int
+) -> tuple[Use, int, int]:
+    """Return what a record says, ready to be booked, and from when to when it reaches (Unix ms).
+
+    Args:
+        record: As received.
+        place: Numbers of its zone and node.
+        number: Returns an owner's number and its label's.
+        slots: An hour's.
+        arrived_ms: When it arrived, Unix ms.
+    """
+    start_ms, end_ms = interval_ms(record, arrived_ms)
+    owned = [(*number(share.owner), share) for share in shares(record)]
+    cuts = spans(start_ms, end_ms, slots)
+    return Use(*place, cuts, (end_ms - start_ms) / 1e3, record.total.quality, owned), start_ms, end_ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from evenwatt_collector.storage.connection import snapshot, transaction
-from evenwatt_collector.storage.energy import SETTLED_MS, newest_ms
+from evenwatt_collector.storage.energy import SETTLED_MS, meta, newest_ms
 from evenwatt_collector.storage.hours import CLOSED_AFTER_S, LABEL, NODE, OWNER
 from evenwatt_collector.storage.intensity import DAY_S, devices, known
 from evenwatt_collector.storage.weighing import AT, COLUMNS, Period, ZoneBook
@@ -142,15 +142,29 @@ def _values(sums: Floats) -> list[float | None]:
 
 
 def clean_days(connection: Connection, zone: int, first: int, last: int) -> list[tuple[int, int]]:
-    """Return stretches of days within [first, last) that are rolled up as things are known now, or hold nothing."""
+    """Return stretches of days within [first, last) that are rolled up as things are known now."""
     rows = connection.rows(
-        "SELECT day, stale FROM day_state WHERE zone = ? AND day >= ? AND day < ? ORDER BY day", (zone, first, last)
+        "SELECT day FROM day_state WHERE zone = ? AND day >= ? AND day < ? AND stale = 0 ORDER BY day",
+        (zone, first, last),
     )
-    clean = [int(day) for day, stale in rows if not stale]
+    touched = _unsettled_days(connection, zone)
     found: list[tuple[int, int]] = []
-    for day in clean:
+    for (day,) in rows:
+        if day in touched:
+            continue
         if found and found[-1][1] == day:
             found[-1] = (found[-1][0], day + 1)
         else:
             found.append((day, day + 1))
     return found
+
+
+def _unsettled_days(connection: Connection, zone: int) -> set[int]:
+    """Return days in which records lie that are in the ledger and not in the books yet: those do not say so."""
+    rows = connection.rows(
+        "SELECT ledger.start_ms, ledger.end_ms FROM ledger JOIN boot ON boot.id = ledger.boot "
+        "WHERE ledger.stored_ms > ? AND boot.zone = ?",
+        (meta(connection, "booked"), zone),
+    )
+    day_ms = DAY_S * 1000
+    return {day for start_ms, end_ms in rows for day in range(start_ms // day_ms, (end_ms - 1) // day_ms + 1)}

@@ -20,9 +20,8 @@ from typing import TYPE_CHECKING, Final
 from evenwatt_collector.books import MAX_STRETCHES, BootTotals, Commit, Entry, Span, complete_up_to, cover, holes
 from evenwatt_collector.carbon import Sum
 from evenwatt_collector.carbon.labels import LabelHistory
-from evenwatt_collector.carbon.shares import interval_ms, shares, spans
 from evenwatt_collector.storage.connection import connect, shown, transaction
-from evenwatt_collector.storage.hours import Hours, Use
+from evenwatt_collector.storage.hours import Hours, use_of
 from evenwatt_collector.storage.memory import LABELS, recall, remember_within
 from evenwatt_collector.storage.names import Names
 from evenwatt_collector.storage.schema import Partitions, migrate
@@ -231,14 +230,12 @@ class LedgerWriter:
         """Add a record to the books in memory; return its place on the wall clock."""
         zone = self._names.zone(zone_name)
         node = self._names.node(zone, record.node)
-        start_ms, end_ms = interval_ms(record, arrived_ms)
 
         def number(owner: Owner) -> tuple[int, int]:
             return self._names.owner(rules.apply(owner, record.node))
 
-        owned = [(*number(share.owner), share) for share in shares(record)]
-        cuts = spans(start_ms, end_ms, self._hours.slots_of(zone))
-        self._hours.book(Use(zone, node, cuts, (end_ms - start_ms) / 1e3, record.total.quality, owned), arrived_ms)
+        use, start_ms, end_ms = use_of(record, (zone, node), number, self._hours.slots_of(zone), arrived_ms)
+        self._hours.book(use, arrived_ms)
         if record.tasks:
             self._tasks.book(record, (zone, node), lambda owner: number(owner)[0], end_ms, arrived_ms)
         for domain in record.domains:
