@@ -312,8 +312,8 @@ async def test_only_what_is_asked_for_is_sent(tmp_path):
             hooks.post(alert(3, kind="blind"))
             hooks.post(alert(4, webhooks=("pager",), severity=Severity.PAGE))
             hooks.post(alert(5, webhooks=("gone",)))
-            await eventually(lambda: len(receiver.got) == 6, "all are delivered")
-        assert [one["delivered"] for one in hooks.health()] == [3, 3]
+            await eventually(lambda: [one["delivered"] for one in hooks.health()] == [3, 3], "all are delivered")
+        assert len(receiver.got) == 6
 
 
 def test_slack_text_cannot_mention_or_link():
