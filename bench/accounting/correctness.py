@@ -40,15 +40,21 @@ DAY = 86_400
 
 def measure(folder: Path, paths: list[Path], say: Callable[[str], None]) -> dict[str, float]:
     every = sorted({*paths, *(path for known in paths for path in known.parent.glob("*.csv"))})
+    series = {f"generated, {step_s} s": generated(step_s) for step_s in (60, 300, 1800, 3600)}
+    series |= {path.name: points for path in every if len(points := load(path)) >= 48}
     worst = 0.0
-    for number, path in enumerate(every):
-        points = load(path)
-        if len(points) < 48:
-            continue
+    for number, (name, points) in enumerate(series.items()):
         error = compare(folder / f"reference-{number}.db", points, random.Random(number))
-        say(f"reference {path.name}: relative error {error:.1e}")
+        say(f"reference {name}: relative error {error:.1e}")
         worst = max(worst, error)
     return {"reference_rel_error": worst}
+
+
+def generated(step_s: int) -> list[tuple[int, int, float]]:
+    """Return a series of three and a half days, so that there is always one."""
+    rng, start_s = random.Random(step_s), 1_793_577_600
+    count = 7 * DAY // (2 * step_s)
+    return [(start_s + i * step_s, start_s + (i + 1) * step_s, rng.uniform(20, 900)) for i in range(count)]
 
 
 def compare(path: Path, points: list[tuple[int, int, float]], rng: random.Random) -> float:
