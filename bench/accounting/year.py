@@ -74,7 +74,7 @@ def build(path: Path, energy_j: Floats, intensity: Floats, say: Callable[[str], 
     store.record(db, [_reading((FIRST * 24 + i) * 3600, float(value)) for i, value in enumerate(intensity)])
     db.begin()
     ends = FIRST * DAY_S * 1000, (FIRST + DAYS) * DAY_S * 1000
-    db.many("INSERT INTO node VALUES (?, 1, ?, ?, ?)", [(i + 1, f"n{i}", *ends) for i in range(nodes)])
+    db.many("INSERT INTO node VALUES (?, 1, ?, ?, ?, 1)", [(i + 1, f"n{i}", *ends) for i in range(nodes)])
     db.many("INSERT INTO owner VALUES (?, ?, 'unit', ?, ?, '', '', '', '')",
             [(i + 1, i + 1, f"u{i}", f"load-{i}") for i in range(WORKLOADS)])  # fmt: skip
     db.commit()
