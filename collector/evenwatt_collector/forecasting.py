@@ -40,6 +40,7 @@ SOURCE: Final = "evenwatt"
 STEP_S: Final = 3600
 HORIZON_S: Final = 96 * 3600
 EVERY_S: Final = 1800.0
+_FIRST_S: Final = 30.0
 _INTENSITY_S: Final = 2 * 366 * 86_400
 _COMPARED_S: Final = 60 * 86_400
 _POWER_S: Final = 90 * 86_400
@@ -89,6 +90,11 @@ class Forecasting:
         """Forecast until ``stop``."""
         for subject, forecaster in self._forecasters.items():
             await self._remember(subject, forecaster)
+        try:
+            async with asyncio.timeout(_FIRST_S):  # a start has other work
+                await stop.wait()
+        except TimeoutError:
+            pass
         while not stop.is_set():
             for subject, forecaster in self._forecasters.items():
                 try:

@@ -33,6 +33,8 @@ __all__ = ["STEP_NS", "Machine", "MachineSpec", "NodePlaces"]
 STEP_NS: Final = 5_000_000
 _SLOW_NS: Final = 100_000_000
 """Jobs, time windows and the like are looked at this often."""
+_SERVICES_NS: Final = 500_000_000
+"""Agents look at who runs once a second."""
 _SECOND_NS: Final = 1_000_000_000
 _MARK: Final = ".evenwatt-twin"
 
@@ -94,7 +96,7 @@ class Machine:
         self._log = TruthLog(self.places.truth)
         self._job = Job(folder / spec.job_pidfile) if spec.job_pidfile else None
         self._paused = False
-        self._slow_ns = self._second_ns = start_ns
+        self._slow_ns = self._second_ns = self._services_ns = start_ns
         self._shown_j = self._shown_uncapped_j = 0.0
         self._record(0.0, start_ns)
         self._write_snapshot()
@@ -165,7 +167,8 @@ class Machine:
         self._paused = self._job is not None and self._job.is_stopped()
         for tree in self._trees:
             tree.poll_slowly()
-        if self._services is not None:
+        if self._services is not None and now_ns >= self._services_ns:
+            self._services_ns = now_ns + _SERVICES_NS
             self._services.write()
 
     def _lowest_caps(self) -> list[float | None]:

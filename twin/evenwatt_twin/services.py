@@ -1,7 +1,7 @@
 """Who works on a machine: the parts of ``/proc`` and of the cgroup tree in which an agent sees services run.
 
 Time that the machine's load takes of its processors is shared out over services. What is written anew is replaced as a
-whole file, so that no reader finds half of it. The numbers move every tenth of a second.
+whole file, so that no reader finds half of it. The numbers move twice a second.
 """
 
 from __future__ import annotations
