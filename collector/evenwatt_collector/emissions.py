@@ -27,6 +27,7 @@ from evenwatt_collector.report.spending import spent
 from evenwatt_collector.storage import DatabaseError
 from evenwatt_collector.storage import intensity as stored
 from evenwatt_collector.storage.memory import recall, remember
+from evenwatt_collector.waiting import pause
 from evenwatt_collector.webhooks import Webhooks
 from evenwatt_daemon import get_logger
 
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from evenwatt_collector.carbon import Factor, IntensityTable
+    from evenwatt_collector.carbon.budgets import BudgetSettings
     from evenwatt_collector.carbon.loop import Intensities
+    from evenwatt_collector.carbon.providers.settings import GridSettings
     from evenwatt_collector.carbon.series import Reading
     from evenwatt_collector.carbon.site import SiteFacts
     from evenwatt_collector.keeper import Keeper
@@ -93,7 +96,7 @@ class Emissions:
             self._log.warning("what was remembered of alerts cannot be read; they begin anew", why=str(error))
         for grid in self._settings.grids:
             if grid.sources:
-                self._feeds.append(await self._feed(grid.name))
+                self._feeds.append(await self._feed(grid))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Ask sources, forecast, judge budgets and deliver alerts until ``stop``."""
@@ -157,7 +160,7 @@ class Emissions:
         now_s = time.time()
         return {
             "grids": [self._grid(feed, now_s) for feed in self._feeds],
-            "budgets": [self._budget(name) for name in (budget.name for budget in self._settings.budgets)],
+            "budgets": [self._budget(budget) for budget in self._settings.budgets],
             "alerts": [alert.document() for alert in self._burn.open],
             "webhooks": self._webhooks.health(),
         }
@@ -178,11 +181,10 @@ class Emissions:
             "sources": [msgspec.to_builtins(health) for health in feed.health],
         }
 
-    def _budget(self, name: str) -> Document:
-        budget = next(budget for budget in self._settings.budgets if budget.name == name)
-        now = self._spent.get(name)
+    def _budget(self, budget: BudgetSettings) -> Document:
+        now = self._spent.get(budget.name)
         return {
-            "budget": name,
+            "budget": budget.name,
             "scope": budget.scope,
             "grams_per_day": budget.grams_per_day,
             "grams_per_month": budget.grams_per_month,
@@ -193,17 +195,16 @@ class Emissions:
 
     # --- loops ----------------------------------------------------------------------------------------------------
 
-    async def _feed(self, name: str) -> GridFeed:
-        grid = next(grid for grid in self._settings.grids if grid.name == name)
+    async def _feed(self, grid: GridSettings) -> GridFeed:
         now_s = time.time()
 
         def known(connection: Connection) -> tuple[list[Reading], int | None]:
             recent = [
                 reading
                 for kind in Kind
-                for reading in stored.readings(connection, name, kind, now_s - BEHIND_S, now_s + BEHIND_S)
+                for reading in stored.readings(connection, grid.name, kind, now_s - BEHIND_S, now_s + BEHIND_S)
             ]
-            ends = [stored.newest_s(connection, name, source.name) for source in grid.sources]
+            ends = [stored.newest_s(connection, grid.name, source.name) for source in grid.sources]
             return recent, max((end for end in ends if end is not None), default=None)
 
         readings, until_s = await self._ask(known)
@@ -233,7 +234,7 @@ class Emissions:
                 self._webhooks.post(alert)
             state = self._burn.state()
             self._keeper.ask(lambda c, s=state: remember(c, _BURN, s))  # type: ignore[misc]
-            await _pause(stop, _BUDGETS_S)
+            await pause(stop, _BUDGETS_S)
 
     def _ask(self, job: Callable[[Connection], Any]) -> Awaitable[Any]:
         return asyncio.wrap_future(self._keeper.ask(job))
@@ -247,14 +248,6 @@ def _subjects(settings: CollectorSettings) -> list[Subject]:
         if grid.sources
     ]
     return [*grids, *(Subject(kind="zone", name=zone.name) for zone in settings.zones)]
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return
 
 
 def _unix(moment: datetime | None) -> int | None:

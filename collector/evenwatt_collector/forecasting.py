@@ -23,6 +23,7 @@ from evenwatt_collector.storage import DatabaseError
 from evenwatt_collector.storage import intensity as stored
 from evenwatt_collector.storage.hours import LABEL, NODE
 from evenwatt_collector.storage.memory import recall, remember
+from evenwatt_collector.waiting import pause
 from evenwatt_daemon import get_logger
 
 if TYPE_CHECKING:
@@ -90,22 +91,14 @@ class Forecasting:
         """Forecast until ``stop``."""
         for subject, forecaster in self._forecasters.items():
             await self._remember(subject, forecaster)
-        try:
-            async with asyncio.timeout(_FIRST_S):  # a start has other work
-                await stop.wait()
-        except TimeoutError:
-            pass
+        await pause(stop, _FIRST_S)  # a start has other work
         while not stop.is_set():
             for subject, forecaster in self._forecasters.items():
                 try:
                     await self._step(subject, forecaster)
                 except (DatabaseError, ValueError) as error:
                     self._log.warning("no forecast this time", of=subject.name, kind=subject.kind, why=str(error))
-            try:
-                async with asyncio.timeout(EVERY_S - time.time() % EVERY_S + 60.0):  # providers publish on the hour
-                    await stop.wait()
-            except TimeoutError:
-                continue
+            await pause(stop, EVERY_S - time.time() % EVERY_S + 60.0)  # providers publish on the hour
 
     def documents(self) -> list[Document]:
         """Return the latest forecasts, who made them, why, and how good they have been."""

@@ -49,19 +49,25 @@ class Grids:
 
     def __init__(self, order: Mapping[str, tuple[str, ...]]) -> None:
         self._order = dict(order)
-        self._order_now = dict(order)
-        self._leads: dict[str, str | None] = {}
+        self._leads: dict[str, str] = {}
         self._series: dict[tuple[str, Kind], _Series] = {}
 
     def lead(self, grid: str, source: str | None) -> None:
         """Let a source's forecasts count before the chain's, or the chain's again; what happened is above both."""
-        rest = tuple(name for name in self._order.get(grid, ()) if name != source)
-        if self._leads.get(grid) != source:
+        if self._leads.get(grid) == source:
+            return
+        if source is None:
+            del self._leads[grid]
+        else:
             self._leads[grid] = source
-            self._order_now[grid] = rest if source is None else (source, *rest)
-            for (name, _), series in self._series.items():
-                if name == grid:
-                    series.steps = None
+        for (name, _), series in self._series.items():
+            if name == grid:
+                series.steps = None
+
+    def _order_of(self, grid: str) -> tuple[str, ...]:
+        """Return who counts before whom now."""
+        order, lead = self._order.get(grid, ()), self._leads.get(grid)
+        return order if lead is None else (lead, *(name for name in order if name != lead))
 
     def take(self, readings: Iterable[Reading], now_s: float) -> None:
         """Take what a source says."""
@@ -82,9 +88,7 @@ class Grids:
         if series.steps is None or abs(now_s - series.at_s) > _MOVED_S:
             old_s = now_s - BEHIND_S
             series.readings = {key: reading for key, reading in series.readings.items() if reading.end_s > old_s}
-            series.steps = resolve(
-                series.readings.values(), old_s, now_s + AHEAD_S, order=self._order_now.get(grid, ())
-            )
+            series.steps = resolve(series.readings.values(), old_s, now_s + AHEAD_S, order=self._order_of(grid))
             series.at_s = now_s
         return series.steps
 
@@ -122,10 +126,6 @@ class Grids:
                     value = steps.readings[int(i)].g_per_kwh
                     points += [(float(at_s), value) for at_s in np.arange(start_s, end_s, 3600.0)]
         return Intensities(points, facts.fallback_g_per_kwh)
-
-    def history(self, grid: str, now_s: float) -> list[Reading]:
-        """Return what has happened lately, as it is known now, in order; the last ends at now at the latest."""
-        return [reading for reading in self._shown(grid, now_s) if reading.standing is not Standing.FORECAST]
 
     def forecast(self, grid: str, now_s: float) -> list[Reading]:
         """Return what is forecast from now on, contiguous and in order."""

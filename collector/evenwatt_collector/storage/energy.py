@@ -176,10 +176,10 @@ def _compacted(connection: Connection, asked: Asked) -> list[_Row]:
     return found
 
 
-def _rows(connection: Connection, sql: str, parameters: tuple[object, ...], node: int | None, prefix: str = "") -> Rows:
+def _rows(connection: Connection, sql: str, parameters: tuple[object, ...], node: int | None) -> Rows:
     if node is None:
         return connection.rows(sql, parameters)
-    return connection.rows(f"{sql} AND {prefix}node = ?", (*parameters, node))
+    return connection.rows(f"{sql} AND node = ?", (*parameters, node))
 
 
 def newest_ms(connection: Connection, now_s: float) -> int:

@@ -87,6 +87,8 @@ class ZoneBook:
         self._connection, (self._zone, self._name) = connection, zone
         self._known, self._nodes = known, nodes
         self._devices = {number: device_line(self._name, node, devices) for number, node in nodes.items()}
+        self._fetched: tuple[Asked, list[Energy]] | None = None
+        """The last rows by node: a report needs them for its rows, for covered time and for its sources."""
         self._factors: dict[tuple[int, int, int], Factors] = {}
 
     @property
@@ -105,7 +107,7 @@ class ZoneBook:
             node=node,
         )
         known_s = known_at_ms / 1e3
-        parts = [self._weighed(_within(energy, period, known_s), period) for energy in fetch(self._connection, asked)]
+        parts = [self._weighed(_within(energy, period, known_s), period) for energy in self._fetch(asked)]
         if not parts:
             empty = np.empty(0, dtype=np.int64)
             return Table(empty, empty, empty, np.empty((0, len(COLUMNS))))
@@ -131,7 +133,7 @@ class ZoneBook:
             known_at_ms=known_at_ms,
         )
         found: dict[tuple[object, ...], SourceUse] = {}
-        for energy in (_within(part, period, known_at_ms / 1e3) for part in fetch(self._connection, asked)):
+        for energy in (_within(part, period, known_at_ms / 1e3) for part in self._fetch(asked)):
             made = self._made(period, energy.slots)
             joules = np.zeros((period.last_hour - period.first_hour, energy.slots))
             np.add.at(joules, energy.hours - period.first_hour, energy.joules.sum(axis=1))
@@ -142,6 +144,13 @@ class ZoneBook:
                 else:
                     found[key] = use
         return list(found.values())
+
+    def _fetch(self, asked: Asked) -> list[Energy]:
+        if asked.cut != NODE:
+            return fetch(self._connection, asked)
+        if self._fetched is None or self._fetched[0] != asked:
+            self._fetched = (asked, fetch(self._connection, asked))
+        return self._fetched[1]
 
     def _made(self, period: Period, slots: int) -> Factors:
         key = (period.first_hour, period.last_hour, slots)

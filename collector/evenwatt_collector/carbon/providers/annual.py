@@ -9,8 +9,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from evenwatt_collector.carbon.annual import annual_basis
 from evenwatt_collector.carbon.providers.contract import DAY_S
-from evenwatt_collector.carbon.series import Basis, Kind, Reading, Standing
+from evenwatt_collector.carbon.series import Kind, Reading, Standing
 
 if TYPE_CHECKING:
     from evenwatt_collector.carbon.annual import GridRow
@@ -55,7 +56,7 @@ class Annual:
             end_s=end_s,
             g_per_kwh=self.row.intensity_g_per_kwh,
             kind=Kind.AVERAGE,
-            basis=Basis.DIRECT if "direct" in self.row.source else Basis.LIFECYCLE,
+            basis=annual_basis(self.row),
             source=SOURCE,
             standing=Standing.FALLBACK,
             issued_s=now_s,
