@@ -7,19 +7,25 @@ else of evenwatt, so that any program may use it to speak with a fleet.
 ``messages``  every payload as a frozen, validated struct with units in its field names.
 ``codec``     bytes <-> messages, with the limits that protect a daemon from what it receives.
 ``command``   the signed envelope around everything that changes a machine's power.
+``jobs``      work that is run on command, and how it went.
 """
 
 from evenwatt_wire.codec import MAX_COMMAND_BYTES, MAX_PAYLOAD_BYTES, WireError, decode, encode
 from evenwatt_wire.command import Ack, Command, CommandError, Key, KeyRing, open_envelope, seal
+from evenwatt_wire.jobs import JobOrder, RunReport, RunState, Submission
 from evenwatt_wire.messages import (
     Actuator,
     Birth,
     ControllerState,
+    Deployment,
+    Deployments,
     Domain,
     DomainEnergy,
     DomainWindow,
     Event,
     Gap,
+    JobLine,
+    JobList,
     LeaseInForce,
     Ledger,
     Live,
@@ -29,6 +35,7 @@ from evenwatt_wire.messages import (
     State,
     Stored,
     TaskEnergy,
+    Template,
     WorkloadRate,
     WorkPower,
     ZoneSummary,
@@ -44,11 +51,16 @@ __all__ = [
     "Command",
     "CommandError",
     "ControllerState",
+    "Deployment",
+    "Deployments",
     "Domain",
     "DomainEnergy",
     "DomainWindow",
     "Event",
     "Gap",
+    "JobLine",
+    "JobList",
+    "JobOrder",
     "Key",
     "KeyRing",
     "Kind",
@@ -58,9 +70,13 @@ __all__ = [
     "NodeSummary",
     "PartEnergy",
     "Quality",
+    "RunReport",
+    "RunState",
     "State",
     "Stored",
+    "Submission",
     "TaskEnergy",
+    "Template",
     "Topic",
     "TopicError",
     "WireError",

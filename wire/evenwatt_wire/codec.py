@@ -16,7 +16,9 @@ from evenwatt_wire.messages import (
     ArrayMessage,
     Birth,
     ControllerState,
+    Deployments,
     Event,
+    JobList,
     JsonMessage,
     Ledger,
     Live,
@@ -49,6 +51,11 @@ _JSON: Final[dict[Kind, type[JsonMessage]]] = {
     Kind.STATE: State,
     Kind.BIRTH: Birth,
     Kind.SUMMARY: NodeSummary,
+}
+_OF_CONTROLLER: Final[dict[Kind, type[JsonMessage]]] = {
+    Kind.STATE: ControllerState,
+    Kind.JOBS: JobList,
+    Kind.DEPLOYMENTS: Deployments,
 }
 _TO_MSGPACK: Final = msgspec.msgpack.Encoder()
 _TO_JSON: Final = msgspec.json.Encoder(order="deterministic")
@@ -99,7 +106,7 @@ def _json_type(topic: Topic) -> type[JsonMessage] | None:
     if topic.node == ZONE_NODE:
         return ZoneSummary if topic.kind is Kind.SUMMARY else None
     if topic.node == CONTROLLER_NODE:
-        return ControllerState if topic.kind is Kind.STATE else None
+        return _OF_CONTROLLER.get(topic.kind)
     return _JSON.get(topic.kind)
 
 

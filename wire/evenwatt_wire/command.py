@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from evenwatt_wire.codec import MAX_COMMAND_BYTES
+from evenwatt_wire.jobs import JobOrder, RunReport, Submission
 from evenwatt_wire.messages import Count, DomainId, NodeId, Seconds, Text, WallMs, Watts
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 COMMAND_CONTEXT: Final = b"evenwatt-cmd-v1\0"
 ACK_CONTEXT: Final = b"evenwatt-ack-v1\0"
+RUN_CONTEXT: Final = b"evenwatt-run-v1\0"
+SUBMIT_CONTEXT: Final = b"evenwatt-submit-v1\0"
 MAX_VALIDITY_MS: Final = 120_000
 """A command may not be valid for longer than two minutes after it was issued."""
 
@@ -46,6 +49,10 @@ class Op(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     PING = "ping"
+    START = "start"
+    """Start a run of a template that the node's owner has allow-listed."""
+    STOP = "stop"
+    """Stop a run; ``keep`` says that it will go on later."""
 
 
 _ALLOWED: Final[dict[Role, frozenset[Op]]] = {
@@ -93,7 +100,7 @@ class Command(Struct, frozen=True, array_like=True, tag="cmd", forbid_unknown_fi
     expires_ms: WallMs
     op: Op
     target: DomainId = "node"
-    """``node``, or for pause and resume a name on the node's allow-list."""
+    """``node``; for pause and resume a name on the node's allow-list; for stop a run."""
     cap_w: Watts | None = None
     fallback_w: Watts | None = None
     """Cap to fall back to when this lease ends; the node's own fallback bounds it."""
@@ -102,6 +109,10 @@ class Command(Struct, frozen=True, array_like=True, tag="cmd", forbid_unknown_fi
     dry_run: bool = False
     issuer: Text = ""
     reason: Text = ""
+    job: JobOrder | None = None
+    """What to start."""
+    keep: bool = False
+    """Of a stop: let it save its state first, for it will go on later."""
 
 
 class Ack(Struct, frozen=True, array_like=True, tag="ack"):
@@ -179,10 +190,10 @@ def key_id(public: bytes) -> bytes:
     return hashlib.sha256(public).digest()[:8]
 
 
-def seal(message: Command | Ack, private: Ed25519PrivateKey) -> bytes:
-    """Encode and sign a command or acknowledgement."""
+def seal(message: Command | Ack | RunReport | Submission, private: Ed25519PrivateKey) -> bytes:
+    """Encode and sign what has to be signed."""
     body = msgspec.msgpack.encode(message)
-    context = COMMAND_CONTEXT if isinstance(message, Command) else ACK_CONTEXT
+    context = _CONTEXTS[type(message)]
     identifier = key_id(private.public_key().public_bytes_raw())
     return msgspec.msgpack.encode(Envelope(1, identifier, private.sign(context + body), body))
 
@@ -241,6 +252,41 @@ def open_ack(payload: bytes, keys: KeyRing) -> Ack:
     return ack
 
 
+def open_run(payload: bytes, keys: KeyRing) -> RunReport:
+    """Verify and decode a report on a run; it must be signed by the key bound to the node it names.
+
+    Raises:
+        CommandError: as :func:`open_ack`.
+    """
+    key, envelope = open_envelope(payload, keys)
+    if key.role is not Role.NODE:
+        raise CommandError("role", f"a {key.role} key may not report runs")
+    _verify(key, envelope, RUN_CONTEXT)
+    try:
+        report = _RUN.decode(envelope.body)
+    except msgspec.DecodeError as error:
+        raise CommandError("schema", f"the signed body is not a report on a run: {error}") from None
+    if report.node != key.node:
+        raise CommandError("node", f"names node {report.node!r} but is signed by the key of {key.node!r}")
+    return report
+
+
+def open_submission(payload: bytes, keys: KeyRing) -> tuple[Key, Submission]:
+    """Verify and decode what someone asks of the collector; only an operator's key may.
+
+    Raises:
+        CommandError: as :func:`open_command`.
+    """
+    key, envelope = open_envelope(payload, keys)
+    if key.role is not Role.OPERATOR:
+        raise CommandError("role", f"a {key.role} key may not submit jobs")
+    _verify(key, envelope, SUBMIT_CONTEXT)
+    try:
+        return key, _SUBMISSION.decode(envelope.body)
+    except msgspec.DecodeError as error:
+        raise CommandError("schema", f"the signed body is not a submission: {error}") from None
+
+
 def check_addressee(command: Command, fleet: str, node: str) -> None:
     """Raise :class:`CommandError` unless the command is for exactly this node of this fleet."""
     if (command.fleet, command.node) != (fleet, node):
@@ -269,6 +315,8 @@ def _check_shape(command: Command) -> None:
         raise CommandError("schema", "a cap needs cap_w and a ttl_s above 0")
     if command.op is Op.PAUSE and command.ttl_s <= 0:
         raise CommandError("schema", "a pause needs a ttl_s above 0")
+    if (command.op is Op.START) is (command.job is None):
+        raise CommandError("schema", "a start, and nothing else, has a job")
 
 
 def _verify(key: Key, envelope: Envelope, context: bytes) -> None:
@@ -286,3 +334,11 @@ def _verify(key: Key, envelope: Envelope, context: bytes) -> None:
 _ENVELOPE: Final = msgspec.msgpack.Decoder(Envelope)
 _COMMAND: Final = msgspec.msgpack.Decoder(Command)
 _ACK: Final = msgspec.msgpack.Decoder(Ack)
+_RUN: Final = msgspec.msgpack.Decoder(RunReport)
+_SUBMISSION: Final = msgspec.msgpack.Decoder(Submission)
+_CONTEXTS: Final[dict[type, bytes]] = {
+    Command: COMMAND_CONTEXT,
+    Ack: ACK_CONTEXT,
+    RunReport: RUN_CONTEXT,
+    Submission: SUBMIT_CONTEXT,
+}

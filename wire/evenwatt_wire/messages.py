@@ -119,6 +119,17 @@ class Actuator(Struct, frozen=True, kw_only=True):
     locked: bool = False
 
 
+class Template(Struct, frozen=True, kw_only=True):
+    """A way to run work that a node's owner has allow-listed."""
+
+    name: NodeId
+    values: Annotated[list[NodeId], Meta(max_length=16)] = []
+    """Names of what a job fills in."""
+    interruptible: bool = False
+    """It saves its state when asked to, and goes on from there."""
+    slots: Annotated[int, Meta(ge=1, le=10_000)] = 1
+
+
 class Birth(Struct, frozen=True, kw_only=True):
     """What a node has. A changed inventory is a new birth."""
 
@@ -145,6 +156,10 @@ class Birth(Struct, frozen=True, kw_only=True):
     """The node's own key, with which it signs acknowledgements; empty when control is off."""
     window_s: Seconds = 1.0
     ledger_s: Seconds = 60.0
+    templates: Annotated[list[Template], Meta(max_length=64)] = []
+    """What its owner lets be run here on command."""
+    job_slots: Annotated[int, Meta(ge=0, le=10_000)] = 0
+    """So many runs at once."""
 
 
 class NodeSummary(Struct, frozen=True, kw_only=True):
@@ -203,6 +218,56 @@ class ZoneSummary(Struct, frozen=True, kw_only=True):
     alarms: list[Text] = []
     workloads: Annotated[list[WorkloadRate], Meta(max_length=MAX_WORK)] = []
     """Who draws most, as nodes tell it in their live windows; without the zones inside."""
+
+
+class Deployment(Struct, frozen=True, kw_only=True):
+    """Which variant of a model a service should run, and where."""
+
+    service: NodeId
+    variant: Text
+    zone: NodeId
+    node: Text = ""
+    """Empty: any node of the zone."""
+    since_wall_ms: WallMs
+    g_per_unit: Grams
+    """Expected emissions of a unit of its work."""
+    unit: Text
+    why: Text
+
+
+class Deployments(Struct, frozen=True, kw_only=True):
+    """All services' variants, as decided now; what runs a service follows it."""
+
+    zone: NodeId
+    wall_ms: WallMs
+    epoch: Count
+    services: Annotated[list[Deployment], Meta(max_length=256)] = []
+
+
+class JobLine(Struct, frozen=True, kw_only=True):
+    """A job at a glance."""
+
+    id: Annotated[str, Meta(pattern=r"^[0-9a-f]{12}$")]
+    name: Text
+    state: Text
+    done_pct: Annotated[float, Meta(ge=0, le=100)]
+    node: Text = ""
+    next_wall_ms: WallMs | None = None
+    """When its next piece is meant to begin."""
+    end_wall_ms: WallMs | None = None
+    """When it is meant to be, or was, done."""
+    grams: Grams = 0.0
+    """Expected in all."""
+    why: Text = ""
+
+
+class JobList(Struct, frozen=True, kw_only=True):
+    """The collector's jobs: those that are open, and those that ended lately."""
+
+    zone: NodeId
+    wall_ms: WallMs
+    epoch: Count
+    jobs: Annotated[list[JobLine], Meta(max_length=256)] = []
 
 
 class ControllerState(Struct, frozen=True, kw_only=True):
@@ -381,5 +446,5 @@ class Event(Struct, frozen=True, array_like=True, tag="event"):
 
 
 ArrayMessage = Live | Ledger | Stored | Event
-JsonMessage = State | Birth | NodeSummary | ZoneSummary | ControllerState
+JsonMessage = State | Birth | NodeSummary | ZoneSummary | ControllerState | Deployments | JobList
 Message = ArrayMessage | JsonMessage

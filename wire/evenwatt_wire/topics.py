@@ -34,6 +34,14 @@ class Kind(StrEnum):
     COMMAND = "cmd"
     ACK = "ack"
     SUMMARY = "summary"
+    RUN = "run"
+    """A node's signed word on a run of a job."""
+    SUBMIT = "submit"
+    """Asked of the collector (under ``_ctl``): a job, or its end; signed by an operator."""
+    JOBS = "jobs"
+    """The collector's jobs and plan (under ``_ctl``)."""
+    DEPLOYMENTS = "deployments"
+    """Which model variant each service should run (under ``_ctl``)."""
 
 
 class Delivery(NamedTuple):
@@ -53,6 +61,10 @@ DELIVERY: Final[dict[Kind, Delivery]] = {
     Kind.COMMAND: Delivery(1, False),
     Kind.ACK: Delivery(1, False),
     Kind.SUMMARY: Delivery(0, True),
+    Kind.RUN: Delivery(1, False),
+    Kind.SUBMIT: Delivery(1, False),
+    Kind.JOBS: Delivery(1, True),
+    Kind.DEPLOYMENTS: Delivery(1, True),
 }
 
 
