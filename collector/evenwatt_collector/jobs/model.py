@@ -14,7 +14,9 @@ from evenwatt_wire.jobs import RunState
 
 
 class JobState(StrEnum):
-    """::
+    """How a job stands.
+
+    ::
 
                     .----------- piece over, more to do ------------.
                     v                                               |
@@ -59,7 +61,8 @@ class Run(Struct, kw_only=True):
     energy_j: float = 0.0
     grams: float = 0.0
     """As known on arrival; reports weigh anew what the ledger has."""
-    counterfactual_g_per_kwh: float | None = None
+    trace: list[tuple[float, float]] = []
+    """When (Unix time) it had used how many joules: a point a few minutes, and the latest."""
     exit_code: int | None = None
     kept: bool = False
     units: dict[str, float] = {}
