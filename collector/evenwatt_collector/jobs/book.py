@@ -8,18 +8,18 @@ at a time can spoil its data. A report that comes later than that is still booke
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from math import inf
 from typing import TYPE_CHECKING, Final
 
 from evenwatt_collector.jobs import progress
+from evenwatt_collector.jobs.hosts import Start, Stop, order, slots, suits
 from evenwatt_collector.jobs.model import JobRecord, JobState, Piece, Run
-from evenwatt_wire.jobs import JobOrder, RunState
+from evenwatt_wire.jobs import RunState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from evenwatt_wire import Template
+    from evenwatt_collector.jobs.hosts import Host
     from evenwatt_wire.jobs import RunReport
 
 EARLY_S: Final = 1.0
@@ -32,39 +32,6 @@ REFUSED_S: Final = 60.0
 BACKOFF_S: Final = (10.0, 60.0, 300.0)
 """Wait before the second, third and every later attempt after a failure."""
 _ALIVE: Final = frozenset({None, RunState.RUNNING, RunState.STOPPING})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
-    """A node that can run work now."""
-
-    zone: str
-    node: str
-    templates: Mapping[str, Template]
-    slots: int
-    live: bool
-    """It is heard of, and its link works."""
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Send a start."""
-
-    zone: str
-    node: str
-    order: JobOrder
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Send a stop."""
-
-    zone: str
-    node: str
-    job: str
-    run: str
-    keep: bool
-    reason: str
 
 
 @dataclass(slots=True)
@@ -230,7 +197,7 @@ class Book:
             for run in active(record):
                 host = known.get((run.zone, run.node))
                 if host is not None:
-                    free[run.zone, run.node] -= _slots(host, record)
+                    free[run.zone, run.node] -= slots(host, record)
         actions: list[Start | Stop] = [
             Stop(run.zone, run.node, self._of_run[run.id], run.id, keep=False, reason="its work is done elsewhere")
             for run in self._memory.unwanted.values()
@@ -294,30 +261,17 @@ class Book:
             if host is None:
                 self._wait(record, f"waits for a node of {piece.zone} with template {record.spec.template!r} and room")
                 return
-            free[host.zone, host.node] -= _slots(host, record)
+            free[host.zone, host.node] -= slots(host, record)
             yield self._start(record, host, now_s)
 
     def _start(self, record: JobRecord, host: Host, now_s: float) -> Start:
         run = Run(id=self._new_id(), zone=host.zone, node=host.node, asked_s=now_s, attempt=len(record.runs) + 1)
-        spec = record.spec
-        order = JobOrder(
-            job=record.id,
-            run=run.id,
-            template=spec.template or "",
-            values=sorted(spec.values.items()),
-            name=spec.name,
-            workload=record.workload,
-            model=spec.model,
-            phase=spec.phase,
-            team=spec.team,
-            resume=record.done_s > 0 or any(earlier.kept for earlier in record.runs),
-            limit_s=self._limit_s(record),
-        )
+        told = order(record, run, self._limit_s(record))
         record.runs.append(run)
         self._of_run[run.id] = record.id
         record.state = JobState.STARTING if record.state is JobState.WAITING else record.state
         self._touch(record)
-        return Start(host.zone, host.node, order)
+        return Start(host.zone, host.node, told)
 
     def _host(
         self,
@@ -335,7 +289,7 @@ class Book:
             if host.zone == piece.zone
             and host.live
             and suits(host, record)
-            and free[host.zone, host.node] >= _slots(host, record)
+            and free[host.zone, host.node] >= slots(host, record)
             and now_s >= self._memory.refused_until_s.get((record.id, host.node), -inf)
         ]
         if before and any(host.node in before for host in fitting):
@@ -429,23 +383,6 @@ class Book:
 def active(record: JobRecord) -> list[Run]:
     """Return runs that go on, as far as is known."""
     return [run for run in record.runs if run.ended_s is None]
-
-
-def suits(host: Host, record: JobRecord) -> bool:
-    """Whether a node may and can run a job at all."""
-    template = host.templates.get(record.spec.template or "")
-    return (
-        template is not None
-        and template.slots <= host.slots
-        and set(record.spec.values) <= set(template.values)
-        and (not record.spec.zones or host.zone in record.spec.zones)
-        and (not record.spec.nodes or any(fnmatchcase(host.node, pattern) for pattern in record.spec.nodes))
-    )
-
-
-def _slots(host: Host, record: JobRecord) -> int:
-    template = host.templates.get(record.spec.template or "")
-    return template.slots if template else 1
 
 
 def _piece(record: JobRecord, now_s: float) -> Piece | None:
