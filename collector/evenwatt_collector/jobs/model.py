@@ -114,6 +114,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     """Which forecast: its source, when issued, how far it reaches."""
     cap_w: float | None = None
     cap_why: str = ""
+    version: str = ""
+    """Of the policy that was in force, also for a control."""
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -146,6 +148,26 @@ class Outcome(Struct, frozen=True, kw_only=True):
     units: dict[str, float] = {}
     quality_ok: bool = True
     slo_ok: bool = True
+    version: str = ""
+    """Of the policy that was in force when it was decided; a control has it too, beside ``policy`` ``baseline``."""
+    deadline_s: float | None = None
+    counterfactual_late: bool = False
+    """Whether it would have missed its deadline even so."""
+    counterfactual_low_g: float | None = None
+    """The 90 % range, by how sure the energy at full power is; None: not known, as in outcomes of old."""
+    counterfactual_high_g: float | None = None
+    pue: float = 1.0
+    """Of the site where it ran, weighted by energy."""
+    duration_s: float = 0.0
+    """That its runs took, summed."""
+    predicted_duration_s: float = 0.0
+    """The same as foreseen: work, restarts and transfers; 0: not known."""
+    length_s: float = 0.0
+    """What the work took, as far as can be told: at full power on one slot, without restarts."""
+    stated_length_s: float = 0.0
+    """What its owner said of that; 0: nothing."""
+    stated_power_w: float = 0.0
+    """What its owner said that it adds to a node's power; 0: nothing."""
 
     @property
     def saved_g(self) -> float:
