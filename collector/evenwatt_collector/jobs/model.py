@@ -116,6 +116,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     cap_why: str = ""
     version: str = ""
     """Of the policy that was in force, also for a control."""
+    pressed: bool = False
+    """Whether the deadline left little room: such a job is never a control."""
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -160,14 +162,18 @@ class Outcome(Struct, frozen=True, kw_only=True):
     """Of the site where it ran, weighted by energy."""
     duration_s: float = 0.0
     """That its runs took, summed."""
-    predicted_duration_s: float = 0.0
-    """The same as foreseen: work, restarts and transfers; 0: not known."""
     length_s: float = 0.0
-    """What the work took, as far as can be told: at full power on one slot, without restarts."""
+    """What the work took, as far as can be told: at full power on one slot, without restarts; 0: it was not done."""
+    predicted_length_s: float = 0.0
+    """The same as it was planned with; 0: not known."""
     stated_length_s: float = 0.0
     """What its owner said of that; 0: nothing."""
     stated_power_w: float = 0.0
     """What its owner said that it adds to a node's power; 0: nothing."""
+    predicted_baseline_g: float = 0.0
+    """What was foreseen for at once, at home, at full power; 0: not known."""
+    pressed: bool = False
+    """Whether its deadline left little room when it was decided: such a job is never a control."""
 
     @property
     def saved_g(self) -> float:
