@@ -19,3 +19,5 @@ class Exit(IntEnum):
     """The node refused the command."""
     TIMEOUT = 5
     """Nobody answered in time."""
+    WAIT = 10
+    """``advise``: not now. No other verb ends with it, so that a script can wait on it alone."""

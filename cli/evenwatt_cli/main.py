@@ -11,6 +11,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from evenwatt_cli.advise_verbs import advise_app
 from evenwatt_cli.exits import Exit
 from evenwatt_cli.ledger_verbs import ledger_app
 from evenwatt_cli.policy_verbs import policy_app
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.add_typer(policy_app)
 app.add_typer(ledger_app)
+app.add_typer(advise_app)
 
 # typer reads annotations at run time, so the types of options are real objects here (Optional, Path).
 Config = Annotated[
