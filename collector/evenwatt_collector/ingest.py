@@ -34,9 +34,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from evenwatt_collector.fleet import Fleet
-    from evenwatt_wire import Ack
+    from evenwatt_wire import Ack, RunReport
 
-HEARD_KINDS: Final = (Kind.STATE, Kind.BIRTH, Kind.LIVE, Kind.LEDGER, Kind.EVENT, Kind.ACK, Kind.SUMMARY)
+HEARD_KINDS: Final = (
+    Kind.STATE, Kind.BIRTH, Kind.LIVE, Kind.LEDGER, Kind.EVENT, Kind.ACK, Kind.SUMMARY, Kind.RUN, Kind.SUBMIT
+)  # fmt: skip
 _LOG_EVERY_S: Final = 60.0
 _TOPICS_KEPT: Final = 100_000
 _COMPLAINTS_KEPT: Final = 10_000
@@ -53,6 +55,12 @@ class Sinks:
     """Verify an acknowledgement; raises ``CommandError``."""
     ack: Callable[[str, Ack], None]
     """Zone and verified acknowledgement to the zone's controller."""
+    open_run: Callable[[bytes], RunReport]
+    """Verify a report on a run; raises ``CommandError``."""
+    run: Callable[[str, RunReport], None]
+    """Zone and verified report on a run."""
+    submit: Callable[[str, bytes], None]
+    """Zone and what somebody asks of us, not verified yet; raises ``CommandError``."""
     jump: Callable[[str], None]
     """The power of a node of this zone has jumped."""
     controller: Callable[[ControllerState, bool], None]
@@ -73,6 +81,7 @@ class Ingest:
         self._log: Any = get_logger("ingest")
         self._topics: dict[str, Topic] = {}
         self._complained_s: dict[str, float] = {}
+        self._signed = {Kind.ACK: self._ack, Kind.RUN: self._run, Kind.SUBMIT: self._submit}
         self.counts: Counter[tuple[str, str]] = Counter()
         """Messages by kind and result: ``ok``, ``stale``, ``retained``, ``refused``, ``malformed``."""
 
@@ -120,9 +129,8 @@ class Ingest:
             if topic.kind is Kind.STATE:
                 self._fleet.forget(topic.zone, topic.node)
             return "ok"
-        if topic.kind is Kind.ACK:
-            return self._ack(topic, payload)
-        return self._fold(topic, payload, retained)
+        signed = self._signed.get(topic.kind)
+        return signed(topic, payload) if signed else self._fold(topic, payload, retained)
 
     def _live(self, topic: Topic, payload: bytes) -> str:
         message = decode(topic, payload)
@@ -158,6 +166,17 @@ class Ingest:
             raise CommandError("node", f"{topic}: signed by node {ack.node!r}")
         self._fleet.on_ack(topic.zone, ack)
         self._sinks.ack(topic.zone, ack)
+        return "ok"
+
+    def _run(self, topic: Topic, payload: bytes) -> str:
+        report = self._sinks.open_run(payload)
+        if report.node != topic.node:
+            raise CommandError("node", f"{topic}: signed by node {report.node!r}")
+        self._sinks.run(topic.zone, report)
+        return "ok"
+
+    def _submit(self, topic: Topic, payload: bytes) -> str:
+        self._sinks.submit(topic.zone, payload)
         return "ok"
 
     def _complain(self, name: str, kind: str, why: str) -> None:

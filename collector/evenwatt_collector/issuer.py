@@ -16,6 +16,8 @@ from evenwatt_wire.command import Code, Op
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    from evenwatt_wire.jobs import JobOrder
+
 EXPIRY_MS: Final = 2_000
 """A queued grant must not start late: the control core counts its life from sending plus this."""
 _CLOCK_MS: Final = 2_000
@@ -44,7 +46,7 @@ class CapCounts:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is asked of one node: a lease with a cap, or a pause or resume of a target."""
+    """What is asked of one node: a lease with a cap, a pause or resume of a target, a run to start or stop."""
 
     node: str
     seq: int
@@ -54,6 +56,10 @@ class Order:
     target: str = "node"
     cap_w: float | None = None
     fallback_w: float | None = None
+    job: JobOrder | None = None
+    """What to start."""
+    keep: bool = False
+    """Of a stop: it goes on later."""
 
 
 class Issuer:
@@ -85,6 +91,8 @@ class Issuer:
             ttl_s=order.ttl_s,
             issuer="collector",
             reason=order.reason[:_REASON_CHARACTERS],
+            job=order.job,
+            keep=order.keep,
         )
         self._open[identity] = (order.node, order.seq, now_s)
         self.counts.sent += 1

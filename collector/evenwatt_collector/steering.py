@@ -147,6 +147,10 @@ class Steering:
         self._controller.acknowledge(slot, ack.seq, ack.code.value, ack.after_w, now_s)
         return self.decision is not None and self.decision.waiting_w > 0
 
+    def take_seq(self) -> int:
+        """Return a sequence number for an order that control did not make."""
+        return self._controller.take_seq()
+
     def measured_delay(self, delay_s: float | None) -> None:
         """Take the measured time from sending an order to its answer."""
         if delay_s is not None:

@@ -48,6 +48,9 @@ class Service(Struct, forbid_unknown_fields=True, kw_only=True):
     task: Text
     """What the variants do, as in the registry of models."""
     unit: Text = "request"
+    max_g_per_unit: Positive | None = None
+    """Budget of emissions of a unit, in grams: a variant that keeps within it is chosen. Default: none; the variant is
+    lowered in the dirtiest hours of the day."""
 
 
 class JobSpec(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -79,7 +82,7 @@ class JobSpec(Struct, forbid_unknown_fields=True, kw_only=True):
     checkpoint_s: NotNegative = 0.0
     """What an interruption costs in time: saving and going on."""
     least_run_s: NotNegative = 0.0
-    speedup: Annotated[list[Positive], Meta(min_length=1, max_length=64)] = [1.0]
+    speedup: Annotated[list[Positive], Meta(min_length=1, max_length=64)] = field(default_factory=lambda: [1.0])
     """Speed on 1, 2, ... slots at once against one."""
     zones: list[NodeId] = []
     """Where it may run; default: everywhere."""

@@ -1,0 +1,56 @@
+"""Jobs at a glance, as they are published for whoever listens. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from evenwatt_collector.jobs import progress
+from evenwatt_collector.jobs.book import active
+from evenwatt_wire import JobLine, JobList
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from evenwatt_collector.jobs.model import JobRecord
+
+_MOST: Final = 256
+_TEXT: Final = 400
+
+
+def job_list(records: Iterable[JobRecord], zone: str, epoch: int) -> JobList:
+    """Return a zone's jobs, those that are open first; its time is left at 0, for a list of the same is the same."""
+    here = [record for record in records if zone in _zones(record)]
+    here.sort(key=lambda record: (not record.open, -(record.ended_s or record.submitted_s), record.id))
+    return JobList(zone=zone, wall_ms=0, epoch=epoch, jobs=[_line(record) for record in here[:_MOST]])
+
+
+def expected_g(record: JobRecord) -> float:
+    """Return what a job is expected to emit in all, or has."""
+    spent_g = progress.grams(record)
+    if not record.open or record.decision is None:
+        return spent_g
+    return max(spent_g, record.decision.chosen.grams)
+
+
+def _zones(record: JobRecord) -> set[str]:
+    return {run.zone for run in record.runs[-1:]} | {piece.zone for piece in record.pieces}
+
+
+def _line(record: JobRecord) -> JobLine:
+    running = active(record)
+    return JobLine(
+        id=record.id,
+        name=record.spec.name[:_TEXT],
+        state=record.state.value,
+        done_pct=round(100 * progress.done_share(record)),
+        node=running[0].node if running else "",
+        next_wall_ms=None if running or not record.pieces else int(record.pieces[0].start_s * 1000),
+        end_wall_ms=_end_ms(record),
+        grams=round(expected_g(record), 3),
+        why=record.why[:_TEXT],
+    )
+
+
+def _end_ms(record: JobRecord) -> int | None:
+    end_s = record.ended_s if record.ended_s is not None else (record.pieces[-1].end_s if record.pieces else None)
+    return None if end_s is None else int(end_s * 1000)

@@ -1,0 +1,343 @@
+"""Plans, and what follows from them: starts and stops of runs, decisions that are kept, lists that are published.
+
+The event loop owns everything; only the planner works in a thread, on a problem that nobody changes. If any of this
+fails, watts are steered and joules counted as before: planning is an advice to the fleet, never a condition for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from evenwatt_collector.issuer import Order
+from evenwatt_collector.jobs import progress
+from evenwatt_collector.jobs.book import QUIET_S, Book
+from evenwatt_collector.jobs.hosts import Start
+from evenwatt_collector.jobs.logs import LogPiece
+from evenwatt_collector.jobs.model import Decision, JobRecord
+from evenwatt_collector.jobs.times import duration_s
+from evenwatt_collector.plan.alternatives import explain
+from evenwatt_collector.plan.making import make_clock, make_job, make_problem, option, pieces
+from evenwatt_collector.plan.planner import Planner
+from evenwatt_collector.plan.problem import J_PER_KWH, Objective
+from evenwatt_collector.planning.capping import Capping
+from evenwatt_collector.planning.closing import Closing
+from evenwatt_collector.planning.lists import job_list
+from evenwatt_collector.planning.places import allowed, hosts, places
+from evenwatt_collector.storage import DatabaseError
+from evenwatt_collector.storage.jobs import append_log, find_records, open_records, save_decisions, save_records
+from evenwatt_collector.waiting import pause
+from evenwatt_daemon import get_logger
+from evenwatt_wire import Kind, Topic, encode
+from evenwatt_wire.command import Op
+from evenwatt_wire.topics import CONTROLLER_NODE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+    from evenwatt_collector.jobs.hosts import Host, Stop
+    from evenwatt_collector.plan.making import PlaceNow
+    from evenwatt_collector.plan.problem import Explained, Plan, Planned, Problem
+    from evenwatt_collector.planning.surroundings import Surroundings
+    from evenwatt_collector.storage import Connection
+    from evenwatt_wire import Ack, RunReport
+
+STEP_S: Final = 1.0
+_SOONEST_S: Final = 2.0
+"""Plans are made at most this often, however much happens."""
+_LISTS_S: Final = 2.0
+_AGAIN_S: Final = 30.0
+"""Lists are published again though nothing has changed: a broker may have lost what was retained."""
+_KEPT_S: Final = 86_400.0
+"""Ended jobs stay in memory for so long, for those that wait for them."""
+_DECIDED_AT_ONCE: Final = 200
+"""Decisions made and kept after one plan; the others when somebody asks."""
+_ASKED_KEPT: Final = 10_000
+
+
+class Planning:
+    """All jobs of one collector.
+
+    Args:
+        around: What it looks at and speaks through.
+    """
+
+    def __init__(self, around: Surroundings) -> None:
+        self._log: Any = get_logger("planning")
+        self._around, self._settings = around, around.settings.jobs
+        self.book = Book(lambda: secrets.token_hex(6), _quiet_s, _limit_s)
+        self.closing, self.capping = Closing(around), Capping(around)
+        self._planner = Planner(
+            Objective(
+                price_per_g=self._settings.price_per_g,
+                risk=self._settings.risk,
+                least_gain=self._settings.least_gain,
+            )
+        )
+        self.problem: Problem | None = None
+        self.plan: Plan | None = None
+        """The latest; None before the first."""
+        self._asked: dict[tuple[str, str, int], str] = {}
+        self._planned_s = -1e18
+        self._listed_s: dict[str, float] = {}
+        self._listed: dict[str, bytes] = {}
+        self._trouble: str | None = None
+
+    @property
+    def dispatching(self) -> bool:
+        """Whether runs are started on nodes; else jobs are planned and advised only."""
+        return self._settings.enabled and self._around.signs
+
+    def troubles(self) -> list[str]:
+        """Return what is wrong, in words."""
+        return [*([f"jobs: {self._trouble}"] if self._trouble else []), *self.closing.troubles()]
+
+    async def prepare(self) -> None:
+        """Take up what is known from before; called once, before ``run``."""
+        try:
+            records = await self._ask(open_records)
+            waited_for = sorted({id_ for record in records for id_ in record.spec.after})
+            ended = await self._ask(lambda c: find_records(c, waited_for))
+            self.book.load([*ended.values(), *records])
+            await self._ask(self.capping.restore)
+            await self.closing.prepare()
+        except (DatabaseError, msgspec.DecodeError) as error:
+            self._complain("what is kept of jobs cannot be read", error)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Plan, start and stop until ``stop``. Runs go on after that: nodes bound them."""
+        while not stop.is_set():
+            try:
+                await self._round()
+            except Exception as error:  # noqa: BLE001  (a fault of ours must not end what keeps the jobs)
+                self._complain("this round of planning failed", error)
+                self._planned_s = time.monotonic()
+            await pause(stop, STEP_S)
+        self._save()
+
+    # --- what is heard --------------------------------------------------------------------------------------------
+
+    def on_run(self, zone: str, told: RunReport) -> None:
+        """Take what a node says of a run."""
+        factor = self._around.emissions.factor(zone)
+        now_s = time.time()
+        if not self.book.report(told, now_s, factor.g_per_kwh * factor.pue / J_PER_KWH):
+            return
+        self.capping.on_run(told)
+        record = self.book.jobs.get(told.job)
+        if record is not None and told.log:
+            run = next(run for run in record.runs if run.id == told.run)
+            run.log_end = max(run.log_end, told.log_start + len(told.log))
+            piece = LogPiece(job=record.id, run=told.run, start=told.log_start, at_s=now_s, text=told.log)
+            self._store(lambda c: append_log(c, [piece]))
+
+    def on_ack(self, zone: str, ack: Ack) -> bool:
+        """Take a node's answer to a start or stop; False if it answers something else."""
+        run = self._asked.pop((zone, ack.node, ack.seq), None)
+        if run is None:
+            return False
+        self.book.answered(run, ack.code.value, ack.detail, time.time())
+        return True
+
+    # --- rounds ---------------------------------------------------------------------------------------------------
+
+    async def _round(self) -> None:
+        wall_s, now_s = time.time(), time.monotonic()
+        known = hosts(self._around, now_s)
+        since_s = now_s - self._planned_s
+        if since_s >= self._settings.replan_s or (self.book.replan and since_s >= _SOONEST_S):
+            self._planned_s = now_s
+            await self._replan(known, wall_s)
+        if self.dispatching:
+            for action in self.book.step(time.time(), known):
+                self._send(action)
+        self.capping.step(self.book.open(), time.time())
+        self.closing.look(self.book, time.time())
+        self._save()
+        self._tell(now_s, wall_s)
+        self.book.forget(wall_s - _KEPT_S)
+        self._well()
+
+    async def _replan(self, known: list[Host], wall_s: float) -> None:
+        self.book.replan = False
+        records = self.book.open()
+        now = places(self._around, known, records, wall_s)
+        problem, unplaced = self._problem(records, known, now, wall_s)
+        plan = await asyncio.to_thread(self._planner.replan, problem)
+        self.problem, self.plan = problem, plan
+        wall_s = time.time()
+        said = {
+            id_: (pieces(planned, self.book.jobs[id_], wall_s), planned.late, planned.why)
+            for id_, planned in plan.jobs.items()
+            if id_ in self.book.jobs
+        }
+        before = {id_: list(self.book.jobs[id_].pieces) for id_ in said}
+        self.book.take_plan(said | {id_: ([], True, why) for id_, why in unplaced.items()})
+        changed = [id_ for id_ in said if self._is_news(self.book.jobs[id_], before[id_])]
+        await self._decide(problem, plan, changed[:_DECIDED_AT_ONCE])
+
+    def _problem(
+        self, records: list[JobRecord], known: list[Host], now: dict[str, PlaceNow], wall_s: float
+    ) -> tuple[Problem, dict[str, str]]:
+        """Return the problem, and the jobs that no place can take, with the reason."""
+        settings = self._settings
+        clock = make_clock(wall_s, duration_s(settings.slot), duration_s(settings.horizon))
+        jobs, unplaced = [], {}
+        for record in records:
+            if record.spec.service is not None or record.cancelling:
+                continue
+            zones = [zone for zone in allowed(record, known, now) if zone in now]
+            if not zones:
+                unplaced[record.id] = _no_place(record)
+                continue
+            reserve = self.closing.reserve(record)
+            job = make_job(record, zones, wall_s, settings.kwh_per_gb, settings.gb_per_s, reserve)
+            jobs.append(job)
+        return make_problem(clock, now.values(), jobs, self._planner.objective), unplaced
+
+    def _is_news(self, record: JobRecord, before: list[Any]) -> bool:
+        """A decision is kept until the job has begun; then it is what the job is held against."""
+        return record.decision is None or (not record.runs and record.pieces != before)
+
+    async def _decide(self, problem: Problem, plan: Plan, ids: list[str]) -> None:
+        if not ids:
+            return
+
+        def work() -> dict[str, Explained]:
+            return {id_: explain(problem, id_, plan.jobs[id_]) for id_ in ids if plan.jobs[id_].segments}
+
+        made = await asyncio.to_thread(work)
+        decisions = []
+        for id_, explained in made.items():
+            record = self.book.jobs.get(id_)
+            if record is None or record.runs:
+                continue
+            decision = self.closing.policy(record, self.decision(record, explained, problem))
+            if decision.policy == "baseline":
+                self.book.take_plan(
+                    {id_: (pieces(explained.baseline, record, time.time()), record.late, decision.chosen.why)}
+                )
+            record.decision = decision
+            self.book.changed.add(id_)
+            decisions.append(decision)
+        if decisions:
+            self._store(lambda c: save_decisions(c, decisions))
+
+    def decision(self, record: JobRecord, explained: Explained, problem: Problem) -> Decision:
+        """Return a decision as it is kept."""
+        return Decision(
+            job=record.id,
+            made_s=problem.clock.now_s,
+            policy="carbon",
+            chosen=option(explained.chosen, "chosen", feasible=not explained.chosen.late, why=explained.chosen.why),
+            baseline=option(
+                explained.baseline, "now", feasible=not explained.baseline.late, why=explained.baseline.why
+            ),
+            alternatives=[
+                option(other.planned, other.name, feasible=other.feasible, why=other.why)
+                for other in explained.alternatives
+            ],
+            would_change=list(explained.would_change),
+            rests_on=self.rests_on(problem, explained.chosen),
+        )
+
+    def rests_on(self, problem: Problem, planned: Planned) -> str:
+        """Return which forecast a plan rests on, in words."""
+        words = []
+        for zone in dict.fromkeys(part.place for part in planned.segments):
+            facts = self._around.emissions.facts(zone)
+            ahead = self._around.emissions.grids.forecast(facts.grid, problem.clock.now_s)
+            known_h = min(problem.places[zone].known_slots, problem.clock.slots) * problem.clock.slot_s / 3600
+            source = f"{ahead[0].source}, {ahead[0].standing.value}" if ahead else f"{facts.fallback_detail}, fallback"
+            words.append(f"{zone}: {facts.grid} by {source}; known for {known_h:.1f} h")
+        return "; ".join(words)
+
+    # --- what goes out --------------------------------------------------------------------------------------------
+
+    def _send(self, action: Start | Stop) -> None:
+        seq = self._around.steering.take_seq()
+        if isinstance(action, Start):
+            run = action.order.run
+            order = Order(action.node, seq, 0.0, f"job {action.order.name}", Op.START, job=action.order)
+        else:
+            run = action.run
+            order = Order(action.node, seq, 0.0, action.reason, Op.STOP, action.run, keep=action.keep)
+        if len(self._asked) > _ASKED_KEPT:
+            self._asked.clear()
+        if isinstance(action, Start):
+            self._asked[action.zone, action.node, seq] = run
+        self._around.order(action.zone, order)
+
+    def _tell(self, now_s: float, wall_s: float) -> None:
+        for zone in self._around.zones():
+            if now_s - self._listed_s.get(zone, -1e18) < _LISTS_S or not self._around.reachable(zone):
+                continue
+            said = job_list(self.book.jobs.values(), zone, self._around.epoch)
+            bare = encode(said)
+            due = now_s - self._listed_s.get(zone, -1e18) >= _AGAIN_S and (said.jobs or zone in self._listed)
+            if (bare != self._listed.get(zone) and (said.jobs or zone in self._listed)) or due:
+                self._listed[zone], self._listed_s[zone] = bare, now_s
+                stamped = msgspec.structs.replace(said, wall_ms=int(wall_s * 1000))
+                self._around.publish(Topic(zone, CONTROLLER_NODE, Kind.JOBS), encode(stamped))
+
+    def _save(self) -> None:
+        """Keep what has changed, as it is now: the keeper writes it a little later."""
+        ids = [id_ for id_ in self.book.changed if id_ in self.book.jobs]
+        self.book.changed.clear()
+        if not ids:
+            return
+        records = _DECODER.decode(_ENCODER.encode([self.book.jobs[id_] for id_ in ids]))
+        self._store(lambda c: save_records(c, records), again=ids)
+
+    def _store(self, job: Callable[[Connection], None], again: list[str] | None = None) -> None:
+        loop = asyncio.get_running_loop()
+
+        def failed(future: Future[None]) -> None:
+            error = future.exception() if not future.cancelled() else None
+            if error is not None:
+                loop.call_soon_threadsafe(self._not_stored, error, again or [])
+
+        self._around.keeper.ask(job).add_done_callback(failed)
+
+    def _not_stored(self, error: BaseException, ids: list[str]) -> None:
+        self._complain("jobs cannot be stored; they are kept and tried again", error)
+        self.book.changed.update(ids)
+
+    async def _ask(self, job: Callable[[Connection], Any]) -> Any:
+        return await asyncio.wrap_future(self._around.keeper.ask(job))
+
+    def _complain(self, what: str, error: BaseException) -> None:
+        words = (
+            f"{what}: {type(error).__name__}: {error}" if not isinstance(error, DatabaseError) else f"{what}: {error}"
+        )
+        if self._trouble != words:
+            self._log.error(what, why=str(error), kind=type(error).__name__)
+        self._trouble = words
+
+    def _well(self) -> None:
+        self._trouble = None if not self.book.changed else self._trouble
+
+
+def _no_place(record: JobRecord) -> str:
+    spec = record.spec
+    if spec.template:
+        where = f" in {', '.join(spec.zones)}" if spec.zones else ""
+        return f"no node{where} offers template {spec.template!r} to it; templates are allow-listed on the nodes"
+    return f"none of its zones is known: {', '.join(spec.zones)}"
+
+
+def _quiet_s(record: JobRecord) -> float:
+    return duration_s(record.spec.quiet) if record.spec.quiet else QUIET_S
+
+
+def _limit_s(record: JobRecord) -> float:
+    return duration_s(record.spec.max_run) if record.spec.max_run else 2 * progress.left_s(record) + 600
+
+
+_ENCODER: Final = msgspec.json.Encoder()
+_DECODER: Final = msgspec.json.Decoder(list[JobRecord])
