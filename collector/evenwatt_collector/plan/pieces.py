@@ -1,0 +1,289 @@
+"""Work in pieces that cost a restart or must have a length. Pure; numpy.
+
+With a price on work (its Lagrangian multiplier), whether to run in a slot is a dynamic program over slots with two
+states, running or not; the price is bisected until the work gets done (vectorised over rows). What is then too much is
+cut off the ends of pieces, the dirtiest first. That is the optimum wherever the work done is a step of the price, and
+within the cost of a part of a slot otherwise; docs/planning.md has what was measured against HiGHS.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, inf
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from evenwatt_collector.plan.grid import EPS_S
+from evenwatt_collector.plan.splits import laid, latest_end, open_seconds, rates
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from evenwatt_collector.plan.grid import Grid
+    from evenwatt_collector.plan.problem import Floats
+    from evenwatt_collector.plan.room import Room
+    from evenwatt_collector.plan.runs import Prices
+    from evenwatt_collector.plan.windows import Window
+    from evenwatt_collector.plan.work import Option, Piece
+
+    Bools = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+    Ints = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+
+_HALVINGS: Final = 26
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A job at a place on a constant width."""
+
+    owner: int
+    option: Option
+    width: int
+    need_s: float
+    """Seconds of running without any restart."""
+    low: float
+    high: float
+
+
+class Pieces:
+    """Interruptible work of some jobs with restarts: the best pieces of each, in what room there is for each alone."""
+
+    def __init__(
+        self, grid: Grid, windows: Sequence[Window], prices: Prices | None = None, room: Room | None = None
+    ) -> None:
+        self._grid, self.windows = grid, windows
+        self._rows = [
+            _Row(j, option, width, need, window.earliest + option.transfer_s, latest_end(grid, window, option, need))
+            for j, window in enumerate(windows)
+            for option in window.options
+            for width in range(1, len(window.work.speedup) + 1)
+            for need in [window.work.length(option, width)]
+        ]
+        rows = self._rows
+        works = [windows[row.owner].work for row in rows]
+        watts = np.array([row.option.watts * row.width for row in rows], dtype=np.float64)
+        slots = np.array([work.job.slots * row.width for work, row in zip(works, rows, strict=True)], dtype=np.float64)
+        place = np.array([row.option.place for row in rows], dtype=np.int64)
+        low = np.array([row.low for row in rows], dtype=np.float64)
+        high = np.array([row.high for row in rows], dtype=np.float64)
+        self._need = np.array([row.need_s for row in rows], dtype=np.float64)
+        self._restart = np.array([max(0.0, work.job.restart_s) for work in works], dtype=np.float64)
+        self._least = np.array([max(0.0, work.job.least_run_s) for work in works], dtype=np.float64)
+        self._continues = np.array(
+            [work.continues == row.option.place and row.low <= grid.now + EPS_S for work, row in zip(works, rows, strict=True)],
+            dtype=np.bool_,
+        )  # fmt: skip
+        begun = np.array([work.continues >= 0 for work in works], dtype=np.bool_)
+        # The first piece of all is free of a restart, so that much less need be run.
+        self._target = np.where(begun, self._need, self._need - self._restart)
+        self.rate = rates(grid, place, watts, slots, prices)
+        self.open_s = open_seconds(grid, low, high)
+        self.open_s[:, -1] = np.minimum(self.open_s[:, -1], self._need + 2 * self._restart)
+        if room is not None:
+            for i, row in enumerate(rows):
+                if room.limited[row.option.place]:
+                    self.open_s[i, room.blocked(row.option.place, float(slots[i]), float(watts[i]))] = 0.0
+        self.used_s = self._solve()
+        self.cost = (self.used_s * self.rate).sum(axis=1)
+        for i, row in enumerate(rows):
+            if row.option.transfer_j:
+                self.cost[i] += row.option.transfer_j * grid.weight[row.option.place, (self.used_s[i] > 0).argmax()]
+        self.cost[~self.used_s.any(axis=1) & (self._need > 0)] = inf
+
+    def best(self, j: int) -> tuple[float, tuple[Piece, ...]] | None:
+        """Return weight and pieces of a job; None where there is no way."""
+        rows = [i for i, row in enumerate(self._rows) if row.owner == j]
+        i = min(rows, key=self.cost.__getitem__, default=-1)
+        if i < 0 or not self.cost[i] < inf:
+            return None
+        return float(self.cost[i]), self._laid(i)
+
+    def by_job(self) -> list[tuple[float, tuple[Piece, ...]] | None]:
+        """Return weight and pieces of each job."""
+        best: dict[int, int] = {}
+        for i, (row, cost) in enumerate(zip(self._rows, self.cost.tolist(), strict=True)):
+            if cost < inf and (row.owner not in best or cost < self.cost[best[row.owner]]):
+                best[row.owner] = i
+        return [
+            (float(self.cost[best[j]]), self._laid(best[j])) if j in best else None for j in range(len(self.windows))
+        ]
+
+    def _laid(self, i: int) -> tuple[Piece, ...]:
+        row = self._rows[i]
+        return laid(self._grid, row.option.place, self.used_s[i], row.low, row.high, row.width)
+
+    def _solve(self) -> Floats:
+        """Return seconds used of each slot; nothing in rows that cannot be done."""
+        used: Floats = np.zeros_like(self.open_s)
+        steps = np.ceil(self._least / self._grid.slot_s - EPS_S).astype(np.int64).clip(1, self._grid.slots)
+        for step in np.unique(steps).tolist():
+            rows = np.flatnonzero(steps == step)
+            runs, done = self._bisected(rows, step)
+            for i, on, did in zip(rows.tolist(), runs, done.tolist(), strict=True):
+                if did >= self._target[i] - EPS_S:
+                    used[i] = self._cut(i, np.where(on, self.open_s[i], 0.0))
+        return used
+
+    def _bisected(self, rows: Ints, step: int) -> tuple[Bools, Floats]:
+        """Return in which slots to run, and seconds of work that come of it, at the least price that gets it done."""
+        low = np.zeros(len(rows))
+        high = self.rate[rows].max(axis=1) * 1.001 + 1e-30
+        if not len(rows):
+            return np.zeros((0, self.open_s.shape[1]), dtype=np.bool_), low
+        # Where work is worth more than it ever weighs, all is run that can be; more restarts may still be needed.
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            enough = self._program(rows, middle, step)[0] >= self._target[rows]
+            low, high = np.where(enough, low, middle), np.where(enough, middle, high)
+        done, choices = self._program(rows, high, step, keep=True)
+        short = done < self._target[rows]
+        if short.any():
+            done, choices = self._program(rows, np.where(short, high * 1e3, high), step, keep=True)
+        return _traced(choices, step), done
+
+    def _program(self, rows: Ints, price: Floats, step: int, *, keep: bool = False) -> tuple[Floats, _Choices]:
+        """Run the dynamic program; return seconds of work (restarts taken off) and, if wanted, what was chosen."""
+        open_s, restart = self.open_s[rows], self._restart[rows]
+        gain = np.where(open_s > 0, (self.rate[rows] - price[:, None]) * open_s, inf)
+        begin = price * restart
+        count, slots = open_s.shape
+        off, off_s = np.zeros(count), np.zeros(count)
+        on = np.where(self._continues[rows], 0.0, inf)
+        on_s = np.zeros(count)
+        offs, offs_s = [off], [off_s]
+        chosen = _Choices([], [], np.zeros(count, dtype=np.bool_))
+        for t in range(slots):
+            first = t - step + 1
+            if first >= 0:
+                block = gain[:, first : t + 1].sum(axis=1) if step > 1 else gain[:, t]
+                started = offs[first] + begin + block
+                started_s = (
+                    offs_s[first] - restart + (open_s[:, first : t + 1].sum(axis=1) if step > 1 else open_s[:, t])
+                )
+            else:
+                started, started_s = np.full(count, inf), on_s
+            going = on + gain[:, t]
+            starts = started < going
+            new_on, new_on_s = np.where(starts, started, going), np.where(starts, started_s, on_s + open_s[:, t])
+            stays = off <= on
+            off, off_s = np.where(stays, off, on), np.where(stays, off_s, on_s)
+            on, on_s = new_on, new_on_s
+            offs.append(off)
+            offs_s.append(off_s)
+            if keep:
+                chosen.starts.append(starts)
+                chosen.stays.append(stays)
+        ends_on = on < off
+        chosen.ends_on = ends_on
+        return np.where(ends_on, on_s, off_s), chosen
+
+    def _cut(self, i: int, used: Floats) -> Floats:
+        """Take off what is too much: from ends of pieces, the dirtiest first, leaving each its least length."""
+        rate, least, restart = self.rate[i], float(self._least[i]), float(self._restart[i])
+        for _ in range(4 * len(used)):
+            pieces = _spans(used)
+            starts = len(pieces) - int(bool(self._continues[i]) and pieces[0][0] == int((self.open_s[i] > 0).argmax()))
+            excess = float(used.sum()) - restart * starts - float(self._target[i])
+            if excess <= EPS_S:
+                break
+            ends = []
+            for k, (first, last) in enumerate(pieces):
+                length = float(used[first : last + 1].sum())
+                spare = length - (least if k < len(pieces) - 1 else 0.0)
+                if len(pieces) > 1 and length - restart <= excess and self._droppable(i, k, pieces):
+                    ends.append((float(rate[first : last + 1] @ used[first : last + 1]) / max(EPS_S, length - restart),
+                                 first, last, length))  # fmt: skip
+                ends.extend((float(rate[t]), t, t, min(spare, excess, float(used[t])))
+                            for t in {first, last} if spare > EPS_S)  # fmt: skip
+            if not ends:
+                break
+            _, first, last, seconds = max(ends)
+            if first == last and seconds < float(used[first]):
+                used[first] -= seconds
+            else:
+                used[first : last + 1] = 0.0
+        return used
+
+    def _droppable(self, i: int, k: int, pieces: list[tuple[int, int]]) -> bool:
+        """Whether a piece may go as a whole: not the one that runs on without a restart."""
+        return not (k == 0 and bool(self._continues[i]) and len(pieces) > 1)
+
+
+@dataclass(slots=True)
+class _Choices:
+    starts: list[Bools]
+    stays: list[Bools]
+    ends_on: Bools
+
+
+def _traced(choices: _Choices, step: int) -> Bools:
+    """Walk the choices back; return (row, slot) whether it runs."""
+    rows, slots = len(choices.ends_on), len(choices.starts)
+    runs = np.zeros((rows, slots), dtype=np.bool_)
+    on = choices.ends_on.copy()
+    forced = np.zeros(rows, dtype=np.int64)
+    for t in range(slots - 1, -1, -1):
+        runs[:, t] = on
+        begins = on & (forced == 0) & choices.starts[t]
+        forced = np.where(begins, step, forced)
+        ended = forced == 1  # the block that began the piece is walked through
+        forced = np.maximum(0, forced - 1)
+        on = np.where(on, ~ended, ~choices.stays[t])
+    return runs
+
+
+def _spans(used: Floats) -> list[tuple[int, int]]:
+    """Return first and last slot of each piece."""
+    some = np.flatnonzero(used > 0)
+    if not len(some):
+        return [(0, 0)]
+    breaks = np.flatnonzero(np.diff(some) > 1)
+    firsts, lasts = some[np.concatenate(([0], breaks + 1))], some[np.concatenate((breaks, [len(some) - 1]))]
+    return list(zip(firsts.tolist(), lasts.tolist(), strict=True))
+
+
+def soonest(
+    grid: Grid,
+    window: Window,
+    room: Room,
+    restarts: bool = True,  # noqa: FBT001, FBT002
+) -> tuple[float, tuple[Piece, ...]] | None:
+    """Return the pieces that end soonest: every slot is used in which there is room, on the greatest width."""
+    found: tuple[float, float, tuple[Piece, ...]] | None = None
+    work = window.work
+    for option in window.options:
+        for width in range(1, len(work.speedup) + 1):
+            need, low = work.length(option, width), window.earliest + option.transfer_s
+            open_s = open_seconds(grid, np.array([low]), np.array([inf]))[0]
+            if room.limited[option.place]:
+                open_s[room.blocked(option.place, work.job.slots * width, option.watts * width)] = 0.0
+            used = _in_order(open_s, need, work.job.restart_s if restarts else 0.0)
+            pieces = laid(grid, option.place, used, low, inf, width)
+            if not pieces or pieces[-1].end > window.latest + EPS_S:
+                continue
+            rate = grid.weight[option.place] * option.watts * width
+            key = pieces[-1].end, float(rate @ used)
+            if found is None or key < found[:2]:
+                found = *key, pieces
+    return None if found is None else (found[1], found[2])
+
+
+def _in_order(open_s: Floats, need: float, restart_s: float) -> Floats:
+    """Return seconds used of slots, from the first on; each gap costs a restart."""
+    used: Floats = np.zeros_like(open_s)
+    left, before = need, -1
+    for t in np.flatnonzero(open_s > EPS_S).tolist():
+        if before >= 0 and t > before + 1:
+            left += max(0.0, restart_s)
+        used[t] = min(left, float(open_s[t]))
+        left -= float(used[t])
+        before = t
+        if left <= EPS_S:
+            break
+    return used
+
+
+def slots_of(seconds: float, slot_s: float) -> int:
+    """Return how many slots hold so many seconds."""
+    return ceil(seconds / slot_s - EPS_S)

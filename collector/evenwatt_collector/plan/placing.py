@@ -1,0 +1,239 @@
+"""Jobs put into what room is left, one after the other, each where it weighs least. Pure.
+
+Jobs are looked at in chunks, in arrays; then each takes its best place if there is room, or the best for which there is.
+A deadline is never given up for grams: what finds no room before its deadline makes some (``making_room``), and only
+what can be met in no way is planned as soon as possible, after everything that can still be on time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+from evenwatt_collector.plan import elastic, pieces
+from evenwatt_collector.plan.grid import EPS_S
+from evenwatt_collector.plan.pieces import Pieces
+from evenwatt_collector.plan.risk import baseline, supported
+from evenwatt_collector.plan.room import Room
+from evenwatt_collector.plan.runs import Prices, Runs
+from evenwatt_collector.plan.splits import Fills
+from evenwatt_collector.plan.windows import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from evenwatt_collector.plan.grid import Grid
+    from evenwatt_collector.plan.order import Order
+    from evenwatt_collector.plan.problem import Objective
+    from evenwatt_collector.plan.work import Piece, Work
+
+CHUNK: Final = 1024
+"""Jobs looked at together: enough for arrays, few enough for memory (64 MB at 4 places and 96 slots)."""
+
+Found = tuple[float, tuple["Piece", ...]]
+
+
+@dataclass(slots=True)
+class Choice:
+    """What was found for a job."""
+
+    pieces: tuple[Piece, ...]
+    cost: float
+    """What decided, in grams."""
+    late: bool = False
+    why: str = ""
+
+
+class Placer:
+    """A plan in the making."""
+
+    def __init__(self, grid: Grid, works: dict[str, Work], order: Order, objective: Objective) -> None:
+        self.grid, self.works, self.order, self.objective = grid, works, order, objective
+        self.room = Room(grid)
+        self.choices: dict[str, Choice] = {}
+        self.prices: Prices | None = None
+
+    def settle(self) -> None:
+        """Put down what is not to be decided: what cannot run, what has nothing left, what runs and cannot stop."""
+        for name, work in self.works.items():
+            fault = work.fault or self.order.stuck.get(name, "")
+            if fault:
+                self.choices[name] = Choice((), inf, late=True, why=fault)
+            elif work.job.length_s <= 0:
+                self.choices[name] = Choice((), 0.0, why="nothing of it is left to do")
+            elif work.pinned is not None:
+                late = work.pinned.end > work.deadline + EPS_S
+                why = "it runs and cannot be interrupted" + (", and ends after its deadline" if late else "")
+                self.put(name, Choice((work.pinned,), 0.0, late=late, why=why))
+
+    def place(self, names: Iterable[str]) -> list[str]:
+        """Place jobs, level by level; return those that are late."""
+        wanted = {name for name in names if name not in self.choices}
+        late: list[str] = []
+        for level in self.order.levels:
+            here = sorted((name for name in level if name in wanted), key=self.urgency)
+            missed: list[str] = []
+            for i in range(0, len(here), CHUNK):
+                missed += self._chunk(here[i : i + CHUNK])
+            late += [name for name in missed if not self.on_time(name)]
+        return late
+
+    def urgency(self, name: str) -> tuple[float, float]:
+        """Return what comes first: by priority, then by how little choice there is."""
+        work = self.works[name]
+        return -work.job.priority, work.latest - work.earliest - work.shortest()
+
+    def put(self, name: str, choice: Choice) -> None:
+        """Write a choice down and take its room."""
+        self.choices[name] = choice
+        self.room.take(self.works[name], choice.pieces)
+
+    def lift(self, name: str) -> Choice:
+        """Take a choice back."""
+        choice = self.choices.pop(name)
+        self.room.take(self.works[name], choice.pieces, -1)
+        return choice
+
+    def window(self, name: str, *, latest: float | None = None, beyond: bool = False) -> Window | None:
+        """Return when a job may run; None if what it waits for never ends."""
+        work = self.works[name]
+        earliest = work.earliest
+        for other in self.order.before.get(name, ()):
+            choice = self.choices.get(other)
+            if choice is None or (not choice.pieces and self.works[other].job.length_s > 0):
+                return None
+            if choice.pieces:
+                earliest = max(earliest, choice.pieces[-1].end)
+        return Window(work, earliest, work.latest if latest is None else latest, work.options, beyond)
+
+    def find(self, window: Window, *, soonest: bool = False) -> Found | None:
+        """Return the best (or the soonest to end) for which there is room."""
+        work, grid = window.work, self.grid
+        if not work.job.interruptible:
+            found = Runs(grid, [window], self.prices).best_with_room(0, self.room, soonest=soonest)
+            return None if found is None else (found[0], (found[1],))
+        if work.plain:
+            return Fills(grid, [window], self.prices).best_with_room(0, self.room, soonest=soonest)
+        if not work.job.restart_s > 0 and not work.job.least_run_s > 0:
+            one = elastic.soonest if soonest else elastic.best
+            return one(grid, window, self.room)
+        if soonest:
+            return pieces.soonest(grid, window, self.room)
+        return Pieces(grid, [window], self.prices, self.room).best(0)
+
+    def retry(self, name: str) -> Found | None:
+        """Return the best there is on time, beyond what is forecast and without regard to who waits if need be."""
+        deadline = self.works[name].deadline
+        for latest, beyond in ((None, False), (None, True), (deadline, True)):
+            window = self.window(name, latest=latest, beyond=beyond)
+            if window is None:
+                return None
+            found = self.find(window)
+            if found is not None:
+                return found
+            if beyond:
+                found = self.find(window, soonest=True)
+                if found is not None:
+                    return found
+        return None
+
+    def on_time(self, name: str) -> bool:
+        """Place what found no room, by moving others if it has to be; else as soon as possible. Whether on time."""
+        from evenwatt_collector.plan import making_room  # noqa: PLC0415 -- they build on each other
+
+        found = self.retry(name)
+        if found is not None:
+            self.put(name, Choice(found[1], found[0]))
+            return True
+        if making_room.for_job(self, name):
+            return True
+        self._late(name)
+        return False
+
+    def _late(self, name: str) -> None:
+        work = self.works[name]
+        window = self.window(name, latest=inf, beyond=True)
+        found = None if window is None else self.find(window, soonest=True)
+        if window is None:
+            missing = next(o for o in self.order.before[name] if o not in self.choices or not self.choices[o].pieces)
+            self.put(name, Choice((), inf, late=True, why=f"it waits for {missing}, which cannot be placed"))
+        elif found is None:
+            why = "there is never room for it: it needs more than any place that it allows has free"
+            self.put(name, Choice((), inf, late=True, why=why))
+        else:
+            late = found[1][-1].end > work.deadline + EPS_S
+            self.put(name, Choice(found[1], found[0], late=late, why=_why_late(work, window) if late else ""))
+
+    def _chunk(self, names: Sequence[str]) -> list[str]:
+        """Place jobs that wait for nothing unplaced; return those that found no room on time."""
+        windows = {name: window for name in names if (window := self.window(name)) is not None}
+        missed = [name for name in names if name not in windows]
+        kinds: dict[str, list[str]] = {"run": [], "fill": [], "pieces": [], "elastic": []}
+        for name in windows:
+            kinds[_kind(self.works[name])].append(name)
+        runs = Runs(self.grid, [windows[name] for name in kinds["run"]], self.prices)
+        fills = Fills(self.grid, [windows[name] for name in kinds["fill"]], self.prices)
+        split = Pieces(self.grid, [windows[name] for name in kinds["pieces"]], self.prices, self.room).by_job()
+        best_runs, best_fills = list(zip(*runs.best(), strict=True)), list(zip(*fills.best(), strict=True))
+        at = {name: i for kind in kinds.values() for i, name in enumerate(kind)}
+        for name in windows:
+            i, work = at[name], self.works[name]
+            found: Found | None = None
+            if not work.job.interruptible:
+                cost, row, column = best_runs[i]
+                if cost < inf:
+                    found = cost, (runs.piece(row, column),)
+                    if not self.room.fits(work, found[1]):
+                        one = runs.best_with_room(i, self.room)
+                        found = None if one is None else (one[0], (one[1],))
+            elif work.plain:
+                cost, row = best_fills[i]
+                if cost < inf:
+                    found = cost, fills.pieces(row)
+                    if not self.room.fits(work, found[1]):
+                        found = fills.best_with_room(i, self.room)
+            elif _kind(work) == "pieces":
+                found = split[i]
+                if found is not None and not self.room.fits(work, found[1]):
+                    found = self.find(windows[name])
+            else:
+                found = elastic.best(self.grid, windows[name], self.room, self.prices)
+            if found is None:
+                missed.append(name)
+            else:
+                self.put(name, self._weighed(windows[name], found))
+        return missed
+
+    def _weighed(self, window: Window, found: Found) -> Choice:
+        """Keep to running at once where what is gained is less than what is uncertain about it."""
+        if self.objective.risk > 0:
+            at_once = baseline(self.grid, window.work, window.earliest)
+            if (
+                at_once is not None
+                and at_once != found[1]
+                and at_once[-1].end <= window.latest + EPS_S
+                and not supported(self.grid, window.work, at_once, found[1], self.objective)
+                and self.room.fits(window.work, at_once)
+            ):
+                return Choice(at_once, found[0], why="runs at once: what waiting gains is less than what is uncertain")
+        return Choice(found[1], found[0])
+
+
+def _kind(work: Work) -> str:
+    if not work.job.interruptible:
+        return "run"
+    if work.plain:
+        return "fill"
+    return "pieces" if work.job.restart_s > 0 or work.job.least_run_s > 0 else "elastic"
+
+
+def _why_late(work: Work, window: Window) -> str:
+    """Say why a deadline is missed."""
+    shortest, deadline = work.shortest(), work.deadline
+    if work.earliest + shortest > deadline + EPS_S:
+        left = deadline - work.earliest
+        return f"late: it takes {shortest / 3600:.2f} h at the least and there are {max(0.0, left) / 3600:.2f} h"
+    if window.earliest + shortest > deadline + EPS_S:
+        return "late: what it waits for ends too late"
+    return "late: there is no room for it before its deadline"
