@@ -44,6 +44,11 @@ _TABLES: Final = {
     "device": "pattern, since_s, recorded_s",
     "memory": "name",
     "settled": "mark_ms",
+    "job": "id",
+    "decision": "job, made_s",
+    "outcome": "job",
+    "job_log": "job, run, start",
+    "document": "kind, name, at_s",
 }
 """Tables and their order."""
 _NUMBERED: Final = ("zone", "node", "owner", "boot")

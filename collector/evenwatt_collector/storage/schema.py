@@ -15,6 +15,11 @@ a node is when its first record was stored. ``day_hours`` has seven figures for 
 
 ``reading`` holds what sources said about intensity, and nothing in it is ever changed. ``memory`` holds what parts of
 the collector remember over a restart, as JSON.
+
+``job`` has each job's record as JSON, beside what it is found by; ``is_open`` is 1 while something is left to do.
+``decision`` has all decisions about a job, ``outcome`` what came of it, ``job_log`` what its runs wrote, by the offset
+at which a piece begins in all that the run has written. ``document`` holds values with a history: the newest of a kind
+and name counts, the older ones stay.
 """
 
 from __future__ import annotations
@@ -101,7 +106,29 @@ CREATE TABLE memory (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE settled (mark_ms INTEGER PRIMARY KEY);
 """
 
-MIGRATIONS: Final[dict[int, str]] = {2: _BASE, 3: _MEMORY}
+_JOBS: Final = """
+CREATE TABLE job (
+    id TEXT PRIMARY KEY, state TEXT NOT NULL, is_open INTEGER NOT NULL, workload TEXT NOT NULL,
+    submitted_ms INTEGER NOT NULL, ended_ms INTEGER, record TEXT NOT NULL);
+CREATE INDEX job_by_submission ON job (submitted_ms, id);
+CREATE INDEX job_by_openness ON job (is_open, ended_ms);
+CREATE INDEX job_by_workload ON job (workload, submitted_ms);
+CREATE TABLE decision (
+    job TEXT NOT NULL, made_s REAL NOT NULL, value TEXT NOT NULL, PRIMARY KEY (job, made_s));
+CREATE TABLE outcome (
+    job TEXT PRIMARY KEY, workload TEXT NOT NULL, model TEXT NOT NULL, policy TEXT NOT NULL, ended_ms INTEGER NOT NULL,
+    value TEXT NOT NULL);
+CREATE INDEX outcome_by_end ON outcome (ended_ms, job);
+CREATE TABLE job_log (
+    job TEXT NOT NULL, run TEXT NOT NULL, start INTEGER NOT NULL, at_ms INTEGER NOT NULL, characters INTEGER NOT NULL,
+    text TEXT NOT NULL, PRIMARY KEY (job, run, start));
+CREATE INDEX job_log_by_time ON job_log (at_ms);
+CREATE INDEX owner_by_task ON owner (task);
+CREATE TABLE document (
+    kind TEXT NOT NULL, name TEXT NOT NULL, at_s REAL NOT NULL, value TEXT NOT NULL, PRIMARY KEY (kind, name, at_s));
+"""
+
+MIGRATIONS: Final[dict[int, str]] = {2: _BASE, 3: _MEMORY, 4: _JOBS}
 """What leads from the version before to each version. Version 1 was never released, and is refused."""
 
 VERSION: Final = max(MIGRATIONS)
