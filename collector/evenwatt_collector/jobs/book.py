@@ -19,6 +19,7 @@ from evenwatt_wire.jobs import RunState
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from evenwatt_collector.jobs.desk import ExternalReport
     from evenwatt_collector.jobs.hosts import Host
     from evenwatt_wire.jobs import RunReport
 
@@ -144,33 +145,40 @@ class Book:
         self._memory.unwanted[run.id] = run
         return False
 
-    def tell_external(self, id_: str, state: RunState, now_s: float, *, energy_j: float, grams: float,
-                      units: Mapping[str, float]) -> JobRecord:  # fmt: skip
+    def tell_external(
+        self, id_: str, state: RunState, told: ExternalReport, now_s: float, g_per_j: Callable[[str], float]
+    ) -> JobRecord:
         """Take what somebody else's scheduler says of an external job.
 
+        Args:
+            id_: The job.
+            state: What ``told`` says, as a run's.
+            told: The rest.
+            now_s: Unix time.
+            g_per_j: What a joule weighs now, by zone.
+
         Raises:
-            LookupError: there is no such job, or it is not an external one.
+            LookupError: there is no such job.
         """
         record = self._find(id_)
-        if not record.spec.external:
-            raise LookupError(f"job {id_} is run here, not by others; only external jobs are reported")
+        at_s = now_s if told.at_s is None else min(told.at_s, now_s)
         run = record.runs[-1] if record.runs and record.runs[-1].ended_s is None else None
         if run is None:
-            zone = record.pieces[0].zone if record.pieces else (record.spec.home or "")
-            run = Run(
-                id=self._new_id(), zone=zone, node=record.spec.external, asked_s=now_s, attempt=len(record.runs) + 1
-            )
-            run.started_s = now_s
+            zone = told.zone or (record.pieces[0].zone if record.pieces else record.spec.home or "")
+            run = Run(id=self._new_id(), zone=zone, node=told.node, asked_s=at_s, attempt=len(record.runs) + 1)
+            run.started_s = at_s - (told.duration_s or 0.0)
             record.runs.append(run)
-        run.state, run.heard_s, run.units = state, now_s, dict(units)
-        run.energy_j, run.grams = max(run.energy_j, energy_j), max(run.grams, grams)
-        run.duration_s = now_s - (run.started_s or now_s)
-        progress.trace(run, now_s)
+        gained_j = max(0.0, (told.energy_j or 0.0) - run.energy_j)
+        run.energy_j, run.grams = run.energy_j + gained_j, run.grams + gained_j * g_per_j(run.zone)
+        run.state, run.heard_s, run.units = state, now_s, run.units | told.units
+        run.duration_s = at_s - (run.started_s or at_s) if told.duration_s is None else told.duration_s
+        run.exit_code, run.detail = told.exit_code, told.detail
+        progress.trace(run, at_s)
         if state in _ALIVE:
             record.state = JobState.RUNNING
         else:
-            run.ended_s = now_s
-            self._after_end(record, run, now_s, failed=state in {RunState.FAILED, RunState.LOST})
+            run.ended_s = at_s
+            self._after_end(record, run, at_s, failed=state in {RunState.FAILED, RunState.LOST})
         self._touch(record, replan=True)
         return record
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from evenwatt_collector.jobs import progress
 from evenwatt_collector.jobs.book import active
+from evenwatt_collector.jobs.times import duration_s
 from evenwatt_collector.planning.meter import RunMeter
-from evenwatt_collector.storage.documents import latest_documents, put_document
+from evenwatt_collector.storage.memory import recall, remember
 from evenwatt_collector.tuning.learner import CapLearner
 from evenwatt_collector.tuning.objective import Objective
 from evenwatt_collector.tuning.records import Context, Settings, Slo, grid
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from evenwatt_collector.control import ZoneSpec
+    from evenwatt_collector.feedback.counterfactual import Curve
     from evenwatt_collector.jobs.model import JobRecord, Run
     from evenwatt_collector.node import Node
     from evenwatt_collector.planning.surroundings import Surroundings
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from evenwatt_collector.tuning.records import Choice
     from evenwatt_wire import RunReport
 
-KIND: Final = "cap-learner"
+_MEMORY: Final = "jobs:caps"
 _KEEP_S: Final = 60.0
 _CALM: Final = frozenset({"normal", "hold"})
 
@@ -86,13 +88,17 @@ class Capping:
 
     def restore(self, connection: Connection) -> None:
         """Take up what was learned before."""
-        self._known = {said.name: said.value for said in latest_documents(connection, KIND)}
+        self._known = dict(recall(connection, _MEMORY) or {})
 
     def on_run(self, told: RunReport) -> None:
         """Take what a run says."""
         meter = self._meters.get(told.run)
         if meter is not None:
             meter.take(told)
+
+    def curve(self, record: JobRecord) -> Curve | None:
+        """Return what is learned of a workload's energy against the cap; None if nothing is."""
+        return None
 
     def step(self, records: Iterable[JobRecord], wall_s: float) -> None:
         """Learn from what has come, and say which caps hold now; call it each second."""
@@ -145,6 +151,8 @@ class Capping:
             objective=Objective(aim=self._settings.aim, eta=self._settings.eta, max_power_w=birth.ceiling_w),
             slo=Slo(max_slowdown=slo.max_slowdown, max_latency_s=slo.max_latency_s),
             explore_share=self._settings.explore_share,
+            horizon_s=duration_s(self._settings.horizon),
+            warmup_s=self._settings.warmup_s,
         )
         state = self._known.pop(key, None)
         try:
@@ -164,7 +172,7 @@ class Capping:
         if work is not None and record.length_s > 0:
             left = max(0.0, work.amount * progress.left_s(record) / record.length_s)
         return Context(
-            intensity_g_per_kwh=self._around.emissions.factor(run.zone).g_per_kwh,
+            intensity_g_per_kwh=self._around.emissions.factor(run.zone).intensity_g_per_kwh,
             capping=view is not None and view.band not in _CALM,
             shared=not alone,
             floor_w=max(birth.floor_w if birth else 0.0, rule.floor_w or 0.0),
@@ -182,15 +190,9 @@ class Capping:
         if time.monotonic() - self._kept_s < _KEEP_S or not self._changed:
             return
         self._kept_s = time.monotonic()
-        states = {key: self._learners[key].state() for key in self._changed}
         self._changed.clear()
-        at_s = time.time()
-
-        def write(connection: Connection) -> None:
-            for key, state in states.items():
-                put_document(connection, KIND, key, state, at_s)
-
-        self._around.keeper.ask(write)
+        states = self._known | {key: learner.state() for key, learner in self._learners.items()}
+        self._around.keeper.ask(lambda c: remember(c, _MEMORY, states))
 
 
 def _kind(node: Node) -> str:

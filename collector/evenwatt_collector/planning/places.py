@@ -47,7 +47,7 @@ def places(
             band=bands.get(("grid", facts.grid)),
             slots=sum(host.slots for host in found if host.zone == zone and host.live),
             power_free_w=_power_free_w(around, zone, running),
-            price_per_kwh=around.settings.zone(zone).price_per_kwh,
+            price_per_kwh=_price(around, zone),
         )
         for zone in around.zones()
         for facts in (around.emissions.facts(zone),)
@@ -66,6 +66,11 @@ def allowed(record: JobRecord, known: Iterable[Host], zones: Iterable[str]) -> l
         fitting = [zone for zone in zones if not spec.zones or zone in spec.zones]
     home = spec.home or (spec.zones[0] if spec.zones else "")
     return sorted(fitting, key=lambda zone: (zone != home, zone))
+
+
+def _price(around: Surroundings, zone: str) -> float | None:
+    own = around.settings.zone(zone).price_per_kwh
+    return own if own is not None else around.settings.jobs.price_per_kwh or None
 
 
 def _power_free_w(around: Surroundings, zone: str, records: Iterable[JobRecord]) -> float:

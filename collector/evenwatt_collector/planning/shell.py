@@ -15,17 +15,20 @@ import msgspec
 
 from evenwatt_collector.issuer import Order
 from evenwatt_collector.jobs import progress
+from evenwatt_collector.jobs.admission import RefusedError
 from evenwatt_collector.jobs.book import QUIET_S, Book
+from evenwatt_collector.jobs.desk import ConflictError
 from evenwatt_collector.jobs.hosts import Start
 from evenwatt_collector.jobs.logs import LogPiece
 from evenwatt_collector.jobs.model import Decision, JobRecord
-from evenwatt_collector.jobs.times import duration_s
+from evenwatt_collector.jobs.times import duration_s, in_words
 from evenwatt_collector.plan.alternatives import explain
 from evenwatt_collector.plan.making import make_clock, make_job, make_problem, option, pieces
 from evenwatt_collector.plan.planner import Planner
-from evenwatt_collector.plan.problem import J_PER_KWH, Objective
+from evenwatt_collector.plan.problem import Objective
 from evenwatt_collector.planning.capping import Capping
 from evenwatt_collector.planning.closing import Closing
+from evenwatt_collector.planning.desk import Desk
 from evenwatt_collector.planning.lists import job_list
 from evenwatt_collector.planning.places import allowed, hosts, places
 from evenwatt_collector.storage import DatabaseError
@@ -37,7 +40,7 @@ from evenwatt_wire.command import Op
 from evenwatt_wire.topics import CONTROLLER_NODE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from concurrent.futures import Future
 
     from evenwatt_collector.jobs.hosts import Host, Stop
@@ -71,14 +74,14 @@ class Planning:
         self._log: Any = get_logger("planning")
         self._around, self._settings = around, around.settings.jobs
         self.book = Book(lambda: secrets.token_hex(6), _quiet_s, _limit_s)
-        self.closing, self.capping = Closing(around), Capping(around)
-        self._planner = Planner(
-            Objective(
-                price_per_g=self._settings.price_per_g,
-                risk=self._settings.risk,
-                least_gain=self._settings.least_gain,
-            )
+        self.capping = Capping(around)
+        self.closing = Closing(around, self.capping.curve)
+        self._objective = Objective(
+            price_per_g=self._settings.price_per_g, risk=self._settings.risk, least_gain=self._settings.least_gain
         )
+        self._planner = Planner(self._objective)
+        self.desk = Desk(self, around)
+        self._tasks: set[asyncio.Task[Any]] = set()
         self.problem: Problem | None = None
         self.plan: Plan | None = None
         """The latest; None before the first."""
@@ -118,7 +121,7 @@ class Planning:
                 self._complain("this round of planning failed", error)
                 self._planned_s = time.monotonic()
             await pause(stop, STEP_S)
-        self._save()
+        self.save()
 
     # --- what is heard --------------------------------------------------------------------------------------------
 
@@ -126,7 +129,7 @@ class Planning:
         """Take what a node says of a run."""
         factor = self._around.emissions.factor(zone)
         now_s = time.time()
-        if not self.book.report(told, now_s, factor.g_per_kwh * factor.pue / J_PER_KWH):
+        if not self.book.report(told, now_s, factor.g_per_j):
             return
         self.capping.on_run(told)
         record = self.book.jobs.get(told.job)
@@ -144,6 +147,65 @@ class Planning:
         self.book.answered(run, ack.code.value, ack.detail, time.time())
         return True
 
+    def on_submit(self, _zone: str, payload: bytes) -> None:
+        """Take a signed submission; raises ``CommandError`` for one that fails a check."""
+        try:
+            self.desk.take_submission(payload)
+        except RefusedError as error:
+            self._log.warning("a submitted job was refused", why=str(error))
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Do something that was asked without waiting for an answer; what goes wrong is logged."""
+
+        async def guarded() -> None:
+            try:
+                await work
+            except (RefusedError, ConflictError, LookupError, DatabaseError) as error:
+                self._log.warning("what was asked over MQTT was refused", why=str(error))
+
+        task = asyncio.get_running_loop().create_task(guarded())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- what is asked --------------------------------------------------------------------------------------------
+
+    def hosts(self) -> list[Host]:
+        """Return every node that offers to run work."""
+        return hosts(self._around, time.monotonic())
+
+    def tasks(self) -> frozenset[str] | None:
+        """Return what the registry of models has variants for; None without one."""
+        return None
+
+    async def decide_now(self, id_: str) -> None:
+        """Make a job's decision if there is none yet."""
+        record = self.book.jobs.get(id_)
+        problem, plan = self.problem, self.plan
+        if record is None or record.decision is not None or record.runs or problem is None or plan is None:
+            return
+        if id_ in plan.jobs:
+            await self._decide(problem, plan, [id_])
+
+    async def advise(self, record: JobRecord) -> Decision:
+        """Return what would be decided about a job that nobody has submitted.
+
+        Raises:
+            LookupError: no place can take it.
+        """
+        known, wall_s = self.hosts(), time.time()
+        records = [*self.book.open(), record]
+        now = places(self._around, known, records, wall_s)
+        problem, unplaced = self._problem(records, known, now, wall_s)
+        if record.id in unplaced:
+            raise LookupError(unplaced[record.id])
+        before = self.plan
+
+        def work() -> Explained:
+            plan = Planner(self._objective, before).replan(problem)
+            return explain(problem, record.id, plan.jobs[record.id], plan)
+
+        return self.decision(record, await asyncio.to_thread(work), problem)
+
     # --- rounds ---------------------------------------------------------------------------------------------------
 
     async def _round(self) -> None:
@@ -158,7 +220,7 @@ class Planning:
                 self._send(action)
         self.capping.step(self.book.open(), time.time())
         self.closing.look(self.book, time.time())
-        self._save()
+        self.save()
         self._tell(now_s, wall_s)
         self.book.forget(wall_s - _KEPT_S)
         self._well()
@@ -186,7 +248,7 @@ class Planning:
     ) -> tuple[Problem, dict[str, str]]:
         """Return the problem, and the jobs that no place can take, with the reason."""
         settings = self._settings
-        clock = make_clock(wall_s, duration_s(settings.slot), duration_s(settings.horizon))
+        clock = make_clock(wall_s, settings.slot_s, settings.horizon_s)
         jobs, unplaced = [], {}
         for record in records:
             if record.spec.service is not None or record.cancelling:
@@ -196,9 +258,9 @@ class Planning:
                 unplaced[record.id] = _no_place(record)
                 continue
             reserve = self.closing.reserve(record)
-            job = make_job(record, zones, wall_s, settings.kwh_per_gb, settings.gb_per_s, reserve)
+            job = make_job(record, zones, wall_s, settings.kwh_per_gb, settings.mb_per_s / 1000, reserve)
             jobs.append(job)
-        return make_problem(clock, now.values(), jobs, self._planner.objective), unplaced
+        return make_problem(clock, now.values(), jobs, self._objective), unplaced
 
     def _is_news(self, record: JobRecord, before: list[Any]) -> bool:
         """A decision is kept until the job has begun; then it is what the job is held against."""
@@ -209,7 +271,7 @@ class Planning:
             return
 
         def work() -> dict[str, Explained]:
-            return {id_: explain(problem, id_, plan.jobs[id_]) for id_ in ids if plan.jobs[id_].segments}
+            return {id_: explain(problem, id_, plan.jobs[id_], plan) for id_ in ids if plan.jobs[id_].segments}
 
         made = await asyncio.to_thread(work)
         decisions = []
@@ -248,14 +310,17 @@ class Planning:
 
     def rests_on(self, problem: Problem, planned: Planned) -> str:
         """Return which forecast a plan rests on, in words."""
-        words = []
-        for zone in dict.fromkeys(part.place for part in planned.segments):
-            facts = self._around.emissions.facts(zone)
-            ahead = self._around.emissions.grids.forecast(facts.grid, problem.clock.now_s)
-            known_h = min(problem.places[zone].known_slots, problem.clock.slots) * problem.clock.slot_s / 3600
-            source = f"{ahead[0].source}, {ahead[0].standing.value}" if ahead else f"{facts.fallback_detail}, fallback"
-            words.append(f"{zone}: {facts.grid} by {source}; known for {known_h:.1f} h")
-        return "; ".join(words)
+        zones = dict.fromkeys(part.place for part in planned.segments)
+        return "; ".join(f"{zone}: {self.source(zone, problem)}" for zone in zones)
+
+    def source(self, zone: str, problem: Problem) -> str:
+        """Return what is known of a zone's intensity, by whom, and how far ahead."""
+        facts = self._around.emissions.facts(zone)
+        ahead = self._around.emissions.grids.forecast(facts.grid, problem.clock.now_s)
+        known_s = min(problem.places[zone].known_slots, problem.clock.slots) * problem.clock.slot_s
+        if not ahead or known_s <= 0:
+            return f"{facts.grid}: {facts.fallback_detail}, a fallback"
+        return f"{facts.grid} by {ahead[-1].source} ({ahead[-1].standing.value}), known for {in_words(known_s)}"
 
     # --- what goes out --------------------------------------------------------------------------------------------
 
@@ -285,7 +350,7 @@ class Planning:
                 stamped = msgspec.structs.replace(said, wall_ms=int(wall_s * 1000))
                 self._around.publish(Topic(zone, CONTROLLER_NODE, Kind.JOBS), encode(stamped))
 
-    def _save(self) -> None:
+    def save(self) -> None:
         """Keep what has changed, as it is now: the keeper writes it a little later."""
         ids = [id_ for id_ in self.book.changed if id_ in self.book.jobs]
         self.book.changed.clear()

@@ -1,0 +1,237 @@
+"""Answers what is asked about jobs over HTTP and MQTT: takes them, gives them up, shows and explains them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from evenwatt_collector.jobs.admission import admit
+from evenwatt_collector.jobs.desk import (
+    Advice,
+    ConflictError,
+    ExternalReport,
+    JobPage,
+    JobQuery,
+    PlaceView,
+    PlannedView,
+    PlanView,
+)
+from evenwatt_collector.jobs.known import Known
+from evenwatt_collector.jobs.learned import learn
+from evenwatt_collector.jobs.submission import SubmissionDesk, Submitted
+from evenwatt_collector.planning.telling import explanation
+from evenwatt_collector.storage.jobs import decisions_of, find_records, log_of, page_of_records
+from evenwatt_collector.storage.samples import samples
+from evenwatt_wire.jobs import RunState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from evenwatt_collector.jobs.admission import Admitted
+    from evenwatt_collector.jobs.desk import Explanation
+    from evenwatt_collector.jobs.learned import Learned
+    from evenwatt_collector.jobs.logs import LogPiece
+    from evenwatt_collector.jobs.model import JobRecord
+    from evenwatt_collector.jobs.reading import Entry
+    from evenwatt_collector.planning.shell import Planning
+    from evenwatt_collector.planning.surroundings import Surroundings
+    from evenwatt_collector.storage import Connection
+
+T = TypeVar("T")
+
+_LEARNED_S: Final = 300.0
+_STATES: Final = {"started": RunState.RUNNING, "ended": RunState.ENDED, "failed": RunState.FAILED}
+
+
+class Desk:
+    """The jobs desk of one collector (``jobs.desk.JobsDesk``)."""
+
+    def __init__(self, planning: Planning, around: Surroundings) -> None:
+        self._planning, self._around = planning, around
+        self._submissions = SubmissionDesk(around.keys, around.settings.fleet)
+        self._learned: Mapping[str, Learned] = {}
+        self._learned_s = -1e18
+
+    # --- taking and giving up -------------------------------------------------------------------------------------
+
+    async def submit(self, entries: Sequence[Entry], by: str, *, check_only: bool = False) -> Admitted:
+        """Take jobs, all or none of them."""
+        named = {entry.id for entry in entries} | {id_ for entry in entries for id_ in entry.spec.after}
+        existing = await self._find(sorted(named))
+        admitted = admit(
+            entries,
+            await self._known(),
+            existing,
+            by=by,
+            assumed_power_w=self._around.settings.jobs.power_w,
+        )
+        if not check_only:
+            book = self._planning.book
+            book.load([record for id_, record in existing.items() if id_ not in book.jobs])
+            for record in admitted.records:
+                if record.id in admitted.new:
+                    book.submit(record)
+            self._planning.save()
+        return admitted
+
+    async def cancel(self, job: str, by: str) -> JobRecord:
+        """Give a job up."""
+        record = await self.job(job)
+        if record.open:
+            self._planning.book.cancel(job, time.time(), f"cancelled by {by}")
+            self._planning.save()
+        return record
+
+    async def report_external(self, job: str, report: ExternalReport, _by: str) -> JobRecord:
+        """Take what somebody else's scheduler says of a job."""
+        record = await self.job(job)
+        if not record.spec.external:
+            raise ConflictError(
+                f"job {job} is run by nodes here, which report themselves; only external jobs are told of"
+            )
+        if not record.open:
+            raise ConflictError(f"job {job} has {record.state.value} already")
+        self._planning.book.tell_external(job, _STATES[report.state], report, time.time(), self._factor)
+        self._planning.save()
+        return record
+
+    def take_submission(self, payload: bytes) -> None:
+        """Take a signed submission that came over MQTT; what becomes of it is published with the jobs.
+
+        Raises:
+            CommandError: it fails a check.
+            RefusedError: its job cannot be read.
+        """
+        asked = self._submissions.take(payload, time.time_ns() // 1_000_000)
+        if isinstance(asked, Submitted):
+            self._planning.spawn(self.submit([asked.entry], asked.by))
+        else:
+            self._planning.spawn(self.cancel(asked.job, asked.by))
+
+    # --- showing --------------------------------------------------------------------------------------------------
+
+    async def jobs(self, query: JobQuery) -> JobPage:
+        """Return a page of jobs, those in memory as they stand now."""
+        page = await self._ask(lambda c: page_of_records(c, query))
+        now = self._planning.book.jobs
+        return JobPage(jobs=[now.get(record.id, record) for record in page.jobs], cursor=page.cursor)
+
+    async def job(self, job: str) -> JobRecord:
+        """Return a job."""
+        found = (await self._find([job])).get(job)
+        if found is None:
+            raise LookupError(f"there is no job {job!r}; `evenwatt jobs --all` lists those that are known")
+        return found
+
+    async def logs(self, job: str, run: str | None = None) -> list[LogPiece]:
+        """Return what is kept of a job's log, or of one run's."""
+        record = await self.job(job)
+        if run is not None and run not in {known.id for known in record.runs}:
+            raise LookupError(f"job {job} has no run {run!r}")
+        return await self._ask(lambda c: log_of(c, job, run))
+
+    async def explain(self, job: str) -> Explanation:
+        """Return why a job is where and when it is."""
+        record = await self.job(job)
+        await self._planning.decide_now(job)
+        decisions = await self._ask(lambda c: decisions_of(c, job))
+        if record.decision is not None and record.decision not in decisions:
+            decisions = [record.decision, *decisions]
+        return explanation(record, decisions, time.time())
+
+    async def advise(self, entry: Entry, by: str) -> Advice:
+        """Return what would be decided about a job; nothing is kept."""
+        admitted = admit([entry], await self._known(), {}, by=by, assumed_power_w=self._around.settings.jobs.power_w)
+        record = admitted.records[0]
+        decision = await self._planning.advise(record)
+        return Advice(job=record, decision=decision, warnings=[problem.text for problem in admitted.warnings])
+
+    async def plan(self) -> PlanView:
+        """Return the plan as it stands."""
+        planning, now_s = self._planning, time.time()
+        problem, plan = planning.problem, planning.plan
+        if problem is None or plan is None:
+            settings = self._around.settings.jobs
+            return PlanView(
+                made_s=now_s,
+                now_s=now_s,
+                start_s=now_s,
+                slot_s=settings.slot_s,
+                slots=0,
+                dispatching=planning.dispatching,
+                places=[],
+                jobs=[],
+                notes=["no plan has been made yet"],
+            )
+        clock = problem.clock
+        return PlanView(
+            made_s=plan.made_s,
+            now_s=now_s,
+            start_s=clock.start_s,
+            slot_s=clock.slot_s,
+            slots=clock.slots,
+            dispatching=planning.dispatching,
+            places=[
+                PlaceView(
+                    zone=place.name,
+                    intensity_g_per_kwh=place.intensity_g_per_kwh.tolist(),
+                    low_g_per_kwh=place.low_g_per_kwh.tolist(),
+                    high_g_per_kwh=place.high_g_per_kwh.tolist(),
+                    known_slots=min(place.known_slots, clock.slots),
+                    source=planning.source(place.name, problem),
+                    pue=place.pue,
+                    slots_free=None if place.slots_free is None else place.slots_free.tolist(),
+                    power_free_w=None if place.power_free_w is None else place.power_free_w.tolist(),
+                )
+                for place in problem.places.values()
+            ],
+            jobs=[_view(record, planning) for record in planning.book.open()],
+            solver=plan.solver,
+            notes=list(plan.notes),
+        )
+
+    # --- inside ---------------------------------------------------------------------------------------------------
+
+    async def _find(self, ids: Sequence[str]) -> dict[str, JobRecord]:
+        held = {id_: self._planning.book.jobs[id_] for id_ in ids if id_ in self._planning.book.jobs}
+        missing = [id_ for id_ in ids if id_ not in held]
+        stored: dict[str, JobRecord] = await self._ask(lambda c: find_records(c, missing)) if missing else {}
+        return stored | held
+
+    async def _known(self) -> Known:
+        if time.monotonic() - self._learned_s > _LEARNED_S:
+            self._learned_s = time.monotonic()
+            self._learned = learn(await self._ask(lambda c: samples(c, time.time())))
+        planning = self._planning
+        return Known(
+            now_s=time.time(),
+            zones=frozenset(self._around.zones()),
+            hosts=tuple(planning.hosts()),
+            jobs={id_: record.state for id_, record in planning.book.jobs.items()},
+            learned=self._learned,
+            tasks=planning.tasks(),
+            dispatching=planning.dispatching,
+        )
+
+    def _factor(self, zone: str) -> float:
+        return self._around.emissions.factor(zone).g_per_j
+
+    async def _ask(self, job: Callable[[Connection], T]) -> T:
+        return await asyncio.wrap_future(self._around.keeper.ask(job))
+
+
+def _view(record: JobRecord, planning: Planning) -> PlannedView:
+    planned = planning.plan.jobs.get(record.id) if planning.plan else None
+    return PlannedView(
+        job=record.id,
+        name=record.spec.name,
+        state=record.state,
+        pieces=record.pieces,
+        grams=planned.grams if planned else 0.0,
+        low_g=planned.low_g if planned else 0.0,
+        high_g=planned.high_g if planned else 0.0,
+        deadline_s=record.deadline_s,
+        late=record.late,
+        why=record.why,
+    )
