@@ -1,6 +1,6 @@
 """HTTP on the loopback: liveness, status, reports, the stream, metrics and the Carbon Aware API.
 
-It only reads, and asks for no login.
+Reading asks for no login; what changes something (jobs) asks for a token.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import asyncio
 import socket
 import time
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,6 +20,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from evenwatt_collector.carbon_aware_api import carbon_aware_routes
+from evenwatt_collector.jobs.tokens import Tokens
+from evenwatt_collector.jobs_api import jobs_routes
 from evenwatt_collector.live_stream import stream_route
 from evenwatt_collector.metrics import make_metrics
 from evenwatt_collector.report.asking import ReportQuery
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from evenwatt_collector.carbon_aware_api import IntensityStore
+    from evenwatt_collector.jobs.desk import JobsDesk
     from evenwatt_collector.live_stream import Hub
     from evenwatt_collector.report.model import Report
     from evenwatt_collector.settings import HttpSettings
@@ -59,6 +62,10 @@ class Answers:
     """Makes a forecast of a node's power, by zone and name; raises LookupError."""
     intensities: IntensityStore
     """What is known of intensity, for the Carbon Aware API."""
+    jobs: JobsDesk | None = None
+    """Keeps the jobs; none are taken without."""
+    tokens: Tokens = field(default_factory=lambda: Tokens({}))
+    """Who may submit and cancel jobs."""
 
 
 def make_app(answers: Answers, hub: Hub) -> Starlette:
@@ -102,7 +109,14 @@ def make_app(answers: Answers, hub: Hub) -> Starlette:
         "/metrics": metrics,
     }
     aware = carbon_aware_routes(answers.intensities, healthy=lambda: not answers.reasons())
-    return Starlette(routes=[*(Route(path, endpoint) for path, endpoint in routes.items()), stream_route(hub), *aware])
+    return Starlette(
+        routes=[
+            *(Route(path, endpoint) for path, endpoint in routes.items()),
+            stream_route(hub),
+            *aware,
+            *jobs_routes(answers.jobs, answers.tokens),
+        ]
+    )
 
 
 def _forecasting(answers: Answers) -> Callable[[Request], Awaitable[Response]]:

@@ -18,6 +18,7 @@ from evenwatt_collector.carbon.places import Place, Places, Published, UnknownPl
 from evenwatt_collector.carbon.providers.settings import GridSettings, annual_row, check_grids
 from evenwatt_collector.carbon.series import Standing
 from evenwatt_collector.carbon.site import YEAR_S, Contract, DeviceFacts, SiteFacts
+from evenwatt_collector.jobs.settings import JobsSettings, check_jobs
 from evenwatt_collector.storage.keeping import HOURS_DAYS, MINUTES_DAYS
 from evenwatt_collector.webhook_settings import WebhookSettings
 from evenwatt_daemon import Failure, load_settings
@@ -78,6 +79,8 @@ class ZoneSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """Water used on the site per kilowatt-hour of the machines."""
     grid_water_l_per_kwh: Annotated[float, Meta(ge=0, le=100)] | None = None
     """Water used in generation per kilowatt-hour of the site."""
+    price_per_kwh: Annotated[float, Meta(ge=0, le=1e6)] | None = None
+    """What a kilowatt-hour costs, in the fleet's currency; plans may count with it (``jobs.price_per_g``)."""
     since: datetime | None = None
     """From when on grid, PUE, contract and water hold. Default: when they are first seen here."""
     slot_s: Literal[300, 180, 60] = 300
@@ -144,6 +147,7 @@ class CollectorSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """Grams per day or month that alerts watch over; docs/alerts.md."""
     webhooks: list[WebhookSettings] = []
     keep: KeepSettings = field(default_factory=KeepSettings)
+    jobs: JobsSettings = field(default_factory=JobsSettings)
     policy: str = ""
     """Policy file (TOML): limits, timetables, classes of nodes; see docs/policy.md. With one, zones here have no
     ``budget_w``."""
@@ -229,6 +233,7 @@ def load(path: str | None, table: IntensityTable) -> CollectorSettings:
     check_grids(where, settings.grids, table)
     check_budgets(where, settings.budgets, [webhook.name for webhook in settings.webhooks])
     _check_scopes(where, settings)
+    check_jobs(where, settings.jobs, has_keys=settings.keys is not None)
     if settings.policy:
         _check_policy(where, settings)
     for i, zone in enumerate(settings.zones):

@@ -57,7 +57,7 @@ class JobsSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     price_per_g: Price = 0.0
     """What a gram of CO2e is worth, in the currency of ``price_per_kwh``; 0: only grams count."""
     price_per_kwh: Price = 0.0
-    """What a kilowatt-hour costs."""
+    """What a kilowatt-hour costs in zones that have no ``price_per_kwh`` of their own."""
     risk: Annotated[float, Meta(ge=0, le=1)] = 0.0
     """0 plans with the median of the forecast; 1 moves work only where even its bad side is better."""
     least_gain: Annotated[float, Meta(ge=0, le=1)] = 0.02
@@ -68,8 +68,6 @@ class JobsSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """Where that figure is from."""
     mb_per_s: Annotated[float, Meta(gt=0, le=1e6)] = 100.0
     """How fast data is moved from zone to zone."""
-    slots_per_node: Annotated[int, Meta(ge=1, le=10_000)] = 1
-    """Runs at once on a node that does not say how many it takes; for planning what others run."""
     power_w: Annotated[float, Meta(gt=0, le=1e6)] = 100.0
     """What a job adds to a node's power while nothing is known of its workload."""
     tuning: TuningSettings = field(default_factory=TuningSettings)

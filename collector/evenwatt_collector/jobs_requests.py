@@ -1,0 +1,137 @@
+"""What is asked of the jobs API: who asks, and what of a body or query can be taken. Problems are answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
+
+from evenwatt_collector.jobs.desk import MOST_JOBS, JobQuery
+from evenwatt_collector.jobs.model import JobState
+from evenwatt_collector.jobs.reading import MOST_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.requests import Request
+
+    from evenwatt_collector.jobs.tokens import Tokens
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+_QUERY: Final = frozenset({"state", "workload", "limit", "cursor"})
+_GROUPS: Final[Mapping[str, frozenset[JobState]]] = {
+    "open": frozenset({JobState.WAITING, JobState.STARTING, JobState.RUNNING, JobState.STOPPING}),
+    "ended": frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED}),
+}
+
+
+class RequestError(Exception):
+    """What cannot be answered as it was asked: a status and one clear error."""
+
+    def __init__(self, status: int, error: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(error)
+        self.status, self.headers = status, dict(headers or {})
+
+
+def authorised(request: Request, tokens: Tokens) -> str:
+    """Return who asks; only who has a token may change anything (RFC 6750).
+
+    Raises:
+        RequestError: 403 if nobody may, 401 without a token or with a wrong one.
+    """
+    if not tokens:
+        raise RequestError(
+            403,
+            "this collector takes no jobs over HTTP: it has no tokens; write one into a file that only its user can "
+            "read (openssl rand -hex 32), name the file by token_file in [jobs] of its settings, and start it anew",
+        )
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        challenge = {"WWW-Authenticate": 'Bearer realm="evenwatt"'}
+        raise RequestError(401, "expected the header 'Authorization: Bearer TOKEN'", challenge)
+    name = tokens.name_of(token.strip())
+    if name is None:
+        challenge = {"WWW-Authenticate": 'Bearer realm="evenwatt", error="invalid_token"'}
+        raise RequestError(401, "this token is not known here; compare it with the collector's token_file", challenge)
+    return name
+
+
+async def body(request: Request) -> bytes:
+    """Read a JSON body.
+
+    Raises:
+        RequestError: it is of another type, or too long.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise RequestError(415, f"found Content-Type {kind or 'none'!r}, expected application/json")
+    found = bytearray()
+    async for part in request.stream():
+        found += part
+        if len(found) > MOST_BYTES:
+            raise RequestError(413, f"more than {MOST_BYTES:,} bytes; submit fewer jobs at once")
+    return bytes(found)
+
+
+def decoded(text: bytes, kind: type[S]) -> S:
+    """Read a body as a struct.
+
+    Raises:
+        RequestError: 400 with what is wrong with it.
+    """
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except msgspec.ValidationError as error:
+        raise RequestError(400, str(error).replace("`", "'")) from None
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise RequestError(400, f"not JSON: {error}") from None
+
+
+def query(request: Request) -> JobQuery:
+    """Read which jobs are asked for.
+
+    ``state`` may be repeated, and ``open`` and ``ended`` stand for several; ``workload``, ``limit``, ``cursor``.
+
+    Raises:
+        RequestError: 400 with what is wrong with it.
+    """
+    given = request.query_params
+    known_keys(request, _QUERY)
+    states: set[JobState] = set()
+    for name in given.getlist("state"):
+        states |= _GROUPS.get(name) or {_state(name)}
+    cursor = given.get("cursor")
+    limit = given.get("limit", "100")
+    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= MOST_JOBS:
+        raise RequestError(400, f"limit: found {limit!r}, expected a whole number from 1 to {MOST_JOBS}")
+    return JobQuery(states=tuple(sorted(states)), workload=given.get("workload"), limit=int(limit), cursor=cursor)
+
+
+def known_keys(request: Request, known: frozenset[str]) -> None:
+    """See that a query has no keys that mean nothing.
+
+    Raises:
+        RequestError: 400 naming the first of them.
+    """
+    unknown = sorted(request.query_params.keys() - known)
+    if unknown:
+        raise RequestError(400, f"unknown parameter {unknown[0]!r}; known are {', '.join(sorted(known)) or 'none'}")
+
+
+def flag(request: Request, name: str) -> bool:
+    """Return whether a query switches something on; ``name``, ``name=1`` and ``name=true`` do."""
+    text = request.query_params.get(name)
+    if text is None or text.lower() in {"0", "false", "no"}:
+        return False
+    if text.lower() in {"", "1", "true", "yes"}:
+        return True
+    raise RequestError(400, f"{name}: found {text!r}, expected true or false")
+
+
+def _state(name: str) -> JobState:
+    try:
+        return JobState(name)
+    except ValueError:
+        names = ", ".join([*_GROUPS, *(state.value for state in JobState)])
+        raise RequestError(400, f"state: found {name!r}, expected one of {names}") from None
