@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from evenwatt_collector.carbon.shares import HOUR_S
-from evenwatt_collector.report.groups import Group, owner_group, place_group
+from evenwatt_collector.report.groups import Group, of_model, owner_group, place_group
 from evenwatt_collector.report.model import By, Moment
 from evenwatt_collector.report.sources import Sources
 from evenwatt_collector.storage.hours import LABEL, NODE, OWNER
@@ -100,7 +100,7 @@ class Adder:
     def add(self, zone: ReportZone) -> None:
         """Add a zone."""
         self._add_zone(zone)
-        if self._query.workload is None:
+        if not self._query.part:
             self._add_missing(zone)
 
     def total(self) -> Floats:
@@ -114,7 +114,7 @@ class Adder:
     def _choose_cut(self) -> int:
         query = self._query
         if query.by in {By.ZONE, By.NODE}:
-            return NODE if query.workload is None else OWNER
+            return OWNER if query.part else NODE
         return OWNER if query.by is By.TASK or self._node is not None else LABEL
 
     def _add_zone(self, zone: ReportZone) -> None:
@@ -141,7 +141,7 @@ class Adder:
             kept = self._add(zone, pairs.tolist(), sum_by(which.ravel(), table.columns, len(pairs)))
             inside = kept[which.ravel()]
             self._add_line(table.hours[inside], table.columns[inside])
-        if self._query.workload is None:
+        if not self._query.part:
             whole = table if cut == NODE else zone.book.table(NODE, period, known_ms, self._node)
             self._cover(whole.nodes.tolist(), whole.columns[:, AT["covered_s"]].tolist())
         for use in zone.book.used(period, known_ms):
@@ -166,7 +166,7 @@ class Adder:
                 self._cover([row[0] for row in rows], columns[:, AT["covered_s"]].tolist())
             owner_numbers = {row[1] for row, keep in zip(rows, kept.tolist(), strict=True) if keep}
             self._add_day_line(where, more, None if kept.all() else owner_numbers)
-        if self._cut != NODE and self._query.workload is None:
+        if self._cut != NODE and not self._query.part:
             named = [*more[:3], NODE, *more[4:]]
             covered = self._connection.rows(f"SELECT node, SUM(covered_s) FROM day WHERE {where} GROUP BY node", named)
             self._cover([row[0] for row in covered], [row[1] for row in covered])
@@ -197,6 +197,8 @@ class Adder:
             named = owner_group(By.WORKLOAD, self._owners[owner], "", "").name
             if query.workload != named:
                 return None
+        if query.model is not None and not of_model(self._owners[owner].model, query.model):
+            return None
         if query.by in {By.ZONE, By.NODE}:
             return place_group(query.by, zone.name, zone.nodes.get(node, ""))
         return owner_group(query.by, self._owners[owner], zone.name, zone.nodes.get(node, ""))

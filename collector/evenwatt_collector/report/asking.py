@@ -27,9 +27,16 @@ class ReportQuery:
     known_at_s: float | None = None
     """As known at this moment; None: as known now."""
     zone: str | None = None
-    """Only what is in this zone; likewise the two below."""
+    """Only what is in this zone; likewise the three below."""
     node: str | None = None
     workload: str | None = None
+    model: str | None = None
+    """A model with all its variants (``MODEL:VARIANT``), or one of them."""
+
+    @property
+    def part(self) -> bool:
+        """Whether it is asked of some of the work on nodes only, so that missing time is nobody's."""
+        return self.workload is not None or self.model is not None
 
     def parameters(self) -> dict[str, str]:
         """Return it as the parameters of ``GET /api/v1/report``."""
@@ -42,6 +49,7 @@ class ReportQuery:
             "zone": self.zone,
             "node": self.node,
             "workload": self.workload,
+            "model": self.model,
         }
         return {key: value for key, value in said.items() if value is not None}
 
@@ -52,7 +60,7 @@ class ReportQuery:
         Raises:
             Failure: a parameter is unknown, missing or out of its range; it names the parameter.
         """
-        known = ("by", "from", "to", "tz", "known_at", "zone", "node", "workload")
+        known = ("by", "from", "to", "tz", "known_at", "zone", "node", "workload", "model")
         for key in said:
             if key not in known:
                 raise Failure(f"{key}: no such parameter; expected some of {', '.join(known)}")
@@ -70,6 +78,7 @@ class ReportQuery:
             zone=said.get("zone"),
             node=said.get("node"),
             workload=said.get("workload"),
+            model=said.get("model"),
         )
         if query.start_s >= query.end_s:
             raise Failure(f"from: found {query.start_s:.0f}, expected less than to, which is {query.end_s:.0f}")

@@ -46,3 +46,8 @@ def owner_group(by: By, owner: Owner, zone: str, node: str) -> Group:
     if by is By.WORKLOAD and owner.kind != "task":
         return Group(f"{owner.kind}/{owner.name}" if owner.name else owner.kind)
     return Group(NO_LABEL.format(by.value))
+
+
+def of_model(label: str, name: str) -> bool:
+    """Return whether a task's ``model`` is a model or one of its variants (``MODEL:VARIANT``), or the variant named."""
+    return label == name or label.startswith(f"{name}:")

@@ -62,7 +62,7 @@ def notes(query: ReportQuery, total: Figures, under: Circumstances) -> tuple[str
         found.append(f"{share:.1%} of the energy is weighed with annual averages, because no source told of its hours")
     if under.strangers:
         found.append(f"left out, since no grid is configured for them: zones {_some(under.strangers)}")
-    if query.workload is not None or query.node is not None:
+    if query.part or query.node is not None:
         found.append("the intensities listed are those of the whole zones, not of the selection alone")
     return tuple(found)
 
