@@ -15,9 +15,9 @@ test           claim                                                  values
 
 The first two and the third are against the counterfactual; the last one needs no model of what would have been, since
 chance decided who is a control. Jobs of one day share one forecast and one fate, hence the days and the bounds a day.
-What is saved is ``(G0 - G) / max(G0, G)``: half and double weigh the same. Jobs count by their grams, up to the 90 %
-quantile of those before: no job outweighs all others. Once a claim is refuted the version before takes over, or the
-baseline if there is none.
+What is saved is ``(G0 - G) / max(G0, G)``: half and double weigh the same; a job counts up to half, a day up to a
+quarter. Jobs weigh by their grams, up to the median of those before: no job outweighs all others. Once a claim is
+refuted the version before takes over, or the baseline if there is none.
 
 ::
 
@@ -180,7 +180,8 @@ class Guard:
         state = self._state
         if outcome.version != state.active or state.active == BASELINE or outcome.job in state.seen:
             return None
-        state.seen = [*state.seen[-(_SEEN - 1) :], outcome.job]
+        state.seen.append(outcome.job)
+        del state.seen[:-_SEEN]
         if outcome.policy == BASELINE:
             take_control(state.trial, outcome)
         else:

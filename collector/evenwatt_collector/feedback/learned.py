@@ -47,6 +47,7 @@ _WIDEST: Final = log(20.0)
 _LEAST_HALF: Final = 0.01
 """Of the prediction: a range of no width could not be widened."""
 _MOST_WORKLOADS: Final = 5_000
+_SEEN: Final = 5_000
 _TOLD: Final = 19
 """Runs from which a 5 % tail can be told."""
 _FEW: Final = log(1 + RESERVE)
@@ -169,7 +170,8 @@ class Learned:
         state = self._state
         if outcome.job in state.seen:
             return
-        state.seen = [*state.seen[-(_MOST_WORKLOADS - 1) :], outcome.job]
+        state.seen.append(outcome.job)
+        del state.seen[:-_SEEN]
         memory = state.workloads.setdefault(outcome.workload, Memory())
         _learn_length(memory, outcome)
         inside = errors(outcome).inside

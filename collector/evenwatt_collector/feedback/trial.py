@@ -5,6 +5,7 @@ Which claims, and why these, stands in ``guard``.
 
 from __future__ import annotations
 
+from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, field
@@ -21,6 +22,10 @@ LATE: Final = 0.01
 A_DAY: Final = 12
 """Jobs of one day that the quick tests count."""
 TESTS: Final = ("loss", "drift", "late", "control")
+MOST_JOB: Final = 0.5
+"""Saved or lost share beyond which a job counts as this much: the narrower, the sooner a test can speak."""
+MOST_DAY: Final = 0.25
+"""The same of a day's mean."""
 _DAY_S: Final = 86_400
 _SIZES: Final = 200
 
@@ -48,7 +53,7 @@ class Trial(Struct, kw_only=True):
     late: int = 0
     late_anyway: int = 0
     controls: int = 0
-    since_control: list[float] = [0.0, 0.0]
+    since_control: tuple[int, float] = (0, 0.0)
     """Jobs without pressure since the last control: how many, and the sum of their grams over what was foreseen."""
 
 
@@ -67,7 +72,7 @@ def take_treated(trial: Trial, outcome: Outcome) -> None:
     day.weight, day.weighted = day.weight + weight, day.weighted + weight * share
     if day.jobs < A_DAY:
         day.jobs += 1
-        trial.tests["loss"].add(weight * share, LOSS * weight)
+        trial.tests["loss"].add(weight * _within(share, MOST_JOB), weight * LOSS / MOST_JOB)
     if outcome.deadline_s is not None:
         trial.late += outcome.late
         trial.late_anyway += outcome.counterfactual_late
@@ -76,7 +81,7 @@ def take_treated(trial: Trial, outcome: Outcome) -> None:
             trial.tests["late"].add(float(outcome.counterfactual_late) - float(outcome.late), LATE)
     if not outcome.pressed and outcome.predicted_baseline_g > 0:
         count, total = trial.since_control
-        trial.since_control = [count + 1, total + outcome.grams / outcome.predicted_baseline_g]
+        trial.since_control = (count + 1, total + outcome.grams / outcome.predicted_baseline_g)
 
 
 def take_control(trial: Trial, outcome: Outcome) -> None:
@@ -85,7 +90,7 @@ def take_control(trial: Trial, outcome: Outcome) -> None:
     count, total = trial.since_control
     if not count or outcome.predicted_baseline_g <= 0:
         return
-    trial.since_control = [0.0, 0.0]
+    trial.since_control = (0, 0.0)
     control, treated = outcome.grams / outcome.predicted_baseline_g, total / count
     largest = max(control, treated)
     if largest > 0:
@@ -97,14 +102,16 @@ def _turn(trial: Trial, day: int) -> None:
     if day <= trial.day.day:
         return
     if trial.day.weight > 0:
-        mean = trial.day.weighted / trial.day.weight
-        trial.tests["drift"].add(min(1.0, max(-1.0, mean)))
+        trial.tests["drift"].add(_within(trial.day.weighted / trial.day.weight, MOST_DAY))
     trial.day = Day(day=day)
 
 
+def _within(share: float, most: float) -> float:
+    return max(-1.0, min(1.0, share / most))
+
+
 def _weight(trial: Trial, grams: float) -> float:
-    """Return what a job counts, 0 to 1: its grams against the 90 % quantile of those before it."""
-    sizes = sorted(trial.sizes_g)
+    """Return what a job counts, 0 to 1: its grams against the median of those before it."""
+    most = median(trial.sizes_g) if trial.sizes_g else grams
     trial.sizes_g = [*trial.sizes_g[-(_SIZES - 1) :], grams]
-    most = sizes[int(0.9 * (len(sizes) - 1))] if sizes else grams
     return min(1.0, grams / most) if most > 0 else 1.0
