@@ -7,6 +7,7 @@ or a device goes through one worker; the loop below follows leases as they ramp 
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -18,8 +19,8 @@ from evenwatt_agent.leases import CONTROLLER, Lease, LeaseBook, PauseBook, Targe
 from evenwatt_agent.steering import Steering
 from evenwatt_daemon import Failure, get_logger
 from evenwatt_daemon.settings import parse_document
-from evenwatt_wire import Ack, Command, CommandError, Key, KeyRing, LeaseInForce, seal
-from evenwatt_wire.command import Code, Op, Role, key_id
+from evenwatt_wire import Ack, Command, CommandError, Key, KeyRing, LeaseInForce, RunReport, seal
+from evenwatt_wire.command import WORK, Code, Op, Role, key_id
 from evenwatt_wire.messages import LeaseState
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from evenwatt_agent.governor import Governor, Outcome
+    from evenwatt_agent.jobs.desk import JobDesk
     from evenwatt_agent.settings import AgentSettings, ControlSettings
     from evenwatt_agent.spool import Spool
 
@@ -77,6 +79,7 @@ class Authority:
         self._busy = asyncio.Lock()
         self._bin = asyncio.Event()
         self._recent: dict[str, bytes] = {}
+        self._jobs: JobDesk | None = None
 
     @property
     def fallback_w(self) -> float:
@@ -105,6 +108,14 @@ class Authority:
         if self.controllable:
             self._steering.observe(now_s, total_w, power_w, self._target.cap_w)
             self._bin.set()
+
+    def employ(self, jobs: JobDesk) -> None:
+        """From now on commands may also start and stop work."""
+        self._jobs = jobs
+
+    def sign(self, report: RunReport) -> bytes:
+        """Sign a report on a run with this node's key."""
+        return seal(report, self._signing_key())
 
     async def start(self, now_s: float) -> None:
         """Hold the fallback before anything else can be heard of this node."""
@@ -165,7 +176,8 @@ class Authority:
         if len(self._recent) > _RECENT_ANSWERS:
             del self._recent[next(iter(self._recent))]
         if command.op is not Op.CAP:
-            await self._in_worker(lambda: self._spool.keep_answer(command.id, clocks.wall_ms(), answer))
+            with suppress(sqlite3.Error):  # a full disk: after a restart its mark catches the repeated one
+                await self._in_worker(lambda: self._spool.keep_answer(command.id, clocks.wall_ms(), answer))
 
     def _admit(self, payload: bytes, *, retained: bool) -> tuple[Key, Command]:
         if not self._settings.control.enabled:
@@ -178,20 +190,32 @@ class Authority:
         try:
             await self._pass_mark(key.id.hex(), command)
             self._gate.check_local(command)
+            if command.op in WORK:
+                self._desk().check(command)
         except CommandError as error:
             self._event("command-refused", command.target, code=error.code, why=str(error))
             return Code.REJECTED, f"{error.code}: {error}"
         if command.dry_run:
             return Code.DRY_RUN, f"would {command.op} {command.target}"
         try:
-            return await self._act(holder, command)
+            work = command.op in WORK
+            return await (self._desk().act(command) if work else self._act(holder, command))
         except LockedError as error:
             return Code.LOCKED, str(error)
 
     async def _pass_mark(self, holder: str, command: Command) -> None:
         name = f"mark:{holder}"
-        mark = Mark.parse(await self._in_worker(lambda: self._spool.recall(name))).advance(command)
-        await self._in_worker(lambda: self._spool.remember(**{name: str(mark)}))
+        try:
+            mark = Mark.parse(await self._in_worker(lambda: self._spool.recall(name))).advance(command)
+            await self._in_worker(lambda: self._spool.remember(**{name: str(mark)}))
+        except sqlite3.Error as error:  # nothing is carried out that could be replayed after a crash
+            where = self._settings.state_path
+            raise CommandError("storage", f"{where}: {error}; the mark of this command cannot be kept") from None
+
+    def _desk(self) -> JobDesk:
+        if self._jobs is None:
+            raise CommandError("jobs-off", "no work is run on command here (jobs.enabled in this node's settings)")
+        return self._jobs
 
     async def _act(self, holder: str, command: Command) -> tuple[Code, str]:
         if command.op is Op.PING:

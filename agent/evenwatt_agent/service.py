@@ -18,7 +18,7 @@ from evenwatt_agent import clocks
 from evenwatt_agent.accounting import Accounting
 from evenwatt_agent.authority import Authority
 from evenwatt_agent.inventory import Inventory, look_again, take_inventory
-from evenwatt_agent.link import Link
+from evenwatt_agent.link import Link, LinkState
 from evenwatt_agent.local import serve_status
 from evenwatt_agent.meter import Batch, Meter, Window
 from evenwatt_agent.pacing import Pacer
@@ -34,6 +34,7 @@ from evenwatt_wire.messages import NodeState
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
+    from evenwatt_agent.jobs.desk import JobDesk
     from evenwatt_agent.settings import AgentSettings, SourceSettings
     from evenwatt_agent.sources import Probe
     from evenwatt_agent.tasks import Task
@@ -71,6 +72,7 @@ class Agent:
         )
         self._link = Link(settings.mqtt, settings.zone, settings.node, self._boot, self._greeting, self, self._receive)
         self._speaker = Speaker(settings, self._inventory, self._authority, self._boot)
+        self._jobs = self._make_jobs()
         self._event_seq = self._dropped = 0
         self._spooled = self._spool.waiting()
         self._suspended_ns = clocks.suspended_ns()
@@ -105,6 +107,9 @@ class Agent:
                     group.create_task(self._authority.run(), name="authority"),
                     group.create_task(self._rescan(loop), name="rescan"),
                 ]
+                if self._jobs is not None:
+                    await self._jobs.adopt()
+                    helpers.append(group.create_task(self._jobs.run(), name="jobs"))
                 if self._accounting is not None:
                     helpers.append(group.create_task(self._accounting.run(self._task_changed), name="accounting"))
                 self._notify.ready(f"measuring {self._inventory.formula}")
@@ -138,6 +143,8 @@ class Agent:
     def _greeting(self) -> tuple[list[tuple[Kind, bytes]], Will]:
         topic = Topic(self._settings.zone, self._settings.node, Kind.STATE)
         will = Will(str(topic), encode(self._speaker.state(NodeState.LOST)))
+        if self._jobs is not None:
+            self._jobs.greet()
         words = [
             (Kind.STATE, encode(self._speaker.state(NodeState.INIT))),
             (Kind.BIRTH, encode(self._speaker.birth())),
@@ -166,6 +173,8 @@ class Agent:
         elif isinstance(said, ControllerState):
             if said.state is NodeState.READY and not message.retained:
                 self._link.resend()  # it has just come, and may have missed what was sent before
+                if self._jobs is not None:
+                    self._jobs.greet()
         elif isinstance(said, State) and said.boot != self._boot and not message.retained:
             self._correct_state(said)
 
@@ -353,6 +362,35 @@ class Agent:
         proc = Path(self._settings.sources.procfs)
         return Accounting(self._settings.attribution, read, self._fold, self._meter.pools_uj, memory, gpus, proc)
 
+    def _make_jobs(self) -> JobDesk | None:
+        """Set up running work on command; where it is off nothing of it is loaded, unless runs have to be ended."""
+        if not self._settings.jobs.enabled:
+            if self._spool.runs():
+                from evenwatt_agent.jobs.orphans import end_all  # noqa: PLC0415
+
+                self._log.info("jobs are off; runs are told to end", runs=end_all(self._settings, self._spool))
+            return None
+        from evenwatt_agent.jobs.desk import JobDesk, Surroundings  # noqa: PLC0415
+
+        desk = JobDesk(
+            Surroundings(
+                settings=self._settings,
+                spool=self._spool,
+                accounting=self._accounting,
+                boot=self._boot,
+                kernel_boot=self._kernel_boot,
+                in_worker=self._in_worker,
+                sign=self._authority.sign,
+                send=self._link.send,
+                online=lambda: self._link.state is LinkState.ONLINE,
+                event=self._event,
+                task_changed=self._task_changed,
+            )
+        )
+        self._authority.employ(desk)
+        self._speaker.offer(desk.templates, desk.slots)
+        return desk
+
     @asynccontextmanager
     async def _sockets(self) -> AsyncIterator[None]:
         async with serve_status(self._settings.socket_path, self._snapshot):
@@ -361,6 +399,8 @@ class Agent:
                 return
             desk = TaskDesk(self._accounting, self._task_changed)
             async with serve_tasks(self._settings.task_socket_path, desk):
+                if self._jobs is not None:
+                    self._jobs.let_in(self._settings.task_socket_path)
                 yield
 
     def _make_meter(self, checkpoint: Checkpoint | None) -> Meter:

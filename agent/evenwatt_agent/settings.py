@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal, get_args
 
 from msgspec import Meta, Struct, field
 
+from evenwatt_agent.jobs.settings import JobsSettings, check_jobs
 from evenwatt_daemon import Failure, load_settings
 from evenwatt_daemon.broker import BrokerSettings
 from evenwatt_daemon.logs import LogFormat, LogLevel
@@ -152,6 +153,7 @@ class AgentSettings(Struct, forbid_unknown_fields=True):
     attribution: AttributionSettings = field(default_factory=AttributionSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
     control: ControlSettings = field(default_factory=ControlSettings)
+    jobs: JobsSettings = field(default_factory=JobsSettings)
     log: LogSettings = field(default_factory=LogSettings)
 
     @property
@@ -185,6 +187,7 @@ def load(path: str | None) -> AgentSettings:
     except TopicError as error:
         raise Failure(f"{where}: {error}") from None
     _check_control(where, settings.control)
+    check_jobs(where, settings.jobs, control=settings.control.enabled)
     return settings
 
 

@@ -25,6 +25,7 @@ _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS ledger (
     row INTEGER PRIMARY KEY AUTOINCREMENT, boot TEXT, seq INTEGER, payload BLOB NOT NULL, UNIQUE (boot, seq));
 CREATE TABLE IF NOT EXISTS memory (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS runs (id TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS answered (id TEXT PRIMARY KEY, at INTEGER NOT NULL, payload BLOB NOT NULL) WITHOUT ROWID;
 """
 _ANSWERS_KEPT: Final = 1_000
@@ -125,6 +126,20 @@ class Spool:
                 "DELETE FROM answered WHERE id IN (SELECT id FROM answered ORDER BY at DESC LIMIT -1 OFFSET ?)",
                 (_ANSWERS_KEPT,),
             )
+
+    def runs(self) -> list[bytes]:
+        """Return what is kept of the runs of jobs."""
+        return [bytes(row[0]) for row in self._db.execute("SELECT body FROM runs ORDER BY id")]
+
+    def keep_run(self, run: str, body: bytes) -> None:
+        """Keep how a run stands: when this returns it is on the disk."""
+        with self._db:
+            self._db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?)", (run, body))
+
+    def forget_runs(self, runs: Sequence[str]) -> None:
+        """Forget runs that ended long ago."""
+        with self._db:
+            self._db.executemany("DELETE FROM runs WHERE id = ?", [(run,) for run in runs])
 
     def close(self) -> None:
         """Close the database; everything in it is already on the disk."""

@@ -11,7 +11,7 @@ import msgspec
 
 from evenwatt_agent import clocks
 from evenwatt_agent.overhead import unmetered_w
-from evenwatt_wire import Birth, Ledger, Live, NodeSummary, PartEnergy, Quality, State, TaskEnergy, WorkPower
+from evenwatt_wire import Birth, Ledger, Live, NodeSummary, PartEnergy, Quality, State, TaskEnergy, Template, WorkPower
 from evenwatt_wire.version import __version__
 
 if TYPE_CHECKING:
@@ -34,9 +34,15 @@ class Speaker:
 
     def __init__(self, settings: AgentSettings, inventory: Inventory, authority: Authority, boot: str) -> None:
         self._settings, self._inventory, self._authority, self._boot = settings, inventory, authority, boot
+        self._templates: list[Template] = []
+        self._slots = 0
         self._live_seq = self._ledger_seq = 0
         self._ledger_cpu_s = own_cpu_s()
         self._cost = (time.monotonic(), self._ledger_cpu_s)
+
+    def offer(self, templates: list[Template], slots: int) -> None:
+        """Say from now on what may be run here on command."""
+        self._templates, self._slots = templates, slots
 
     def state(self, state: NodeState) -> State:
         """Whether this node is there."""
@@ -65,6 +71,8 @@ class Speaker:
             key_id=self._authority.key_id,
             window_s=self._settings.report.window_s,
             ledger_s=self._settings.report.ledger_s,
+            templates=self._templates,
+            job_slots=self._slots,
         )
 
     def live(self, window: Window, work: list[WorkPower]) -> Live:

@@ -32,6 +32,8 @@ from evenwatt_wire.topics import CONTROLLER_NODE, ZONE_NODE, Kind, Topic
 
 MAX_PAYLOAD_BYTES: Final = 64 * 1024
 MAX_COMMAND_BYTES: Final = 4 * 1024
+MAX_RUN_BYTES: Final = 16 * 1024
+"""A report on a run carries text, up to four bytes a character."""
 _MAX_JSON_DEPTH: Final = 8
 
 M = TypeVar("M", bound=Message)

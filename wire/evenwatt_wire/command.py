@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 from msgspec import Meta, Struct
 
-from evenwatt_wire.codec import MAX_COMMAND_BYTES
+from evenwatt_wire.codec import MAX_COMMAND_BYTES, MAX_RUN_BYTES
 from evenwatt_wire.jobs import JobOrder, RunReport, Submission
 from evenwatt_wire.messages import Count, DomainId, NodeId, Seconds, Text, WallMs, Watts
 
@@ -54,6 +54,9 @@ class Op(StrEnum):
     STOP = "stop"
     """Stop a run; ``keep`` says that it will go on later."""
 
+
+WORK: Final = frozenset({Op.START, Op.STOP})
+"""What runs work, instead of limiting power."""
 
 _ALLOWED: Final[dict[Role, frozenset[Op]]] = {
     Role.CONTROLLER: frozenset(Op),
@@ -198,14 +201,14 @@ def seal(message: Command | Ack | RunReport | Submission, private: Ed25519Privat
     return msgspec.msgpack.encode(Envelope(1, identifier, private.sign(context + body), body))
 
 
-def open_envelope(payload: bytes, keys: KeyRing) -> tuple[Key, Envelope]:
+def open_envelope(payload: bytes, keys: KeyRing, most_bytes: int = MAX_COMMAND_BYTES) -> tuple[Key, Envelope]:
     """Check size, framing and that the key is known; the signature is checked by ``open_command``/``open_ack``.
 
     Raises:
         CommandError: ``too-large``, ``malformed`` or ``unknown-key``.
     """
-    if len(payload) > MAX_COMMAND_BYTES:
-        raise CommandError("too-large", f"{len(payload)} bytes; at most {MAX_COMMAND_BYTES} are accepted")
+    if len(payload) > most_bytes:
+        raise CommandError("too-large", f"{len(payload)} bytes; at most {most_bytes} are accepted")
     try:
         envelope = _ENVELOPE.decode(payload)
     except msgspec.DecodeError as error:
@@ -258,7 +261,7 @@ def open_run(payload: bytes, keys: KeyRing) -> RunReport:
     Raises:
         CommandError: as :func:`open_ack`.
     """
-    key, envelope = open_envelope(payload, keys)
+    key, envelope = open_envelope(payload, keys, MAX_RUN_BYTES)
     if key.role is not Role.NODE:
         raise CommandError("role", f"a {key.role} key may not report runs")
     _verify(key, envelope, RUN_CONTEXT)

@@ -1,0 +1,416 @@
+"""Runs on command: starts and stops them, watches them, tells how they stand. The shell around ``book``.
+
+Each run has a supervisor of its own, which goes on without this agent. So nothing is held here that cannot be read
+again: a restarted agent takes its runs up from the disk, and a run whose supervisor is gone without a last word is
+lost, which is said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from evenwatt_agent import cgroups, clocks
+from evenwatt_agent.jobs import launch, output, templates, tree
+from evenwatt_agent.jobs.account import RunAccount
+from evenwatt_agent.jobs.book import End, RunBook, RunRecord, end_of, state_of
+from evenwatt_agent.jobs.plan import Phase, Standing
+from evenwatt_agent.processes import read_process
+from evenwatt_agent.sources.held import read_text
+from evenwatt_daemon import get_logger
+from evenwatt_wire import CommandError, Kind, RunReport, RunState
+from evenwatt_wire.command import Code, Op
+from evenwatt_wire.jobs import MAX_LOG_CHARACTERS
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Awaitable, Callable
+
+    from evenwatt_agent.accounting import Accounting
+    from evenwatt_agent.settings import AgentSettings
+    from evenwatt_agent.spool import Spool
+    from evenwatt_agent.tasks import Task
+    from evenwatt_wire import Command, JobOrder, Template
+
+_PROC: Final = Path("/proc")
+_TICK_S: Final = 1.0
+_REPORT_S: Final = 5.0
+_KEEP_S: Final = 60.0
+"""How often what a run has used so far is written to the disk, for the case that the agent dies."""
+_CLAIM_NS: Final = 15_000_000_000
+"""A supervisor that has said nothing for so long after it was asked for never began."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the desk needs of the agent it works in."""
+
+    settings: AgentSettings
+    spool: Spool
+    accounting: Accounting | None
+    boot: str
+    kernel_boot: str
+    in_worker: Callable[[Callable[[], Any]], Awaitable[Any]]
+    sign: Callable[[RunReport], bytes]
+    send: Callable[[Kind, bytes], None]
+    online: Callable[[], bool]
+    event: Callable[..., None]
+    task_changed: Callable[[Task], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What was seen of a run."""
+
+    standing: Standing | None
+    alive: bool
+    """Whether its supervisor is."""
+
+
+class JobDesk:
+    """The runs of this node.
+
+    Raises:
+        Failure: this agent cannot run work as the user that its settings name.
+    """
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around, self._jobs = around, around.settings.jobs
+        self._log: Any = get_logger("jobs")
+        self._user = launch.identity(self._jobs)
+        self._places = launch.places(around.settings)
+        launch.prepare_places(self._places, self._user)
+        launch.keep_private(around.settings.state_path)
+        self._root = cgroups.find_root()
+        self._account = RunAccount(around.accounting, around.task_changed)
+        self._book = RunBook()
+        self._supervisors: dict[str, subprocess.Popen[bytes]] = {}
+        self._told: dict[str, tuple[float, RunState]] = {}
+        """Of each run: when it was last reported, and as what."""
+        self._kept_s: dict[str, float] = {}
+        self._greet = True
+        self._hurry = asyncio.Event()
+
+    @property
+    def templates(self) -> list[Template]:
+        """What may be run, in the words of the wire."""
+        return templates.as_told(self._jobs)
+
+    @property
+    def slots(self) -> int:
+        """What all runs at once may take."""
+        return self._jobs.slots
+
+    def let_in(self, socket: Path) -> None:
+        """Let runs speak to the task socket, to count their own tasks and units there.
+
+        Raises:
+            Failure: its folder or the socket cannot be opened to the user.
+        """
+        launch.let_in(socket, self._user)
+
+    def check(self, command: Command) -> None:
+        """Hold a start or stop against what the owner allows.
+
+        Raises:
+            CommandError: ``template``, ``value``, ``limit``, ``slots``, ``run-exists`` or ``run``.
+        """
+        if command.op is Op.STOP:
+            if command.target not in self._book.records:
+                raise CommandError("run", f"no run {command.target!r} on this node")
+            return
+        order = _order(command)
+        if order.run in self._book.records:
+            raise CommandError("run-exists", f"run {order.run} has been started here before; choose another id")
+        template = templates.check_order(order, self._jobs, self._book.templates())
+        if why := launch.trouble_with(template, self._jobs, self._user):
+            raise CommandError("machine", f"template {template.name!r}: {why}")
+
+    async def act(self, command: Command) -> tuple[Code, str]:
+        """Carry out a start or stop that has passed every check."""
+        try:
+            if command.op is Op.STOP:
+                return await self._stop(self._book.records[command.target], "keep" if command.keep else "now")
+            return await self._start(_order(command))
+        except CommandError as error:
+            return Code.REJECTED, f"{error.code}: {error}"
+
+    def greet(self) -> None:
+        """Somebody has just come who may not know how runs have ended: tell everything again."""
+        self._greet = True
+        self._hurry.set()
+
+    async def adopt(self) -> None:
+        """Take up the runs of an earlier agent. Those whose machine was restarted since are lost."""
+        for body in await self._around.in_worker(self._around.spool.runs):
+            try:
+                self._book.load(msgspec.json.decode(body, type=RunRecord))
+            except msgspec.DecodeError as error:
+                self._log.error("a run of an earlier agent cannot be read and is left alone", why=str(error))
+        for record in self._book.live():
+            if record.kernel_boot != self._around.kernel_boot:
+                await self._around.in_worker(partial(self._kill_rest, record))
+                await self._end(record, End(RunState.LOST, "this machine was restarted while it ran"))
+                continue
+            self._log.info("taking up a run of an earlier agent", run=record.id, job=record.order.job)
+            if self._jobs.template(record.order.template) is None:
+                with suppress(CommandError):
+                    await self._stop(record, "now")
+
+    async def run(self) -> None:
+        """Watch the runs and tell how they stand, until cancelled. The runs go on then."""
+        while True:
+            try:
+                await self._tick()
+            except (OSError, sqlite3.Error) as error:  # a full disk; runs are held by their supervisors
+                self._log.error("cannot keep the state of runs", why=str(error))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_TICK_S):
+                    await self._hurry.wait()
+            self._hurry.clear()
+
+    # --- starting and stopping ------------------------------------------------------------------------------------
+
+    async def _start(self, order: JobOrder) -> tuple[Code, str]:
+        template = templates.check_order(order, self._jobs, self._book.templates())
+        record = RunRecord(
+            order=order,
+            kernel_boot=self._around.kernel_boot,
+            asked_ms=clocks.wall_ms(),
+            asked_ns=time.monotonic_ns(),
+            limit_s=templates.limit_s(template, self._jobs, order.limit_s),
+            unowned=not template.command,
+        )
+        await self._keep(record)  # first: whatever happens now, its end will be told
+        self._book.records[record.id] = record
+        try:
+            await self._around.in_worker(lambda: self._launch(record))
+            await self._keep(record)
+        except (OSError, CommandError) as error:
+            await self._end(record, End(RunState.FAILED, f"cannot be started: {error}"))
+            return Code.REJECTED, f"start: {error}"
+        if not record.unowned:
+            await self._account.begin(record, template.reserve, record.pid, record.start)
+        self._around.event("run-started", record.id, job=order.job, template=order.template, called=_label(order))
+        self._hurry.set()
+        return Code.ACCEPTED, f"run {record.id} of template {order.template} is started"
+
+    def _launch(self, record: RunRecord) -> None:
+        order, settings = record.order, self._around.settings
+        template = self._jobs.template(order.template)
+        if template is None:
+            raise CommandError("template", f"{order.template!r} is gone")
+        in_use = {each.order.job for each in self._book.live()}
+        launch.forget_states(self._places, in_use, self._jobs.states)
+        plan = launch.prepare(order, template, settings, self._user, self._root)
+        record.cgroup = plan.cgroup.removeprefix(str(self._root)) if plan.cgroup else ""
+        supervisor = launch.launch(self._places.run(record.id))
+        self._supervisors[record.id] = supervisor
+        process = read_process(_PROC, supervisor.pid)
+        record.pid, record.start = supervisor.pid, process.start if process is not None else 0
+
+    async def _stop(self, record: RunRecord, how: str) -> tuple[Code, str]:
+        if not record.live:
+            return Code.ACCEPTED, f"run {record.id} has {record.state} already"
+        if record.stop != "now":
+            record.stop = how
+        wanted = record.stop
+        await self._around.in_worker(lambda: self._leave_word(record.id, wanted))
+        with suppress(sqlite3.Error):
+            await self._keep(record)
+        self._hurry.set()
+        return Code.ACCEPTED, f"run {record.id} is told to {'save its state and ' if wanted == 'keep' else ''}end"
+
+    def _leave_word(self, run: str, word: str) -> None:
+        try:
+            launch.leave_word(self._places.run(run), word)
+        except OSError as error:
+            raise CommandError("storage", f"{self._places.run(run)}: {error.strerror}") from None
+
+    # --- watching -------------------------------------------------------------------------------------------------
+
+    async def _tick(self) -> None:
+        now_s = time.monotonic()
+        for record in self._book.live():
+            sight = await self._around.in_worker(partial(self._look, record))
+            await self._take(record, sight, now_s)
+        if self._around.online():
+            everything, self._greet = self._greet, False
+            for record in self._book.ends_to_tell(now_s, everything=everything):
+                if record.final is not None:
+                    self._around.send(Kind.RUN, self._around.sign(record.final))
+        if old := self._book.outdated(clocks.wall_ms()):
+            await self._around.in_worker(lambda: self._forget(old))
+
+    def _look(self, record: RunRecord) -> Sight:
+        supervisor = self._supervisors.get(record.id)
+        ended = supervisor is not None and supervisor.poll() is not None  # reaps it, too
+        standing = Standing.read(self._places.run(record.id))
+        if standing is not None and not record.pid:
+            record.pid, record.start = standing.pid, standing.start
+        alive = record.pid > 0 and not ended and _lives(record.pid, record.start)
+        if not alive and (standing is None or standing.phase is not Phase.ENDED):  # it may have ended in between
+            standing = Standing.read(self._places.run(record.id)) or standing
+        return Sight(standing, alive)
+
+    async def _take(self, record: RunRecord, sight: Sight, now_s: float) -> None:
+        standing = sight.standing
+        if standing is not None:
+            record.duration_s = max(0, (standing.ended_ns or time.monotonic_ns()) - standing.began_ns) * 1e-9
+            await self._begin_account(record, standing)
+        if standing is not None and standing.phase is Phase.ENDED:
+            if await self._tell_backlog(record):
+                return  # the end follows a second later
+            await self._end(record, end_of(standing))
+            return
+        unclaimed = standing is None and not record.pid and time.monotonic_ns() - record.asked_ns < _CLAIM_NS
+        if not sight.alive and not unclaimed:
+            await self._around.in_worker(lambda: self._kill_rest(record))
+            why = "its supervisor ended without a word" if standing is not None else "its supervisor never began"
+            await self._end(record, End(RunState.LOST, why))
+            return
+        record.state = state_of(standing, record)
+        self._account.read(record)
+        await self._report_if_due(record, now_s)
+        if now_s - self._kept_s.get(record.id, now_s - _KEEP_S) >= _KEEP_S:
+            self._kept_s[record.id] = now_s
+            await self._keep(record)
+
+    async def _begin_account(self, record: RunRecord, standing: Standing) -> None:
+        """Count a run whose task is not known: of an earlier agent, or of work that lives elsewhere."""
+        if self._account.knows(record.id) or standing.phase is Phase.ENDED:
+            return
+        pid, start = (standing.main_pid, standing.main_start) if record.unowned else (standing.pid, standing.start)
+        template = self._jobs.template(record.order.template)
+        if pid:
+            await self._account.begin(record, template.reserve if template else 0.0, pid, start)
+
+    async def _end(self, record: RunRecord, end: End) -> None:
+        await self._account.end(record)
+        text = await self._around.in_worker(lambda: self._excerpt(record, last=True))
+        record.state, record.ended_ms = end.state, clocks.wall_ms()
+        record.final = self._report(record, text, end)
+        try:
+            await self._keep(record)
+        except sqlite3.Error as error:
+            self._log.error("the end of a run is not on the disk", run=record.id, why=str(error))
+        await self._around.in_worker(lambda: self._tidy(record))
+        self._around.event("run-ended", record.id, job=record.order.job, state=end.state.value, why=end.detail)
+        self._told.pop(record.id, None)
+        self._hurry.set()
+
+    def _tidy(self, record: RunRecord) -> None:
+        with suppress(CommandError):
+            self._leave_word(record.id, "seen")
+        launch.remove_cgroup(record.cgroup, self._root)
+        supervisor = self._supervisors.pop(record.id, None)
+        if supervisor is not None:
+            with suppress(Exception):
+                supervisor.wait(1.0)
+
+    def _kill_rest(self, record: RunRecord) -> None:
+        """End what a supervisor has left behind that was killed, or never began."""
+        folder = self._places.run(record.id)
+        with suppress(OSError):
+            (folder / "plan.json").unlink()
+        if record.cgroup:
+            tree.kill_cgroup(Path(f"{self._root}{record.cgroup}"), 5.0)
+        tree.kill_marked(f"EVENWATT_RUN={record.id}", 5.0)
+        launch.end_elsewhere(folder)
+
+    # --- telling --------------------------------------------------------------------------------------------------
+
+    async def _report_if_due(self, record: RunRecord, now_s: float) -> None:
+        if not self._around.online():
+            return
+        told_s, told = self._told.get(record.id, (-_REPORT_S, None))
+        due = record.state is not told or now_s - told_s >= _REPORT_S
+        if not due and not await self._around.in_worker(lambda: self._has_output(record)):
+            return
+        self._told[record.id] = (now_s, record.state)
+        await self._send_report(record)
+
+    async def _tell_backlog(self, record: RunRecord) -> bool:
+        """Tell what a run wrote first, before its end tells what it wrote last; return whether there was that much."""
+        folder, at = self._places.run(record.id), record.log_byte
+        told_s, _ = self._told.get(record.id, (0.0, None))
+        if told_s < 0 or not self._around.online():
+            return False
+        if not await self._around.in_worker(lambda: output.waiting(folder, at, MAX_LOG_CHARACTERS)):
+            return False
+        self._told[record.id] = (-1.0, record.state)  # once
+        await self._send_report(record)
+        return True
+
+    async def _send_report(self, record: RunRecord) -> None:
+        text = await self._around.in_worker(lambda: self._excerpt(record, last=False))
+        self._around.send(Kind.RUN, self._around.sign(self._report(record, text, None)))
+
+    def _has_output(self, record: RunRecord) -> bool:
+        return output.waiting(self._places.run(record.id), record.log_byte, 0)
+
+    def _excerpt(self, record: RunRecord, *, last: bool) -> output.Excerpt:
+        return output.excerpt(self._places.run(record.id), record.log_byte, MAX_LOG_CHARACTERS, last=last)
+
+    def _report(self, record: RunRecord, text: output.Excerpt, end: End | None) -> RunReport:
+        record.seq += 1
+        log_start = record.log_start + text.skipped
+        record.log_start, record.log_byte = log_start + len(text.text), text.next_byte
+        return RunReport(
+            self._around.settings.node,
+            self._around.boot,
+            record.order.job,
+            record.id,
+            record.seq,
+            clocks.wall_ms(),
+            record.state,
+            record.duration_s,
+            record.energy_j,
+            end.exit_code if end else None,
+            end.kept if end else False,
+            end.detail[:400] if end else "",
+            list(record.units.items())[:16],
+            log_start,
+            text.text,
+        )
+
+    # --- the disk -------------------------------------------------------------------------------------------------
+
+    async def _keep(self, record: RunRecord) -> None:
+        body = msgspec.json.encode(record)
+        try:
+            await self._around.in_worker(lambda: self._around.spool.keep_run(record.id, body))
+        except sqlite3.Error as error:
+            if record.id in self._book.records:
+                raise
+            raise CommandError("storage", f"{self._around.settings.state_path}: {error}") from None
+
+    def _forget(self, runs: list[str]) -> None:
+        self._around.spool.forget_runs(runs)
+        for run in runs:
+            launch.forget_run(self._places, run)
+
+
+def _order(command: Command) -> JobOrder:
+    if command.job is None:
+        raise AssertionError("a start has a job: its shape is checked when it is opened")
+    return command.job
+
+
+def _lives(pid: int, start: int) -> bool:
+    """Whether a process still runs; one that has ended and that nobody has waited for does not (proc_pid_stat(5))."""
+    process = read_process(_PROC, pid)
+    state = (read_text(_PROC / str(pid) / "stat") or "").rpartition(")")[2].split()[:1]
+    return process is not None and process.start == start and state not in ([], ["Z"], ["X"])
+
+
+def _label(order: JobOrder) -> str:
+    return order.name or order.template
