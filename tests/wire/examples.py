@@ -8,20 +8,29 @@ from evenwatt_wire import (
     Actuator,
     Birth,
     ControllerState,
+    Deployment,
+    Deployments,
     Domain,
     DomainEnergy,
     DomainWindow,
     Event,
     Gap,
+    JobLine,
+    JobList,
+    JobOrder,
     LeaseInForce,
     Ledger,
     Live,
     NodeSummary,
     PartEnergy,
     Quality,
+    RunReport,
+    RunState,
     State,
     Stored,
+    Submission,
     TaskEnergy,
+    Template,
     WorkloadRate,
     WorkPower,
     ZoneSummary,
@@ -79,6 +88,7 @@ BIRTH = Birth(
     ],
     pausable=["batch"], controllable=True, floor_w=100.5, ceiling_w=225.5, fallback_w=160.0,
     key_id="00112233445566ff",
+    templates=[Template(name="train", values=["epochs"], interruptible=True, slots=2)], job_slots=4,
 )  # fmt: skip
 SUMMARY = NodeSummary(
     node="n1", boot=BOOT, wall_ms=1_790_000_000_000, power_w=412.5, energy_j=90_000.25, quality=M, cap_w=450.0,
@@ -92,6 +102,47 @@ ZONE = ZoneSummary(
 )  # fmt: skip
 CONTROLLER = ControllerState(zone="hall-1", state=NodeState.READY, epoch=3, wall_ms=1_790_000_000_000)
 
+JOB, RUN = "0193582c1a00", "0193582c1abe"
+ORDER = JobOrder(
+    JOB,
+    RUN,
+    "train",
+    [("epochs", "3")],
+    "nightly",
+    "resnet",
+    "resnet50",
+    "train",
+    "vision",
+    resume=True,
+    limit_s=3_600.0,
+)
+REPORT = RunReport(
+    "n1", BOOT, JOB, RUN, 12, 1_790_000_000_000, RunState.STOPPED, 310.5, 18_100.0, 0, kept=True, detail="saved",
+    units=[("images", 51_200.0)], log_start=840, log="epoch 3: loss 0.41\n",
+)  # fmt: skip
+SUBMISSION = Submission(
+    "fleet", "0123456789abcdef0123456789abcdef", 1_000_000, 1_060_000, JOB,
+    '{"name":"nightly","template":"train","length":"45m"}', "alice",
+)  # fmt: skip
+JOBS = JobList(
+    zone="hall-1", wall_ms=1_790_000_000_000, epoch=3,
+    jobs=[
+        JobLine(
+            id=JOB, name="nightly", state="running", done_pct=40.0, node="n1", next_wall_ms=1_790_000_600_000,
+            end_wall_ms=1_790_007_200_000, grams=120.5, why="the cleanest hours before the deadline",
+        )
+    ],
+)  # fmt: skip
+DEPLOYMENTS = Deployments(
+    zone="hall-1", wall_ms=1_790_000_000_000, epoch=3,
+    services=[
+        Deployment(
+            service="captions", variant="small-int8", zone="hall-1", node="n1", since_wall_ms=1_789_999_000_000,
+            g_per_unit=0.0021, unit="image", why="the grid is dirty; quality stays within the bound",
+        )
+    ],
+)  # fmt: skip
+
 ALL = [
     ("live.msgpack", "evenwatt/v1/hall-1/n1/live", LIVE),
     ("ledger.msgpack", "evenwatt/v1/hall-1/n1/ledger", LEDGER),
@@ -102,6 +153,8 @@ ALL = [
     ("summary.json", "evenwatt/v1/hall-1/n1/summary", SUMMARY),
     ("zone-summary.json", "evenwatt/v1/hall-1/_zone/summary", ZONE),
     ("controller.json", "evenwatt/v1/hall-1/_ctl/state", CONTROLLER),
+    ("jobs.json", "evenwatt/v1/hall-1/_ctl/jobs", JOBS),
+    ("deployments.json", "evenwatt/v1/hall-1/_ctl/deployments", DEPLOYMENTS),
 ]
 
 if __name__ == "__main__":

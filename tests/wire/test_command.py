@@ -22,7 +22,10 @@ from evenwatt_wire.command import (
     key_id,
     open_ack,
     open_command,
+    open_run,
+    open_submission,
 )
+from tests.wire import examples
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -39,20 +42,51 @@ def public(key):
     return key.public_key().public_bytes_raw().hex()
 
 
-RING = KeyRing([Key(public(CONTROLLER), Role.CONTROLLER), Key(public(NODE), Role.NODE, node="n1")])
+# Key of RFC 8032, section 7.1, test 3.
+OPERATOR = Ed25519PrivateKey.from_private_bytes(
+    bytes.fromhex("c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7")
+)
+RING = KeyRing(
+    [
+        Key(public(CONTROLLER), Role.CONTROLLER),
+        Key(public(NODE), Role.NODE, node="n1"),
+        Key(public(OPERATOR), Role.OPERATOR),
+    ]
+)
 COMMAND = Command(
     "fleet", "n1", "0123456789abcdef0123456789abcdef", 3, 118, 1_000_000, 1_000_000, 1_002_000, Op.CAP,
     cap_w=300.0, fallback_w=200.0, ttl_s=10.0, issuer="collector", reason="water level 300 W of 2400 W",
 )  # fmt: skip
 ACK = Ack("n1", COMMAND.id, 3, 118, Code.APPLIED, "", 1_000_200, 300.0, 450.0, 299.9, 280.0, 0.2)
+START = msgspec.structs.replace(
+    COMMAND, op=Op.START, cap_w=None, fallback_w=None, ttl_s=0.0, reason="planned", job=examples.ORDER
+)
+STOP = msgspec.structs.replace(START, op=Op.STOP, target=examples.RUN, job=None, keep=True)
 
 
-def test_golden_command_and_ack():
-    for name, message, key in (("cmd.msgpack", COMMAND, CONTROLLER), ("ack.msgpack", ACK, NODE)):
-        payload = (GOLDEN / name).read_bytes()
-        assert seal(message, key) == payload
-    assert open_command((GOLDEN / "cmd.msgpack").read_bytes(), RING)[1] == COMMAND
-    assert open_ack((GOLDEN / "ack.msgpack").read_bytes(), RING) == ACK
+def _body(opened):
+    return opened[1] if isinstance(opened, tuple) else opened
+
+
+# file, message, who signs it, who opens it, and its context
+SIGNED = [
+    ("cmd.msgpack", COMMAND, CONTROLLER, open_command, b"evenwatt-cmd-v1\0"),
+    ("cmd-start.msgpack", START, CONTROLLER, open_command, b"evenwatt-cmd-v1\0"),
+    ("cmd-stop.msgpack", STOP, CONTROLLER, open_command, b"evenwatt-cmd-v1\0"),
+    ("ack.msgpack", ACK, NODE, open_ack, b"evenwatt-ack-v1\0"),
+    ("run.msgpack", examples.REPORT, NODE, open_run, b"evenwatt-run-v1\0"),
+    ("submit.msgpack", examples.SUBMISSION, OPERATOR, open_submission, b"evenwatt-submit-v1\0"),
+]
+each_signed = pytest.mark.parametrize(
+    ("name", "message", "key", "opener", "context"), SIGNED, ids=[row[0] for row in SIGNED]
+)
+
+
+@each_signed
+def test_golden_bytes_are_what_is_signed(name, message, key, opener, context):
+    payload = (GOLDEN / name).read_bytes()
+    assert seal(message, key) == payload
+    assert _body(opener(payload, RING)) == message
 
 
 def test_an_independent_library_reads_and_checks_a_command():
@@ -63,19 +97,139 @@ def test_an_independent_library_reads_and_checks_a_command():
     assert msgpack.unpackb(body)[:3] == ["cmd", "fleet", "n1"]
 
 
-@given(st.data())
-def test_every_changed_bit_is_refused(data):
-    payload = bytearray(seal(COMMAND, CONTROLLER))
-    position = data.draw(st.integers(0, len(payload) - 1))
-    payload[position] ^= 1 << data.draw(st.integers(0, 7))
-    with pytest.raises(CommandError):
-        open_command(bytes(payload), RING)
+@each_signed
+def test_an_independent_library_checks_every_signature(name, message, key, opener, context):
+    version, identifier, signature, body = msgpack.unpackb((GOLDEN / name).read_bytes())
+    raw = key.public_key().public_bytes_raw()
+    assert (version, identifier) == (1, hashlib.sha256(raw).digest()[:8])
+    key.public_key().verify(signature, context + body)
+    tag = {"cmd": "cmd", "ack": "ack", "run": "run", "submit": "submit"}[name.split(".")[0].split("-")[0]]
+    assert msgpack.unpackb(body)[0] == tag
 
 
-@given(st.binary(max_size=400))
-def test_no_bytes_open(payload):
+@each_signed
+def test_every_changed_bit_is_refused(name, message, key, opener, context):
+    payload = seal(message, key)
+    for position in range(len(payload)):
+        for bit in range(8):
+            changed = bytearray(payload)
+            changed[position] ^= 1 << bit
+            with pytest.raises(CommandError):
+                opener(bytes(changed), RING)
+
+
+def _other(value):
+    """Return another value of the same kind."""
+    match value:
+        case bool():
+            return not value
+        case int() | float():
+            return value + 1
+        case str():
+            return value[:-1] + ("0" if value[-1:] != "0" else "1")
+        case list():
+            return [*value, value[0]] if value else [["x", 1.0]]
+        case None:
+            return 0
+        case _:
+            raise AssertionError(value)
+
+
+@each_signed
+def test_every_tampered_field_is_refused(name, message, key, opener, context):
+    """Who changes a field and leaves the signature, or takes it from another message, is not believed."""
+    version, identifier, signature, body = msgpack.unpackb(seal(message, key))
+    fields = msgpack.unpackb(body)
+    for at, value in enumerate(fields):
+        tampered = [*fields[:at], _other(value), *fields[at + 1 :]]
+        forged = msgpack.packb([version, identifier, signature, msgpack.packb(tampered)])
+        with pytest.raises(CommandError) as caught:
+            opener(forged, RING)
+        assert caught.value.code == "signature"
+    longer = msgpack.packb([*fields, "more"])
+    assert code_of(opener, msgpack.packb([version, identifier, signature, longer]), RING) == "signature"
+
+
+@each_signed
+def test_a_field_too_many_is_refused_even_if_signed(name, message, key, opener, context):
+    """What is signed is strict: nothing in it may be overlooked."""
+    version, identifier, _, body = msgpack.unpackb(seal(message, key))
+    longer = msgpack.packb([*msgpack.unpackb(body), "more"])
+    payload = msgpack.packb([version, identifier, key.sign(context + longer), longer])
+    if opener is open_ack:
+        assert open_ack(payload, RING) == message
+    else:
+        assert code_of(opener, payload, RING) == "schema"
+
+
+@each_signed
+def test_a_signature_is_worth_nothing_in_another_context(name, message, key, opener, context):
+    for _, _, _, other, other_context in SIGNED:
+        if other_context != context:
+            ring = KeyRing([Key(public(key), role, node="n1") for role in [_ROLE[other]]])
+            assert code_of(other, seal(message, key), ring) == "signature"
+
+
+_ROLE = {
+    open_command: Role.CONTROLLER,
+    open_ack: Role.NODE,
+    open_run: Role.NODE,
+    open_submission: Role.OPERATOR,
+}
+
+
+@pytest.mark.parametrize("opener", [open_command, open_ack, open_run, open_submission])
+@given(payload=st.binary(max_size=400))
+def test_no_bytes_open(opener, payload):
     with pytest.raises(CommandError):
-        open_command(payload, RING)
+        opener(payload, RING)
+
+
+def test_only_a_nodes_own_key_reports_its_runs():
+    assert code_of(open_run, seal(examples.REPORT, CONTROLLER), RING) == "role"
+    assert code_of(open_run, seal(examples.REPORT, OPERATOR), RING) == "role"
+    other = msgspec.structs.replace(examples.REPORT, node="n2")
+    assert code_of(open_run, seal(other, NODE), RING) == "node"
+
+
+def test_only_an_operator_submits():
+    assert code_of(open_submission, seal(examples.SUBMISSION, CONTROLLER), RING) == "role"
+    assert code_of(open_submission, seal(examples.SUBMISSION, NODE), RING) == "role"
+
+
+def test_a_node_commands_nobody():
+    assert code_of(open_command, seal(START, NODE), RING) == "role"
+
+
+def test_a_start_and_nothing_else_has_a_job():
+    for command in (msgspec.structs.replace(START, job=None), msgspec.structs.replace(STOP, job=examples.ORDER)):
+        assert code_of(open_command, seal(command, CONTROLLER), RING) == "schema"
+    assert code_of(open_command, seal(msgspec.structs.replace(STOP, target="node"), CONTROLLER), RING) == "schema"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"job": "../../etc/pass"}, {"job": "0193582C1A00"}, {"run": "0193582c1a0"}, {"template": "a b"},
+        {"values": [("x", "y" * 201)]}, {"values": [("X", "y")]}, {"values": [("x", "y")] * 17}, {"limit_s": -1.0},
+        {"limit_s": float("nan")}, {"limit_s": float("inf")}, {"name": "x" * 401},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_order_out_of_bounds_does_not_open(changes):
+    order = msgspec.structs.replace(examples.ORDER, **changes)
+    command = msgspec.structs.replace(START, job=order)
+    assert code_of(open_command, seal(command, CONTROLLER), RING) == "schema"
+
+
+def test_a_report_full_of_the_longest_characters_still_opens():
+    full = msgspec.structs.replace(
+        examples.REPORT, log="\U0001f600" * 2_000, detail="\U0001f600" * 400, units=[("u" * 40, 1.0)] * 16
+    )
+    assert open_run(seal(full, NODE), RING) == full
+    assert code_of(open_run, b"\0" * 20_000, RING) == "too-large"
+    longer = msgspec.structs.replace(examples.REPORT, log="x" * 2_001)
+    assert code_of(open_run, seal(longer, NODE), RING) == "schema"
 
 
 def code_of(call, *arguments, **keywords):
@@ -130,5 +284,5 @@ def test_key_id_is_the_head_of_the_hash():
 
 
 if __name__ == "__main__":
-    (GOLDEN / "cmd.msgpack").write_bytes(seal(COMMAND, CONTROLLER))
-    (GOLDEN / "ack.msgpack").write_bytes(seal(ACK, NODE))
+    for file_name, signed, private, _, _ in SIGNED:
+        (GOLDEN / file_name).write_bytes(seal(signed, private))

@@ -12,14 +12,22 @@ from evenwatt_wire import (
     Actuator,
     Command,
     ControllerState,
+    Deployment,
+    Deployments,
     Domain,
     DomainEnergy,
     DomainWindow,
     Gap,
+    JobLine,
+    JobList,
+    JobOrder,
     Kind,
     LeaseInForce,
     PartEnergy,
+    RunReport,
+    Submission,
     TaskEnergy,
+    Template,
 )
 from tests.wire import examples
 
@@ -28,6 +36,8 @@ INNER = {
     "window": DomainWindow, "lease": LeaseInForce, "energy": DomainEnergy, "gap": Gap, "part": PartEnergy,
     "task": TaskEnergy, "domain": Domain,
     "actuator": Actuator, "cmd": Command, "ack": Ack, "_ctl/state": ControllerState,
+    "order": JobOrder, "run": RunReport, "submit": Submission, "template": Template, "line": JobLine,
+    "deployment": Deployment, "_ctl/jobs": JobList, "_ctl/deployments": Deployments,
 }  # fmt: skip
 OUTER = {
     "live": examples.LIVE, "ledger": examples.LEDGER, "stored": examples.STORED, "event": examples.EVENT,

@@ -1,9 +1,10 @@
-"""The signed envelope around everything that changes a machine's power, and its signed acknowledgement.
+"""The signed envelope around everything that changes a machine's power or runs work on it, and its signed answers.
 
 An envelope is a MessagePack array ``[1, key_id, signature, body]``: the first eight bytes of the SHA-256 of the
 signer's public key, an Ed25519 signature over ``context + body`` (RFC 8032), and the body's exact bytes. The
-signature is checked over the bytes received, before they are parsed, and they are never encoded again. Commands and
-acknowledgements are signed under different contexts, so that one can never be passed off as the other.
+signature is checked over the bytes received, before they are parsed, and they are never encoded again. Commands,
+acknowledgements, reports on runs and submissions are signed under different contexts, so that one can never be passed
+off as another.
 
 The order of checks, cheapest first, is: size, known key whose role allows the operation, signature, strict schema,
 addressee, expiry, then the anti-replay mark and local limits, which belong to the node (``evenwatt_agent.commands``).
@@ -12,6 +13,7 @@ addressee, expiry, then the anti-replay mark and local limits, which belong to t
 from __future__ import annotations
 
 import hashlib
+import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -320,6 +322,8 @@ def _check_shape(command: Command) -> None:
         raise CommandError("schema", "a pause needs a ttl_s above 0")
     if (command.op is Op.START) is (command.job is None):
         raise CommandError("schema", "a start, and nothing else, has a job")
+    if command.op is Op.STOP and not _RUN_ID.fullmatch(command.target):
+        raise CommandError("schema", "a stop has a run as its target, 12 hexadecimal digits")
 
 
 def _verify(key: Key, envelope: Envelope, context: bytes) -> None:
@@ -334,6 +338,7 @@ def _verify(key: Key, envelope: Envelope, context: bytes) -> None:
         raise CommandError("signature", f"the signature of key {key.id.hex()} does not match") from None
 
 
+_RUN_ID: Final = re.compile(r"[0-9a-f]{12}")
 _ENVELOPE: Final = msgspec.msgpack.Decoder(Envelope)
 _COMMAND: Final = msgspec.msgpack.Decoder(Command)
 _ACK: Final = msgspec.msgpack.Decoder(Ack)

@@ -55,7 +55,11 @@ class JobOrder(Struct, frozen=True, array_like=True, forbid_unknown_fields=True)
 
 
 class RunReport(Struct, frozen=True, array_like=True, tag="run", forbid_unknown_fields=True):
-    """How a run stands; told at each change, and again every few seconds until the collector has said ``stored``."""
+    """How a run stands; told at each change and every few seconds.
+
+    The last one is told again with the same number: every ten seconds for three minutes, and for three days whenever
+    the node joins, a collector comes, or an hour has passed.
+    """
 
     node: NodeId
     boot: BootId
@@ -69,12 +73,13 @@ class RunReport(Struct, frozen=True, array_like=True, tag="run", forbid_unknown_
     energy_j: Joules
     """Since it began, as far as this node has attributed it."""
     exit_code: Annotated[int, Meta(ge=-255, le=255)] | None = None
+    """Below 0: the signal that ended it. None: it runs, or nobody knows."""
     kept: bool = False
     """It has saved its state: another run can go on."""
     detail: Text = ""
     units: Annotated[list[tuple[Text, Annotated[float, Meta(ge=0, le=1e18)]]], Meta(max_length=16)] = []
     log_start: Count = 0
-    """Offset of ``log`` in all that the run has written, in characters."""
+    """Offset of ``log`` in all that the run has written, in characters: a jump means that some are left out."""
     log: Annotated[str, Meta(max_length=MAX_LOG_CHARACTERS)] = ""
     """What it wrote to its standard output and error since the report before."""
 

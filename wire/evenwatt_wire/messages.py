@@ -128,6 +128,7 @@ class Template(Struct, frozen=True, kw_only=True):
     interruptible: bool = False
     """It saves its state when asked to, and goes on from there."""
     slots: Annotated[int, Meta(ge=1, le=10_000)] = 1
+    """What a run of it takes of the node's ``job_slots``."""
 
 
 class Birth(Struct, frozen=True, kw_only=True):
@@ -159,7 +160,7 @@ class Birth(Struct, frozen=True, kw_only=True):
     templates: Annotated[list[Template], Meta(max_length=64)] = []
     """What its owner lets be run here on command."""
     job_slots: Annotated[int, Meta(ge=0, le=10_000)] = 0
-    """So many runs at once."""
+    """What all runs at once may take."""
 
 
 class NodeSummary(Struct, frozen=True, kw_only=True):
