@@ -1,0 +1,169 @@
+"""Interruptible work with a perfect forecast, and with forecasts made from the past alone, re-planned every hour.
+
+The optimum is a linear program, solved by HiGHS from the true values: an independent calculation of the same thing.
+Jobs arrive every few hours of the test period (the last months of the series) in several lengths and windows; each is
+a scenario. With forecasts, each hour a new one is made from what had ended (the collector's own Forecaster, refitted once
+a week), the plan is kept up, and what it says runs until the next hour. Grams are weighed by what came.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from bench.planning.series import Series, steady
+
+from evenwatt_collector.carbon.forecast import Forecaster, History
+from evenwatt_collector.plan.planner import Planner
+from evenwatt_collector.plan.problem import At, Clock, Job, Place, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+HOUR_S = 3600
+SCENARIOS = ((1, 12), (2, 24), (4, 24), (6, 48), (12, 36), (24, 72), (12, 96))
+"""Hours of work, hours until the deadline."""
+TEST_DAYS = 90
+EVERY_H = 5
+"""A job of each scenario arrives: prime to a day, so that all hours come."""
+LEAST_DAYS = 90
+"""Of history before the test."""
+
+
+class Outlook:
+    """Forecasts of an hourly series from its own past, kept: several scenarios ask for the same hours."""
+
+    def __init__(self, series: Series, ahead: int) -> None:
+        filled = series.values
+        self._history = History(start_s=series.start_s, step_s=HOUR_S, values=filled)
+        self._forecaster = Forecaster(HOUR_S, ahead * HOUR_S)
+        self._made: dict[int, Any] = {}
+
+    def at(self, hour: int) -> Any:
+        """Return the median from an hour on, known of it what had ended; hours must be asked for in order."""
+        return self.quantiles(hour)[1]
+
+    def quantiles(self, hour: int) -> Any:
+        """Return the 5 %, 50 % and 95 % quantiles."""
+        if hour not in self._made:
+            now_s = self._history.start_s + hour * HOUR_S
+            self._forecaster.observe(self._history, now_s)
+            if self._forecaster.refit_due(now_s):
+                self._forecaster.fit(self._history, now_s)
+            self._made[hour] = self._forecaster.predict(self._history, now_s).values
+        return self._made[hour]
+
+
+@dataclass
+class _Task:
+    arrival: int
+    length: int
+    deadline: int
+    left: float = 0.0
+    grams: float = 0.0
+
+
+def measure(path: Path, say: Callable[[str], None]) -> dict[str, dict[str, Any]]:
+    """Return scenarios of one series."""
+    series = steady(path, HOUR_S)
+    hours, name = len(series.values), path.stem
+    longest = max(window for _, window in SCENARIOS)
+    first = max(LEAST_DAYS * 24, hours - TEST_DAYS * 24 - longest)
+    if hours - first < 14 * 24 + longest:
+        say(f"shifting {name}: skipped, {hours / 24:.0f} days; {LEAST_DAYS + 14} and {longest} h are needed")
+        return {}
+    outlook = Outlook(series, longest)
+    found = {}
+    batches = {
+        (length, window): [
+            _Task(arrival, length, arrival + window)
+            for arrival in range(first + i, hours - longest, EVERY_H)
+            if not np.isnan(series.values[arrival : arrival + window]).any()
+        ]
+        for i, (length, window) in enumerate(SCENARIOS)
+    }
+    say(f"shifting {name}: {sum(len(batch) for batch in batches.values())} jobs, one forecast an hour")
+    rolled, missed = _rolled(series, batches, outlook, first, hours)
+    for (length, window), batch in batches.items():
+        base = sum(float(series.values[t.arrival : t.arrival + length].sum()) for t in batch)
+        optimum, perfect = _optimum(series.values, batch), _perfect(series.values, batch)
+        grams = rolled[length, window]
+        row = {
+            "saved_pct": round(100 * (1 - perfect / base), 3),
+            "optimum_pct": round(100 * (1 - optimum / base), 3),
+            "forecast_saved_pct": round(100 * (1 - grams / base), 3),
+            "forecast_share_pct": round(100 * (base - grams) / (base - optimum), 2) if base > optimum else None,
+            "published_pct": None,
+            "missed": missed[length, window],
+        }
+        found[f"{name} {length}h in {window}h"] = row
+        say(f"shifting {name}: {length} h of work in {window} h: {row}")
+    return found
+
+
+def _optimum(values: Any, batch: list[_Task]) -> float:
+    """Return the least grams of all jobs: minimise sum c x, sum x = length, 0 <= x <= 1 an hour, by HiGHS."""
+    from bench.planning.optimum import fill
+
+    return sum(fill(values[t.arrival : t.deadline], t.length) for t in batch)
+
+
+def _perfect(values: Any, batch: list[_Task]) -> float:
+    grams = 0.0
+    for begin in range(0, len(batch), 64):
+        part = batch[begin : begin + 64]
+        start = part[0].arrival
+        ahead = values[start : max(t.deadline for t in part)]
+        jobs = {str(i): _job(str(i), t, t.length, t.arrival - start, t.deadline - start) for i, t in enumerate(part)}
+        plan = Planner().plan(_problem(ahead, ahead, ahead, jobs))
+        grams += sum(planned.grams for planned in plan.jobs.values())
+        assert not any(planned.late for planned in plan.jobs.values())
+    return grams
+
+
+def _rolled(series: Series, batches: Any, outlook: Outlook, first: int, hours: int) -> Any:
+    """Live through the hours; return grams and missed deadlines of each scenario."""
+    grams, missed = dict.fromkeys(batches, 0.0), dict.fromkeys(batches, 0)
+    tasks = {f"{key} {i}": (key, t) for key, batch in batches.items() for i, t in enumerate(batch)}
+    for _, task in tasks.values():
+        task.left = float(task.length)
+    arriving: dict[int, list[str]] = {}
+    for name, (_, task) in tasks.items():
+        arriving.setdefault(task.arrival, []).append(name)
+    active: list[str] = []
+    planner = Planner()
+    for hour in range(first, hours):
+        active += arriving.get(hour, [])
+        if not active:
+            continue
+        low, median, high = outlook.quantiles(hour)
+        jobs = {}
+        for name in active:
+            task = tasks[name][1]
+            jobs[name] = _job(name, task, task.left, 0, task.deadline - hour)
+        plan = planner.plan(_problem(median, low, high, jobs))
+        for name in list(active):
+            key, task = tasks[name]
+            ran = sum(max(0.0, min(1.0, s.end_s / HOUR_S) - s.start_s / HOUR_S) for s in plan.jobs[name].segments)
+            task.left -= ran
+            grams[key] += ran * series.values[hour]
+            if task.left <= 1e-6:
+                active.remove(name)
+            elif hour + 1 >= task.deadline:
+                missed[key] += 1
+                active.remove(name)
+    return grams, missed
+
+
+def _job(name: str, task: _Task, left: float, earliest: int, deadline: int) -> Job:
+    return Job(id=name, length_s=left * HOUR_S, at={"here": At(power_w=1000.0)}, interruptible=True,
+               earliest_s=earliest * HOUR_S, deadline_s=deadline * HOUR_S)  # fmt: skip
+
+
+def _problem(median: Any, low: Any, high: Any, jobs: dict[str, Job]) -> Problem:
+    place = Place(name="here", intensity_g_per_kwh=median, low_g_per_kwh=low, high_g_per_kwh=high)
+    return Problem(
+        clock=Clock(start_s=0.0, slot_s=HOUR_S, slots=len(median), now_s=0.0), places={"here": place}, jobs=jobs
+    )
