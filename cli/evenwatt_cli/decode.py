@@ -15,7 +15,7 @@ import msgpack
 import msgspec
 
 from evenwatt_cli.exits import Exit
-from evenwatt_wire import MAX_PAYLOAD_BYTES, Ack, Command, Event, Ledger, Live, Stored
+from evenwatt_wire import MAX_PAYLOAD_BYTES, Ack, Command, Event, Ledger, Live, RunReport, Stored, Submission
 from evenwatt_wire.command import Envelope
 
 if TYPE_CHECKING:
@@ -28,10 +28,14 @@ _TAGGED: Final[dict[str, Any]] = {
     "event": Event,
     "cmd": Command,
     "ack": Ack,
+    "run": RunReport,
+    "submit": Submission,
 }
 _OBJECTS: Final = {  # the fields that tell JSON messages apart
     "birth": {"total_formula"},
     "zone-summary": {"leased_w"},
+    "jobs": {"jobs", "epoch"},
+    "deployments": {"services", "epoch"},
     "controller": {"state", "epoch"},
     "state": {"state", "boot"},
     "summary": {"power_w", "lease"},

@@ -17,15 +17,19 @@ from evenwatt_cli.exits import Exit
 from evenwatt_wire import encode, seal
 from tests.support import need, process, wait_for
 from tests.wire import examples
-from tests.wire.test_command import ACK, COMMAND, CONTROLLER, NODE
+from tests.wire.test_command import ACK, COMMAND, CONTROLLER, NODE, OPERATOR, START
 
 SIGNED = [
     ("evenwatt/v1/hall-1/n1/cmd", seal(COMMAND, CONTROLLER), "cmd"),
+    ("evenwatt/v1/hall-1/n1/cmd", seal(START, CONTROLLER), "cmd"),
     ("evenwatt/v1/hall-1/n1/ack", seal(ACK, NODE), "ack"),
+    ("evenwatt/v1/hall-1/n1/run", seal(examples.REPORT, NODE), "run"),
+    ("evenwatt/v1/hall-1/_ctl/submit", seal(examples.SUBMISSION, OPERATOR), "submit"),
 ]
 PLAIN = [(topic, encode(message), kind) for (name, topic, message), kind in zip(
     examples.ALL,
-    ["live", "ledger", "event", "stored", "state", "birth", "summary", "zone-summary", "controller"],
+    ["live", "ledger", "event", "stored", "state", "birth", "summary", "zone-summary", "controller", "jobs",
+     "deployments"],
     strict=True,
 )]  # fmt: skip
 EVERYTHING = PLAIN + SIGNED
