@@ -24,11 +24,14 @@ from evenwatt_collector.explain import explain
 from evenwatt_collector.fleet import Fleet
 from evenwatt_collector.ingest import HEARD_KINDS, Ingest, Sinks
 from evenwatt_collector.issuer import Issuer
+from evenwatt_collector.jobs.tokens import load_tokens
 from evenwatt_collector.keeper import Keeper
 from evenwatt_collector.keys import load_keys
 from evenwatt_collector.link import Link, Post
 from evenwatt_collector.live_stream import Hub
 from evenwatt_collector.locations import Locations
+from evenwatt_collector.planning import Planning, Surroundings
+from evenwatt_collector.planning.capping import CappedRules
 from evenwatt_collector.policy import Watcher, limits_at
 from evenwatt_collector.report.build import Made, open_and_build
 from evenwatt_collector.report.spending import zone_grams
@@ -42,14 +45,16 @@ from evenwatt_collector.telling import Told
 from evenwatt_collector.zone import Zone, with_inner
 from evenwatt_daemon import Failure, Notifier, get_logger, lock_folder
 from evenwatt_wire import Ack, ControllerState, Kind, Ledger, Stored, Topic, ZoneSummary, encode
-from evenwatt_wire.command import open_ack
+from evenwatt_wire.command import open_ack, open_run
 from evenwatt_wire.messages import NodeState
 from evenwatt_wire.topics import CONTROLLER_NODE, DELIVERY, ZONE_NODE, zone_filter
 
 if TYPE_CHECKING:
     from evenwatt_collector.carbon import IntensityTable
+    from evenwatt_collector.issuer import Order
     from evenwatt_collector.report.asking import ReportQuery
     from evenwatt_collector.report.model import Report
+    from evenwatt_collector.rules import NodeRule, Rules
     from evenwatt_collector.settings import CollectorSettings
 
 _SOONEST_S: Final = 0.1
@@ -79,6 +84,7 @@ class Collector:
         self._log: Any = get_logger("collector")
         self._notify = Notifier()
         private, self._keys = load_keys(settings.keys)
+        self._tokens = load_tokens(settings.jobs.token_file)
         self._locks = _only_one(settings)
         self._http = listen(settings.http)
         self._loop = asyncio.get_running_loop()
@@ -94,11 +100,14 @@ class Collector:
         self._books.load(self._store.loaded)
         quiet_s = _QUIET_S if self._store.took_over else _FIRST_QUIET_S
         self._policy = Watcher(Path(settings.policy)) if settings.policy else None
-        rules = self._policy.rules if self._policy else SettingsRules(settings.zones)
-        self._steering = Steering(rules, quiet_s, seed=self._epoch)
+        self._rules: Rules = self._policy.rules if self._policy else SettingsRules(settings.zones)
+        self._caps_w: dict[tuple[str, str], float] = {}
+        self._steering = Steering(CappedRules(self._rules, self._caps_w), quiet_s, seed=self._epoch)
         self._carbon = CarbonBudgets(self._grams_since)
         self._zones: dict[str, Zone] = {}
-        for name in dict.fromkeys([*(zone.name for zone in settings.zones), *(zone.name for zone in rules.zones)]):
+        self._planning = Planning(self._surroundings())
+        limited = [zone.name for zone in self._rules.zones]
+        for name in dict.fromkeys([*(zone.name for zone in settings.zones), *limited]):
             self._zone(name)
         for known, node in self._books.names:
             if not self._zones or known in self._zones:
@@ -107,6 +116,9 @@ class Collector:
             record=self._on_record,
             open_ack=lambda payload: open_ack(payload, self._keys),
             ack=self._on_ack,
+            open_run=lambda payload: open_run(payload, self._keys),
+            run=self._planning.on_run,
+            submit=self._planning.on_submit,
             jump=self._hurry,
             controller=self._on_controller,
         )
@@ -128,6 +140,7 @@ class Collector:
             self._store.start()
             self._keeper.start()
             await self._emissions.prepare()
+            await self._planning.prepare()
             async with serve(self._http, app), asyncio.TaskGroup() as group:
                 links = [group.create_task(link.run(leave), name="link") for link in self._links.values()]
                 loops = [
@@ -135,6 +148,7 @@ class Collector:
                     for loop in (self._steer, self._tell, self._watch, self._stream)
                 ]
                 carbon = group.create_task(self._emissions.run(leave), name="emissions")
+                planning = group.create_task(self._planning.run(leave), name="planning")
                 self._log.info("started", epoch=self._epoch, zones=sorted(self._zones) or "all that are heard")
                 self._notify.ready(f"epoch {self._epoch}, connecting to {self._settings.mqtt.where}")
                 await stop.wait()
@@ -148,7 +162,7 @@ class Collector:
                     self._say_presence(name, NodeState.DISCONNECTED)
                 leave.set()
                 self._hub.close()
-                await asyncio.wait([*links, carbon])
+                await asyncio.wait([*links, carbon, planning])
         finally:
             self._store.close(_DRAIN_S)
             await asyncio.to_thread(self._keeper.close)
@@ -164,6 +178,8 @@ class Collector:
     def _on_ack(self, zone: str, ack: Ack) -> None:
         now_s = time.monotonic()
         if self._issuer is None or not self._issuer.answered(ack, now_s):
+            return
+        if self._planning.on_ack(zone, ack):
             return
         if self._steering.acknowledge(zone, ack, now_s):
             self._hurry(zone)
@@ -207,14 +223,18 @@ class Collector:
             return
         self._steering.measured_delay(self._issuer.delay_s())
 
-        def reachable(zone: str) -> bool:
-            """What cannot be sent must not be granted; nodes fall back by themselves."""
-            link = self._link_of(zone)
-            return link is not None and link.online and not self._zone(zone).superseded(now_s)
+        for sending in self._steering.step(now_s, time.time(), self._fleet, self._reachable, hurry=hurry):
+            self._order(sending.zone, sending.order)
 
-        for sending in self._steering.step(now_s, time.time(), self._fleet, reachable, hurry=hurry):
-            topic = Topic(sending.zone, sending.order.node, Kind.COMMAND)
-            self._publish(topic, self._issuer.sign(sending.order, now_s, _wall_ms()))
+    def _reachable(self, zone: str) -> bool:
+        """What cannot be sent must not be granted; nodes fall back by themselves."""
+        link = self._link_of(zone)
+        return link is not None and link.online and not self._zone(zone).superseded(time.monotonic())
+
+    def _order(self, zone: str, order: Order) -> None:
+        if self._issuer is not None:
+            signed = self._issuer.sign(order, time.monotonic(), _wall_ms())
+            self._publish(Topic(zone, order.node, Kind.COMMAND), signed)
 
     async def _tell(self) -> None:
         """Publish summaries and presence, and keep the service manager's line up to date."""
@@ -240,7 +260,8 @@ class Collector:
             return
         before = policy.trouble
         if policy.poll():
-            self._steering.use(policy.rules)
+            self._rules = policy.rules
+            self._steering.use(CappedRules(policy.rules, self._caps_w))
             self._log.info("policy taken", path=self._settings.policy)
             self._hurry("")
         if policy.trouble and policy.trouble != before:
@@ -290,7 +311,7 @@ class Collector:
         for name in self._fleet.zones:
             self._zone(name)
         now_s, wall_ms = time.monotonic(), _wall_ms()
-        troubles = self._reasons() + self._policy_troubles() + self._emissions.troubles()
+        troubles = self._reasons() + self._policy_troubles() + self._emissions.troubles() + self._planning.troubles()
         own = {
             name: zone.summary(
                 now_s,
@@ -339,6 +360,8 @@ class Collector:
             report=self._report,
             forecasts=self._emissions.forecasting.documents,
             node_forecast=self._emissions.forecasting.node,
+            jobs=self._planning.desk,
+            tokens=self._tokens,
             intensities=Locations(self._settings, self._emissions.grids, self._emissions.facts),
         )
 
@@ -379,6 +402,27 @@ class Collector:
             chosen = next((known for known in self._settings.zones if known.name == name), ZoneSettings(name=name))
             zone = self._zones[name] = Zone(chosen, lambda: self._emissions.factor(name), self._labels, self._epoch)
         return zone
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(
+            settings=self._settings,
+            epoch=self._epoch,
+            keys=self._keys,
+            fleet=self._fleet,
+            steering=self._steering,
+            emissions=self._emissions,
+            keeper=self._keeper,
+            caps_w=self._caps_w,
+            rule=self._rule,
+            zones=lambda: sorted(self._zones),
+            reachable=self._reachable,
+            signs=self._issuer is not None,
+            order=self._order,
+            publish=self._publish,
+        )
+
+    def _rule(self, zone: str, node: str) -> NodeRule:
+        return self._rules.node(zone, node)
 
     def _link(self, zone: str) -> Link:
         named = zone != _EVERY_ZONE

@@ -148,6 +148,8 @@ class CollectorSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     webhooks: list[WebhookSettings] = []
     keep: KeepSettings = field(default_factory=KeepSettings)
     jobs: JobsSettings = field(default_factory=JobsSettings)
+    models: str = ""
+    """Registry of model variants (TOML); see docs/models.md."""
     policy: str = ""
     """Policy file (TOML): limits, timetables, classes of nodes; see docs/policy.md. With one, zones here have no
     ``budget_w``."""

@@ -74,6 +74,8 @@ class Facts:
     stated_power_w: float = 0.0
     quality_ok: bool = True
     slo_ok: bool = True
+    at_once_s: float = AT_ONCE_S
+    """A start that comes no later than this is at once."""
 
 
 def counterfactual(
@@ -106,7 +108,7 @@ def counterfactual(
     cf_end_s = ready_s + work.seconds
     cf_g = came[home].grams(work.energy_j, ready_s, cf_end_s)
     last_s = max(one.end_s for one in used)
-    if work.untouched and last_s - ready_s <= work.seconds + AT_ONCE_S:
+    if work.untouched and last_s - ready_s <= work.seconds + facts.at_once_s:
         # It did what the baseline would have done. A start some seconds later is not a saving, nor a loss.
         cf_g, half = actual_g, 0.0
     else:

@@ -15,7 +15,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from evenwatt_collector.feedback.actual import Came, Used
-from evenwatt_collector.feedback.counterfactual import Facts, counterfactual
+from evenwatt_collector.feedback.counterfactual import AT_ONCE_S, Facts, counterfactual
 from evenwatt_collector.feedback.guard import BASELINE, Guard
 from evenwatt_collector.feedback.learned import Learned
 from evenwatt_collector.jobs.model import ENDS, JobState
@@ -170,6 +170,7 @@ class Closing:
             curve=self._curve(record),
             stated_length_s=duration_s(spec.length) if spec.length else 0.0,
             stated_power_w=spec.power_w or 0.0,
+            at_once_s=min(AT_ONCE_S, self._around.settings.jobs.slot_s),
             slo_ok=slowest is None or record.length_s <= 0 or spent_s <= slowest * record.length_s,
         )
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
+
+from msgspec import structs
 
 from evenwatt_collector.jobs.admission import admit
 from evenwatt_collector.jobs.desk import (
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LEARNED_S: Final = 300.0
+_ADVICE: Final = "advice:asked"
 _STATES: Final = {"started": RunState.RUNNING, "ended": RunState.ENDED, "failed": RunState.FAILED}
 
 
@@ -142,7 +146,10 @@ class Desk:
 
     async def advise(self, entry: Entry, by: str) -> Advice:
         """Return what would be decided about a job; nothing is kept."""
-        admitted = admit([entry], await self._known(), {}, by=by, assumed_power_w=self._around.settings.jobs.power_w)
+        if entry.spec.template is None and not entry.spec.external:  # who asks will run it in their own way
+            entry = replace(entry, spec=structs.replace(entry.spec, external=_ADVICE))
+        assumed_w = self._around.settings.jobs.power_w
+        admitted = admit([entry], await self._known(), {}, by=by, assumed_power_w=assumed_w)
         record = admitted.records[0]
         decision = await self._planning.advise(record)
         return Advice(job=record, decision=decision, warnings=[problem.text for problem in admitted.warnings])

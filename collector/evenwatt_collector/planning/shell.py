@@ -132,6 +132,7 @@ class Planning:
         if not self.book.report(told, now_s, factor.g_per_j):
             return
         self.capping.on_run(told)
+        self.closing.look(self.book, now_s)
         record = self.book.jobs.get(told.job)
         if record is not None and told.log:
             run = next(run for run in record.runs if run.id == told.run)
