@@ -1,0 +1,1 @@
+"""How well work was done for the climate: a headline figure, a grade against a frozen baseline, and what made it so."""
