@@ -43,6 +43,7 @@ class Wish:
         """Return it as a job, the way ``POST /api/v1/advise`` takes one."""
         asked: dict[str, Any] = {
             "name": self.name,
+            "external": f"advise:{self.name}",  # whoever asks runs it
             "length": f"{max(1, round(self.length_s))}s",
             "deadline": _utc(self.deadline_s),
             "interruptible": self.interruptible,

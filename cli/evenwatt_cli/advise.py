@@ -151,6 +151,8 @@ def _ask(url: str, wish: Wish) -> Advice:
 
 
 def _ask_or_say(url: str, wish: Wish) -> tuple[Advice | None, str]:
+    if time.time() >= wish.latest_start_s:
+        return None, ""  # nobody could say anything else than now
     try:
         return _ask(url, wish), ""
     except _NoAdviceError as error:

@@ -1,7 +1,7 @@
 """A real HTTP server that speaks the part of a collector's API which the bridges use, over a curve that a test chooses.
 
-It really searches its curve for the cleanest start, so what a bridge does can be held against it. It is no copy of the
-collector: ``test_with_a_collector`` runs the same command against the real one.
+It really searches its curve for the cleanest start, so what a bridge does can be held against it, and it takes only jobs
+that the collector's own reader and checks take. Its curve, unlike a collector's, can be changed under a waiting job.
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
+from evenwatt_collector.jobs.check import check_all
+from evenwatt_collector.jobs.known import Known
+from evenwatt_collector.jobs.reading import read
 from evenwatt_collector.jobs.times import duration_s, moment_s
+from evenwatt_collector.policy.problems import errors
 
 POWER_KW = 0.5
 
@@ -26,6 +30,7 @@ class GridServer:
         self.start_s = time.time() if start_s is None else start_s
         self.slot_s, self.intensities = slot_s, list(intensities)
         self.asked, self.submitted, self.reports = [], {}, []
+        self.zones = ["here", "there"]
         self.broken = None
         """A status and a body to answer with instead."""
         self.url = ""
@@ -86,9 +91,12 @@ class GridServer:
 
     def answer(self, path, body, allowed):
         """Return status and content for what was posted."""
+        problems = [] if path.endswith("/report") else self.problems(body)
+        if problems:
+            return 422, {"error": "; ".join(problems)}
         if path == "/api/v1/advise":
             self.asked.append(body)
-            return 200, self.advise(body, time.time())
+            return 200, {"job": {}, "decision": self.advise(body, time.time()), "warnings": []}
         if not allowed:
             return 401, {"error": "no token"}
         if path == "/api/v1/jobs":
@@ -97,6 +105,13 @@ class GridServer:
         job = path.split("/")[4]
         self.reports.append((job, body))
         return (200 if job in self.submitted else 404), {}
+
+    def problems(self, body):
+        """Return what the collector's own reader and checks find wrong with a job."""
+        read_in = read(json.dumps(body).encode(), "json", lambda: "0" * 12)
+        known = Known(now_s=time.time(), zones=frozenset(self.zones))
+        found = read_in.problems or errors(check_all(read_in.entries, known))
+        return [problem.text for problem in found]
 
     @contextmanager
     def serving(self, port=0):

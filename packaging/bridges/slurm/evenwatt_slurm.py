@@ -493,7 +493,7 @@ class Bridge:
         )
         fresh = now_s - self._asked.get(job.id, 0.0) < self._options.ask_every
         soon = abs(float(job.mark.get("until", job.begin_s)) - now_s) < 2 * self._options.interval
-        if not matters or not self._reachable or (fresh and not soon and not held):
+        if not matters or not self._reachable or now_s >= wish.latest_s or (fresh and not soon and not held):
             return None
         try:
             advice = self._collector.advise(job, wish, now_s)
@@ -524,6 +524,8 @@ class Bridge:
         if not self._collector.token or not self._reachable or state is None or self._reported.get(job.id) == state:
             return
         spec = self._collector.spec(job, wish, now_s)
+        if now_s >= wish.latest_s:
+            del spec["deadline"]  # one that cannot be kept is refused, and the job runs all the same
         try:
             if job.id not in self._reported and job.state not in ENDED:
                 self._collector.report(job, spec, "waiting", {})
