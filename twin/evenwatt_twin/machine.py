@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from evenwatt_twin.errors import SpecError, TwinError
+from evenwatt_twin.guests import Guests
 from evenwatt_twin.hwmon import HwmonTree
 from evenwatt_twin.jobs import Job
 from evenwatt_twin.machine_spec import MachineSpec
@@ -35,6 +36,8 @@ _SLOW_NS: Final = 100_000_000
 """Jobs, time windows and the like are looked at this often."""
 _SERVICES_NS: Final = 500_000_000
 """Agents look at who runs once a second."""
+_GUESTS_NS: Final = 200_000_000
+"""Guests come and go, and each has its energy counted from the second in which it is seen."""
 _SECOND_NS: Final = 1_000_000_000
 _MARK: Final = ".evenwatt-twin"
 
@@ -51,6 +54,8 @@ class NodePlaces:
     """For ``LD_LIBRARY_PATH``; None without boards."""
     nvml_state: Path | None
     """For ``EVENWATT_TWIN_NVML``."""
+    guests: Path | None
+    """Where real processes register themselves; None where none may work on the machine."""
     truth: Path
     truth_json: Path
 
@@ -92,6 +97,7 @@ class Machine:
         self.nvml = self._build_nvml(library)
         self._trees: list[_Tree] = list(self._build_trees())
         self._services = self._build_services(folder)
+        self._guests = self._build_guests(folder)
         self._caps_w = self._lowest_caps()
         self._log = TruthLog(self.places.truth)
         self._job = Job(folder / spec.job_pidfile) if spec.job_pidfile else None
@@ -130,6 +136,8 @@ class Machine:
         self._log.close()
         for tree in self._trees:
             tree.close()
+        if self._guests is not None:
+            self._guests.close()
 
     @property
     def caps_w(self) -> dict[str, float | None]:
@@ -138,10 +146,14 @@ class Machine:
 
     def _one_step(self, now_ns: int) -> None:
         at_s = (self.mono_ns - self._start_ns) / 1e9 + 0.5 * self._dt_s
-        load = self._load(at_s)
+        own = self._load(at_s)
+        guests = self._guests.load if self._guests is not None else 0.0
+        load = min(1.0, own + guests)
         self.plant.step(self._dt_s, load, self._caps_w, paused=self._paused)
+        if self._guests is not None and not self._paused:
+            self._guests.advance(self._dt_s, self.plant.served / load if load > 0.0 else 1.0)
         if self._services is not None and not self._paused:
-            self._services.advance(self._dt_s, load)
+            self._services.advance(self._dt_s, own, guests)
         self.mono_ns += self._step_ns
         self._record(self._dt_s, now_ns)
 
@@ -167,9 +179,14 @@ class Machine:
         self._paused = self._job is not None and self._job.is_stopped()
         for tree in self._trees:
             tree.poll_slowly()
+        if self._guests is not None:
+            self._guests.look(now_ns)
         if self._services is not None and now_ns >= self._services_ns:
-            self._services_ns = now_ns + _SERVICES_NS
+            anybody = self._guests is not None and self._guests.present
+            self._services_ns = now_ns + (_GUESTS_NS if anybody else _SERVICES_NS)
             self._services.write()
+            if self._guests is not None:
+                self._guests.write()
 
     def _lowest_caps(self) -> list[float | None]:
         caps_w: list[float | None] = [None] * len(self.plant.components)
@@ -192,6 +209,11 @@ class Machine:
         if self.places.procfs is None:
             return None
         return ServiceTree(self.spec.services, self.places.procfs, folder / "cgroup", self.nvml)
+
+    def _build_guests(self, folder: Path) -> Guests | None:
+        if self.places.guests is None or self.places.procfs is None:
+            return None
+        return Guests(self.places.guests, self.places.procfs, folder / "cgroup")
 
     def _build_trees(self) -> Iterator[_Tree]:
         sysfs, spec = self.places.sysfs, self.spec
@@ -247,9 +269,10 @@ def _places(spec: MachineSpec, folder: Path) -> NodePlaces:
     nvml = folder / "nvml" if spec.nvml is not None else None
     return NodePlaces(
         sysfs=folder / "sys",
-        procfs=folder / "proc" if spec.services else None,
+        procfs=folder / "proc" if spec.services or spec.guests else None,
         nvml_dir=nvml,
         nvml_state=nvml / "state" if nvml else None,
+        guests=folder / "guests" if spec.guests else None,
         truth=folder / "truth.bin",
         truth_json=folder / "truth.json",
     )

@@ -37,6 +37,8 @@ class MachineSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     nvml: Nvml | None = None
     services: dict[Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")], Service] = {}
     """Who works on it; empty: nobody is seen."""
+    guests: bool = False
+    """Whether real processes may work on it; see ``guests``. Their load comes on top of the profile's."""
     job_pidfile: str | None = None
     """File with the number of a process; while that is stopped or frozen, this machine's load is 0."""
 

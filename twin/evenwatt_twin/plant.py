@@ -218,6 +218,11 @@ class Plant:
         return sum([state.uncapped_energy_j for state in self._metered])
 
     @property
+    def served(self) -> float:
+        """Load that the whole machine served in the last step, 0 to 1."""
+        return sum([state.delivered * share for state, share in self._workers])
+
+    @property
     def work_done(self) -> float:
         """Seconds of the whole machine's full load that were served."""
         return sum([state.work_done * share for state, share in self._workers])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from evenwatt_twin.nvml import NvmlTree
 
-_TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 _FIRST_PID: Final = 2_000_000
 """Above what Linux gives by default (4194304 at most, 32768 on small machines): mistaken for no real process."""
 _QUOTA_PERIOD_US: Final = 100_000
@@ -47,7 +47,7 @@ class ServiceTree:
     def __init__(self, services: Mapping[str, Service], proc: Path, cgroup: Path, nvml: NvmlTree | None) -> None:
         self._services, self._proc, self._cgroup = services, proc, cgroup
         self._processors = os.cpu_count() or 1
-        self._busy_s = 0.0
+        self._busy_s = self._all_s = 0.0
         (proc / "self").mkdir(parents=True)
         (proc / "self" / "mounts").write_text(f"cgroup2 {cgroup} cgroup2 rw 0 0\n")
         for i, (name, service) in enumerate(services.items()):
@@ -56,17 +56,20 @@ class ServiceTree:
                 nvml.run(i, _FIRST_PID + i, service.gpu_share)
         self.write()
 
-    def advance(self, dt_s: float, load: float) -> None:
-        """Let the processors work."""
+    def advance(self, dt_s: float, load: float, others: float = 0.0) -> None:
+        """Let the processors work: for services, and for others that are shown elsewhere."""
         self._busy_s += dt_s * load * self._processors
+        self._all_s += dt_s * (load + others) * self._processors
 
     def write(self) -> None:
         """Show how long they have worked."""
-        ticks = round(self._busy_s * _TICKS_PER_S)
-        _replace(self._proc / "stat", f"cpu  {ticks} 0 0 0 0 0 0 0 0 0\n")
+        ticks = round(self._all_s * TICKS_PER_S)
+        replace_file(self._proc / "stat", f"cpu  {ticks} 0 0 0 0 0 0 0 0 0\n")
         for name, service in self._services.items():
             usage_us = round(self._busy_s * service.cpu_share * 1e6)
-            _replace(self._group(name) / "cpu.stat", f"usage_usec {usage_us}\nuser_usec {usage_us}\nsystem_usec 0\n")
+            replace_file(
+                self._group(name) / "cpu.stat", f"usage_usec {usage_us}\nuser_usec {usage_us}\nsystem_usec 0\n"
+            )
 
     def _make(self, name: str, service: Service, pid: int) -> None:
         group = self._group(name)
@@ -84,7 +87,13 @@ class ServiceTree:
         return self._cgroup / "system.slice" / f"{name}.service"
 
 
-def _replace(path: Path, text: str) -> None:
+def cpu_stat(usage_us: int) -> str:
+    """Return a cgroup's ``cpu.stat``."""
+    return f"usage_usec {usage_us}\nuser_usec {usage_us}\nsystem_usec 0\n"
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a file anew so that no reader finds half of it."""
     draft = path.with_name(path.name + ".new")
     draft.write_text(text)
     draft.replace(path)
