@@ -14,6 +14,7 @@ import typer
 from evenwatt_cli.advise_verbs import advise_app
 from evenwatt_cli.exits import Exit
 from evenwatt_cli.ledger_verbs import ledger_app
+from evenwatt_cli.models.verbs import choice_app, models_app
 from evenwatt_cli.policy_verbs import policy_app
 from evenwatt_daemon import Failure
 
@@ -28,6 +29,8 @@ app = typer.Typer(
 app.add_typer(policy_app)
 app.add_typer(ledger_app)
 app.add_typer(advise_app)
+app.add_typer(choice_app)
+app.add_typer(models_app)
 
 # typer reads annotations at run time, so the types of options are real objects here (Optional, Path).
 Config = Annotated[

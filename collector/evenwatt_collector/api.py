@@ -24,6 +24,7 @@ from evenwatt_collector.jobs.tokens import Tokens
 from evenwatt_collector.jobs_api import jobs_routes
 from evenwatt_collector.live_stream import stream_route
 from evenwatt_collector.metrics import make_metrics
+from evenwatt_collector.models_api import models_routes
 from evenwatt_collector.report.asking import ReportQuery
 from evenwatt_collector.report.document import to_document
 from evenwatt_collector.storage import DatabaseError
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from evenwatt_collector.carbon_aware_api import IntensityStore
     from evenwatt_collector.jobs.desk import JobsDesk
     from evenwatt_collector.live_stream import Hub
+    from evenwatt_collector.models.desk import ModelsDesk
     from evenwatt_collector.report.model import Report
     from evenwatt_collector.settings import HttpSettings
     from evenwatt_collector.status import Document
@@ -62,6 +64,8 @@ class Answers:
     """Makes a forecast of a node's power, by zone and name; raises LookupError."""
     intensities: IntensityStore
     """What is known of intensity, for the Carbon Aware API."""
+    models: ModelsDesk | None = None
+    """Knows the variants of models and their costs."""
     jobs: JobsDesk | None = None
     """Keeps the jobs; none are taken without."""
     tokens: Tokens = field(default_factory=lambda: Tokens({}))
@@ -115,6 +119,7 @@ def make_app(answers: Answers, hub: Hub) -> Starlette:
             stream_route(hub),
             *aware,
             *jobs_routes(answers.jobs, answers.tokens),
+            *models_routes(answers.models),
         ]
     )
 

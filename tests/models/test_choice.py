@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evenwatt_collector.carbon.series import Standing
@@ -88,7 +88,7 @@ def test_measured_stands_before_published_and_says_what_it_passes_over():
     assert choice.chosen.label == "net:large"
     passed = next(one for one in choice.against if one.label == "net:small")
     assert passed.reason == "published"
-    assert "g less" in passed.words
+    assert "less per image" in passed.words
 
 
 def test_published_decides_where_nothing_measured_will_do_and_says_so():
@@ -175,6 +175,7 @@ def two_places(grid):
     return [place(node="n1", g=grid[0]), place(zone="north", node="n2", g=grid[1], standing=Standing.FALLBACK)]
 
 
+@settings(deadline=None)
 @given(figures, grids, st.floats(0, 1), st.floats(0, 1))
 def test_a_higher_bound_never_lowers_the_quality(made, grid, one, other):
     costs, low, high = some_market(made), *sorted((one, other))
@@ -188,6 +189,7 @@ def test_a_higher_bound_never_lowers_the_quality(made, grid, one, other):
         assert after == before
 
 
+@settings(deadline=None)
 @given(figures, grids, grids)
 def test_a_cleaner_grid_never_raises_the_grams(made, one, other):
     clean = tuple(min(pair) for pair in zip(one, other, strict=True))
@@ -197,6 +199,7 @@ def test_a_cleaner_grid_never_raises_the_grams(made, one, other):
         assert after.g_per_unit <= before.g_per_unit * (1 + 1e-12)
 
 
+@settings(deadline=None)
 @given(figures, grids)
 def test_nothing_of_its_rank_weighs_less_than_what_is_chosen(made, grid):
     choice = ask(some_market(made), two_places(grid))

@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evenwatt_collector.models.measured import LATENCY, measure, ratio, student_95
@@ -62,6 +62,7 @@ def test_students_t_ends_at_the_normal_distribution():
     assert student_95(30) > student_95(31) == student_95(10**6)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0.1, 1e6), st.floats(0.1, 1e6)), min_size=1, max_size=20), st.floats(1e-3, 1e3))
 def test_units_of_measurement_do_not_matter(pairs, scale):
     joules, units = zip(*pairs, strict=True)
@@ -72,6 +73,7 @@ def test_units_of_measurement_do_not_matter(pairs, scale):
         assert one.low <= one.mean <= one.high
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0.1, 1e6), st.floats(0.1, 1e6)), min_size=2, max_size=20))
 def test_the_mean_lies_between_the_least_and_the_most(pairs):
     joules, units = zip(*pairs, strict=True)

@@ -9,12 +9,13 @@ the better quality wins, then the name, so that equal questions have equal answe
 from __future__ import annotations
 
 from math import hypot, inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
 from evenwatt_collector.carbon.emissions import JOULES_PER_KWH
 from evenwatt_collector.carbon.series import Standing
+from evenwatt_collector.models.amounts import mass
 from evenwatt_collector.models.bounds import other_unit, too_low, too_slow, unfit, unmeasured, unmet, which_metric
 from evenwatt_collector.models.costs import Cost
 from evenwatt_collector.report.uncertainty import INTENSITY
@@ -59,8 +60,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
     node: str
     quality: float | None
     metric: str
-    goodness: float
-    """The quality, negative where less is better; minus infinity where none is stated."""
+    better: Literal["higher", "lower"] = "higher"
     unit: str
     cost: Cost
     intensity_g_per_kwh: float
@@ -78,6 +78,13 @@ class Candidate(Struct, frozen=True, kw_only=True):
     def where(self) -> str:
         """Zone and node."""
         return f"{self.zone}:{self.node}"
+
+    @property
+    def goodness(self) -> float:
+        """The quality, negative where less is better; minus infinity where none is stated."""
+        if self.quality is None:
+            return -inf
+        return self.quality if self.better == "higher" else -self.quality
 
     def intensity_at(self, g_per_unit: float) -> float:
         """Return the intensity at which a unit would weigh so much, g/kWh."""
@@ -184,7 +191,7 @@ def _candidate(variant: Variant, place: PlaceNow, cost: Cost, kind: DeviceKind |
         node=place.node,
         quality=variant.quality.value if variant.quality else None,
         metric=variant.quality.metric if variant.quality else "",
-        goodness=variant.quality.goodness if variant.quality else -inf,
+        better=variant.quality.better if variant.quality else "higher",
         unit=variant.unit,
         cost=cost,
         intensity_g_per_kwh=place.intensity_g_per_kwh,
@@ -210,17 +217,17 @@ def _behind(one: Candidate, best: Candidate) -> Against:
     more = one.g_per_unit - best.g_per_unit
     reason, words = (
         "more grams",
-        f"the same {one.g_per_unit:.3g} g per {one.unit}; the better quality, or name, decides",
+        f"the same {mass(one.g_per_unit)} per {one.unit}; the better quality decides",
     )
     if best.cost.measured and not one.cost.measured:
         reason = "published"
         words = (
-            f"{abs(more):.3g} g {'less' if more < 0 else 'more'} per {one.unit} by a published figure, which does not "
+            f"{mass(abs(more))} {'less' if more < 0 else 'more'} per {one.unit} by a published figure, which does not "
             "stand before what was measured here; run it once to know"
         )
     elif more > 0:
         share = f" ({more / best.g_per_unit:+.0%})" if best.g_per_unit > 0 else ""
-        words = f"{one.g_per_unit:.3g} g per {one.unit}, {more:.3g} g more{share}"
+        words = f"{mass(one.g_per_unit)} per {one.unit}, {mass(more)} more{share}"
     return Against(label=one.label, where=one.where, reason=reason, words=words, g_per_unit=one.g_per_unit)
 
 

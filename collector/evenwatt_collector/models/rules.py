@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from evenwatt_collector.models.amounts import mass
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -59,24 +61,24 @@ def by_budget(most_g: float, running: Candidate, options: Sequence[Candidate]) -
     top = max(one.goodness for one in options)
     low_g = max(SLACK * most_g, current.g_per_unit)  # what is better and weighs no more is always welcome
     better = [one for one in options if one.goodness > current.goodness and one.g_per_unit <= min(low_g, most_g)]
-    budget = f"its budget of {most_g:.3g} g"
+    budget = f"its budget of {mass(most_g)}"
     if better:
         best = min(better, key=lambda one: (-one.goodness, one.g_per_unit, one.label))
-        why = f"restored: {best.label} weighs {best.g_per_unit:.3g} g per {best.unit}, within {budget}"
+        why = f"restored: {best.label} weighs {mass(best.g_per_unit)} per {best.unit}, within {budget}"
         return Verdict(best, best.goodness < top, why, f"lowered above {best.intensity_at(most_g):.0f} g/kWh")
     if current.g_per_unit <= most_g:
-        why = f"{current.label} weighs {current.g_per_unit:.3g} g per {current.unit}, within {budget}"
+        why = f"{current.label} weighs {mass(current.g_per_unit)} per {current.unit}, within {budget}"
         return Verdict(current, current.goodness < top, why, _change_of(current, options, most_g, top))
     within = [one for one in options if one.g_per_unit <= most_g]
     if within:
         best = min(within, key=lambda one: (-one.goodness, one.g_per_unit, one.label))
         why = (
-            f"lowered: at {current.intensity_g_per_kwh:.0f} g/kWh {current.label} weighs {current.g_per_unit:.3g} g "
-            f"per {current.unit}, above {budget}; {best.label} {best.g_per_unit:.3g} g"
+            f"lowered: at {current.intensity_g_per_kwh:.0f} g/kWh {current.label} weighs {mass(current.g_per_unit)} "
+            f"per {current.unit}, above {budget}; {best.label} {mass(best.g_per_unit)}"
         )
         return Verdict(best, True, why, _change_of(best, options, most_g, top))
     least = min(options, key=lambda one: (one.g_per_unit, -one.goodness, one.label))
-    why = f"over budget: the leanest, {least.label}, weighs {least.g_per_unit:.3g} g per {least.unit}, above {budget}"
+    why = f"over budget: the leanest, {least.label}, weighs {mass(least.g_per_unit)} per {least.unit}, above {budget}"
     return Verdict(least, True, why, f"met below {least.intensity_at(most_g):.0f} g/kWh")
 
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+from evenwatt_collector.models.amounts import mass
 from evenwatt_collector.models.choice import Candidate, Question, candidates
 from evenwatt_collector.models.rules import Verdict, by_budget, by_day
 from evenwatt_daemon import Failure
@@ -268,4 +269,4 @@ def _deployment(service: Service, held: Held, one: Candidate, why: str) -> Deplo
 def _moved(running: Candidate, target: Candidate) -> str:
     if target.label != running.label or target.where == running.where:
         return ""
-    return f"moved from {running.where}, where it weighs {running.g_per_unit:.3g} g per {running.unit}; "
+    return f"moved from {running.where}, where it weighs {mass(running.g_per_unit)} per {running.unit}; "

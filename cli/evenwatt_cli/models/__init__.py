@@ -1,0 +1,1 @@
+"""``evenwatt choose``, ``models`` and ``card``."""
