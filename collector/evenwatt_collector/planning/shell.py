@@ -18,7 +18,7 @@ from evenwatt_collector.jobs import progress
 from evenwatt_collector.jobs.admission import RefusedError
 from evenwatt_collector.jobs.book import QUIET_S, Book
 from evenwatt_collector.jobs.desk import ConflictError
-from evenwatt_collector.jobs.hosts import Start
+from evenwatt_collector.jobs.hosts import Start, slots, suits
 from evenwatt_collector.jobs.logs import LogPiece
 from evenwatt_collector.jobs.model import Decision, JobRecord
 from evenwatt_collector.jobs.times import duration_s, in_words
@@ -259,7 +259,8 @@ class Planning:
                 unplaced[record.id] = _no_place(record)
                 continue
             reserve = self.closing.reserve(record)
-            job = make_job(record, zones, wall_s, settings.kwh_per_gb, settings.mb_per_s / 1000, reserve)
+            taken = max((slots(host, record) for host in known if suits(host, record)), default=0)
+            job = make_job(record, zones, wall_s, settings.kwh_per_gb, settings.mb_per_s / 1000, reserve, taken)
             jobs.append(job)
         return make_problem(clock, now.values(), jobs, self._objective), unplaced
 
