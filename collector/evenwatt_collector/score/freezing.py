@@ -5,7 +5,6 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
-from evenwatt_collector.report.sci import NoScore
 from evenwatt_collector.report.totals import added
 from evenwatt_collector.score.baseline import Baseline, seal
 from evenwatt_collector.score.grade import LEAST_COVERAGE
@@ -78,9 +77,8 @@ def _freeze(
     classes: Iterable[Baseline] = (),
 ) -> Baseline:
     what = f"no baseline of {name!r} was frozen"
-    if isinstance(scored.sci, NoScore) or scored.terms is None:
-        why = scored.sci.why if isinstance(scored.sci, NoScore) else "there are no terms"
-        raise Failure(f"{what}: {why}")
+    if scored.sci is None or scored.terms is None:
+        raise Failure(f"{what}: {scored.why}")
     if scored.coverage is None or scored.coverage < LEAST_COVERAGE:
         share = "of an unknown share" if scored.coverage is None else f"{scored.coverage:.0%}"
         raise Failure(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from evenwatt_collector.report.sci import NoScore, Per, Score, score
 from evenwatt_collector.report.totals import coverage
-from evenwatt_collector.score.baseline import FLEET_UNIT, Baseline, Pin, worth
+from evenwatt_collector.score.baseline import FLEET_UNIT, Baseline, Pin, Subject, worth
 from evenwatt_collector.score.grade import Grade, Kept, grade, kept, spoilt
 from evenwatt_collector.score.terms import Factor, Terms, decompose, terms
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from evenwatt_collector.jobs.model import Outcome
     from evenwatt_collector.report.model import Figures
-    from evenwatt_collector.score.baseline import Subject
     from evenwatt_collector.score.material import Material, Part, Run
 
 FLEET: Final = "fleet"
@@ -61,8 +60,8 @@ class Scored:
     subject: Subject
     name: str
     unit: str
-    sci: Score | NoScore
-    """The headline."""
+    sci: Score | None
+    """The headline; None: there is none, and ``why`` says why."""
     boundary: str
     factors_from: tuple[str, ...]
     """Which intensities it rests on."""
@@ -70,7 +69,7 @@ class Scored:
     kept: Kept
     grade: Grade | None
     why: str
-    """Why there is no grade; empty where there is one."""
+    """Why there is no score or no grade; empty where there are both."""
     against: Against | None
     factors: tuple[Factor, ...]
     """They multiply to grams per unit; empty where one of them is unknown."""
@@ -202,7 +201,7 @@ def _scored(
         subject=work.subject,
         name=work.name,
         unit=work.unit,
-        sci=found,
+        sci=found if isinstance(found, Score) else None,
         boundary=_boundary(work),
         factors_from=material.factors,
         coverage=covered,

@@ -1,0 +1,132 @@
+"""Reads from the database what scores are made from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from evenwatt_collector.carbon.series import Kind
+from evenwatt_collector.carbon.shares import HOUR_S
+from evenwatt_collector.carbon.weigh import factors, weigh
+from evenwatt_collector.report.asking import ReportQuery
+from evenwatt_collector.report.build import build_report
+from evenwatt_collector.report.model import By
+from evenwatt_collector.report.totals import J_PER_KWH
+from evenwatt_collector.score.baseline import KIND, Baseline, from_document
+from evenwatt_collector.score.material import Material, Part, Place, Run
+from evenwatt_collector.storage.documents import documents
+from evenwatt_collector.storage.intensity import known
+from evenwatt_collector.storage.jobs import outcomes
+from evenwatt_daemon import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from evenwatt_collector.carbon.weigh import Known
+    from evenwatt_collector.report.build import Made
+    from evenwatt_collector.report.model import Figures, Report
+    from evenwatt_collector.score.material import By as Cut
+    from evenwatt_collector.storage.connection import Connection
+
+_SLOTS: Final = 12
+"""Of an hour: five minutes, as fine as providers tell."""
+_MOST_BASELINES: Final = 10_000
+
+
+def gather(connection: Connection, by: Cut, period: tuple[float, float], made: Made) -> Material:
+    """Return what happened in a period, [start, end) in Unix time.
+
+    Raises:
+        DatabaseError: it cannot be read.
+    """
+    start_s, end_s = period
+    whole = build_report(connection, _query(by, start_s, end_s), made)
+    numbers: dict[str, int] = dict(connection.rows("SELECT name, id FROM zone ORDER BY name"))
+    parts: dict[str, dict[str, Figures]] = {}
+    places = {}
+    names = sorted({site.zone for site in whole.sites})
+    for zone in names:
+        here = whole if len(names) == 1 else build_report(connection, _query(by, start_s, end_s, zone=zone), made)
+        for row in here.rows:
+            if not row.residual:
+                parts.setdefault(row.name, {})[zone] = row.figures
+        until_s = min(end_s, here.known_at_s)
+        facts = known(connection, numbers[zone], start_s, end_s)
+        if facts is not None and until_s > start_s:
+            places[zone] = Place(mean_g_per_kwh=period_mean(facts, start_s, until_s), total=here.total)
+    return Material(
+        by=by,
+        start_s=start_s,
+        end_s=end_s,
+        known_at_s=whole.known_at_s,
+        made_s=made.now_s,
+        version=made.version,
+        fleet=made.fleet,
+        parts=tuple(Part(name=name, by_zone=by_zone) for name, by_zone in sorted(parts.items())),
+        places=places,
+        outcomes=tuple(outcomes(connection, start_s, end_s)),
+        factors=tuple(_factors(whole)),
+        notes=whole.notes,
+    )
+
+
+def runs(connection: Connection, workload: str, period: tuple[float, float], made: Made) -> tuple[Run, ...]:
+    """Return the runs of a workload's tasks; raises as above."""
+    report = build_report(connection, _query("task", *period, workload=workload), made)
+    return tuple(
+        Run(
+            name=f"{row.zone}:{row.name}" if row.zone else row.name,
+            grams=row.figures.location_g + (row.figures.embodied_g or 0.0),
+            units=row.figures.units,
+        )
+        for row in report.rows
+        if not row.residual
+    )
+
+
+def baselines(connection: Connection) -> tuple[list[Baseline], list[str]]:
+    """Return all versions of all baselines, and what is wrong with those that cannot be used.
+
+    Raises:
+        DatabaseError: they cannot be read.
+    """
+    found, troubles = [], []
+    for document in documents(connection, KIND, limit=_MOST_BASELINES):
+        try:
+            found.append(from_document(document.value))
+        except Failure as failure:
+            troubles.append(str(failure))
+    return found, troubles
+
+
+def period_mean(facts: Known, start_s: float, end_s: float) -> float:
+    """Return the mean over time of PUE x average intensity, in grams per kilowatt-hour at a machine.
+
+    It is weighed as energy is: a constant load over [start, end), slot by slot.
+    """
+    first, last = int(start_s // HOUR_S), int(-(-end_s // HOUR_S))
+    edges = first * HOUR_S + np.arange((last - first) * _SLOTS + 1) * (HOUR_S / _SLOTS)
+    load_j = np.clip(np.minimum(edges[1:], end_s) - np.maximum(edges[:-1], start_s), 0.0, None)
+    energy = np.zeros((last - first, 2, _SLOTS))
+    energy[:, 0, :] = load_j.reshape(last - first, _SLOTS)
+    made = factors(facts, first, last - first, _SLOTS)
+    weighed = weigh(made, np.arange(first, last, dtype=np.int64), energy)
+    return float(weighed.location_g.sum() / (weighed.energy_j.sum() / J_PER_KWH))
+
+
+def _query(
+    by: str, start_s: float, end_s: float, *, zone: str | None = None, workload: str | None = None
+) -> ReportQuery:
+    return ReportQuery(by=By(by), start_s=start_s, end_s=end_s, timezone="UTC", zone=zone, workload=workload)
+
+
+def _factors(report: Report) -> Iterable[str]:
+    """Say which intensities a report rests on, with what makes them what they are."""
+    seen: Sequence[str] = sorted(
+        f"{used.grid} by {used.source} ({used.basis}, {used.standing}{f'; {used.detail}' if used.detail else ''})"
+        for used in report.used
+        if used.kind is Kind.AVERAGE
+    )
+    pues = sorted({f"PUE {site.zone} {site.pue:g}" for site in report.sites})
+    return [*dict.fromkeys(seen), *pues]
