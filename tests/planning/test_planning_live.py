@@ -135,7 +135,8 @@ async def test_work_waits_for_the_clean_hours_and_what_came_of_it_is_told(tmp_pa
             lines = middle.ask("GET", f"/jobs/{id_}/explain").json()["lines"]
             assert any("at once, at home, at full power" in line for line in lines)
             assert any("saved" in line for line in lines)
-            assert "line 0\n" in middle.ask("GET", f"/jobs/{id_}/logs").text
+            pieces = middle.ask("GET", f"/jobs/{id_}/logs").json()["pieces"]
+            assert pieces[0]["text"] == "line 0\n"
             listed = hand.node.last(Kind.JOBS, CONTROLLER_NODE)
             assert isinstance(listed, JobList)
             assert listed.jobs[0].id == id_

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from evenwatt_collector.jobs.book import active
 from evenwatt_collector.jobs.hosts import Host, suits
-from evenwatt_collector.plan.making import MARGIN, PlaceNow
+from evenwatt_collector.planning.problems import MARGIN, PlaceNow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

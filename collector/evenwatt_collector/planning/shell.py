@@ -23,7 +23,6 @@ from evenwatt_collector.jobs.logs import LogPiece
 from evenwatt_collector.jobs.model import Decision, JobRecord
 from evenwatt_collector.jobs.times import duration_s, in_words
 from evenwatt_collector.plan.alternatives import explain
-from evenwatt_collector.plan.making import make_clock, make_job, make_problem, option, pieces
 from evenwatt_collector.plan.planner import Planner
 from evenwatt_collector.plan.problem import Objective
 from evenwatt_collector.planning.capping import Capping
@@ -31,6 +30,7 @@ from evenwatt_collector.planning.closing import Closing
 from evenwatt_collector.planning.desk import Desk
 from evenwatt_collector.planning.lists import job_list
 from evenwatt_collector.planning.places import allowed, hosts, places
+from evenwatt_collector.planning.problems import beside, make_clock, make_job, make_problem, option, pieces
 from evenwatt_collector.storage import DatabaseError
 from evenwatt_collector.storage.jobs import append_log, find_records, open_records, save_decisions, save_records
 from evenwatt_collector.waiting import pause
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from evenwatt_collector.jobs.hosts import Host, Stop
-    from evenwatt_collector.plan.making import PlaceNow
     from evenwatt_collector.plan.problem import Explained, Plan, Planned, Problem
+    from evenwatt_collector.planning.problems import PlaceNow
     from evenwatt_collector.planning.surroundings import Surroundings
     from evenwatt_collector.storage import Connection
     from evenwatt_wire import Ack, RunReport
@@ -194,16 +194,16 @@ class Planning:
             LookupError: no place can take it.
         """
         known, wall_s = self.hosts(), time.time()
-        records = [*self.book.open(), record]
+        records = self.book.open()
         now = places(self._around, known, records, wall_s)
-        problem, unplaced = self._problem(records, known, now, wall_s)
+        problem, _ = self._problem(records, known, now, wall_s)
+        one, unplaced = self._problem([record], known, now, wall_s)
         if record.id in unplaced:
             raise LookupError(unplaced[record.id])
-        before = self.plan
+        problem = beside(problem, self.plan, one.jobs[record.id])
 
         def work() -> Explained:
-            plan = Planner(self._objective, before).replan(problem)
-            return explain(problem, record.id, plan.jobs[record.id], plan)
+            return explain(problem, record.id, Planner(self._objective).plan(problem).jobs[record.id])
 
         return self.decision(record, await asyncio.to_thread(work), problem)
 
