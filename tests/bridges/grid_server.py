@@ -1,7 +1,7 @@
 """A real HTTP server that speaks the part of a collector's API which the bridges use, over a curve that a test chooses.
 
-It really searches its curve for the cleanest start, so what a bridge does can be held against it, and it takes only jobs
-that the collector's own reader and checks take. Its curve, unlike a collector's, can be changed under a waiting job.
+It really searches its curve for the cleanest start, so what a bridge does can be held against it, and it takes only
+jobs that the collector's own reader and checks take. Its curve, unlike a collector's, can change under a waiting job.
 """
 
 from __future__ import annotations
