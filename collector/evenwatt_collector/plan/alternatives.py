@@ -60,7 +60,7 @@ class _Asked:
         if plan is not None:
             for name, planned in plan.jobs.items():
                 if name != job_id and name in read:
-                    self._placer.put(name, _choice(grid, planned))
+                    self._placer.put(name, _choice(grid, read[name], planned))
         window = self._placer.window(job_id)
         self._earliest = work.earliest if window is None else window.earliest
         self._latest = work.latest
@@ -114,9 +114,9 @@ class _Asked:
             work = works.read(self._grid, job)
         options = work.options if replace_options is None else replace_options
         window = Window(work, self._earliest, self._latest if latest is None else latest, options)
-        found = self._placer.find(window) or self._placer.find(replace(window, beyond=True))
+        found = self._placer.find(window) or self._placer.find(window._replace(beyond=True))
         if found is None:
-            found = self._placer.find(replace(window, latest=inf, beyond=True), soonest=True)
+            found = self._placer.find(window._replace(latest=inf, beyond=True), soonest=True)
         if found is None:
             nothing = weigh(self._grid, [work], [()], [True], ["no room"])[0]
             return Alternative(name=name, planned=nothing, feasible=False, why="there is never room for it")
@@ -160,7 +160,7 @@ class _Asked:
     def _changes(self, base: Planned, at_once: tuple[Piece, ...]) -> list[str]:
         """Say what would change the decision, in figures."""
         chosen, words = self._chosen, []
-        pieces = _choice(self._grid, chosen).pieces
+        pieces = _choice(self._grid, self._work, chosen).pieces
         waits = bool(pieces) and pieces != at_once
         saved = base.grams - chosen.grams
         if self._work.pinned is not None:
@@ -206,10 +206,11 @@ class _Asked:
         return words
 
 
-def _choice(grid: grids.Grid, planned: Planned) -> Choice:
+def _choice(grid: grids.Grid, work: Work, planned: Planned) -> Choice:
+    watts = {option.place: option.watts for option in work.options}
     pieces = tuple(
-        Piece(grid.index[s.place], s.start_s - grid.start_s, s.end_s - grid.start_s, s.width)
-        for s in planned.segments if s.place in grid.index
+        Piece(place, s.start_s - grid.start_s, s.end_s - grid.start_s, s.width, watts[place] * s.width)
+        for s in planned.segments if (place := grid.index.get(s.place, -1)) in watts
     )  # fmt: skip
     return Choice(pieces, planned.grams, late=planned.late)
 

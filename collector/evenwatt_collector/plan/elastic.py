@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evenwatt_collector.plan.grid import EPS_S
-from evenwatt_collector.plan.splits import latest_end, open_seconds, rates
+from evenwatt_collector.plan.splits import open_seconds, rates
+from evenwatt_collector.plan.windows import latest_ends
 from evenwatt_collector.plan.work import Piece
 
 if TYPE_CHECKING:
@@ -43,8 +44,9 @@ def _at(
     widths = len(work.speedup)
     need = work.job.length_s / option.speed
     low = window.earliest + option.transfer_s
-    high = latest_end(grid, window, option, need / work.speedup[-1])
-    open_s = open_seconds(grid, np.array([low]), np.array([high]))[0]
+    nought, shortest = np.zeros(1, dtype=np.int64), np.array([need / work.speedup[-1]])
+    high = latest_ends(grid, [window], nought, nought + option.place, np.array([low]), shortest)
+    open_s = open_seconds(grid, np.array([low]), high)[0]
     open_s[-1] = min(open_s[-1], need)
     adds = np.diff(np.array((0.0, *work.speedup)))
     there: Floats = np.repeat(open_s[:, None], widths, axis=1)
@@ -63,10 +65,10 @@ def _at(
     seconds = used.reshape(there.shape) / adds
     cost = float((seconds.sum(axis=1) * rate).sum())
     cost += option.transfer_j * float(grid.weight[option.place, int(seconds[:, 0].argmax())])
-    return cost, tuple(_laid(grid, option.place, seconds, low))
+    return cost, tuple(_laid(grid, option, seconds, low))
 
 
-def _laid(grid: Grid, place: int, seconds: Floats, low: float) -> list[Piece]:
+def _laid(grid: Grid, option: Option, seconds: Floats, low: float) -> list[Piece]:
     """Return pieces of constant width; a slot that runs on its widest for a part does so first."""
     pieces: list[Piece] = []
     for t in np.flatnonzero(seconds[:, 0] > EPS_S).tolist():
@@ -82,9 +84,9 @@ def _laid(grid: Grid, place: int, seconds: Floats, low: float) -> list[Piece]:
             if longest - wider > EPS_S:
                 end = at + longest - wider
                 if pieces and pieces[-1].width == width and abs(pieces[-1].end - at) < EPS_S:
-                    pieces.append(Piece(place, pieces.pop().start, end, width))
+                    pieces.append(pieces.pop()._replace(end=end))
                 else:
-                    pieces.append(Piece(place, at, end, width))
+                    pieces.append(Piece(option.place, at, end, width, option.watts * width))
                 at = end
     return pieces
 
@@ -111,7 +113,7 @@ def soonest(grid: Grid, window: Window, room: Room) -> tuple[float, tuple[Piece,
             left -= runs_s * speed
             if left <= EPS_S:
                 break
-        pieces = _laid(grid, option.place, seconds, low)
+        pieces = _laid(grid, option, seconds, low)
         if left > EPS_S or not pieces or pieces[-1].end > window.latest + EPS_S:
             continue
         cost = float((seconds.sum(axis=1) * grid.weight[option.place]).sum()) * option.watts

@@ -74,6 +74,10 @@ class Grid:
         part: Floats = cumulated[place, at] + values[place, at] * (moment - at * self.slot_s)
         return part
 
+    def same_room(self, other: Grid) -> bool:
+        """Whether another has as much room everywhere."""
+        return np.array_equal(self.room_slots, other.room_slots) and np.array_equal(self.room_w, other.room_w)
+
     def first_slot(self, moment: float) -> int:
         """Return the slot that holds a moment."""
         return min(self.slots, max(0, int((moment + EPS_S) // self.slot_s)))

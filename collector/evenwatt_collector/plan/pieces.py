@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from evenwatt_collector.plan.grid import EPS_S
-from evenwatt_collector.plan.splits import laid, latest_end, open_seconds, rates
+from evenwatt_collector.plan.splits import laid, open_seconds, rates
+from evenwatt_collector.plan.windows import latest_ends
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +44,6 @@ class _Row:
     need_s: float
     """Seconds of running without any restart."""
     low: float
-    high: float
 
 
 class Pieces:
@@ -54,11 +54,10 @@ class Pieces:
     ) -> None:
         self._grid, self.windows = grid, windows
         self._rows = [
-            _Row(j, option, width, need, window.earliest + option.transfer_s, latest_end(grid, window, option, need))
+            _Row(j, option, width, window.work.length(option, width), window.earliest + option.transfer_s)
             for j, window in enumerate(windows)
             for option in window.options
             for width in range(1, len(window.work.speedup) + 1)
-            for need in [window.work.length(option, width)]
         ]
         rows = self._rows
         works = [windows[row.owner].work for row in rows]
@@ -66,8 +65,9 @@ class Pieces:
         slots = np.array([work.job.slots * row.width for work, row in zip(works, rows, strict=True)], dtype=np.float64)
         place = np.array([row.option.place for row in rows], dtype=np.int64)
         low = np.array([row.low for row in rows], dtype=np.float64)
-        high = np.array([row.high for row in rows], dtype=np.float64)
         self._need = np.array([row.need_s for row in rows], dtype=np.float64)
+        owner = np.array([row.owner for row in rows], dtype=np.int64)
+        self._high = high = latest_ends(grid, windows, owner, place, low, self._need)
         self._restart = np.array([max(0.0, work.job.restart_s) for work in works], dtype=np.float64)
         self._least = np.array([max(0.0, work.job.least_run_s) for work in works], dtype=np.float64)
         self._continues = np.array(
@@ -111,7 +111,8 @@ class Pieces:
 
     def _laid(self, i: int) -> tuple[Piece, ...]:
         row = self._rows[i]
-        return laid(self._grid, row.option.place, self.used_s[i], row.low, row.high, row.width)
+        return laid(self._grid, row.option.place, self.used_s[i], row.low, float(self._high[i]), row.width,
+                    row.option.watts * row.width)  # fmt: skip
 
     def _solve(self) -> Floats:
         """Return seconds used of each slot; nothing in rows that cannot be done."""
@@ -259,7 +260,7 @@ def soonest(
             if room.limited[option.place]:
                 open_s[room.blocked(option.place, work.job.slots * width, option.watts * width)] = 0.0
             used = _in_order(open_s, need, work.job.restart_s if restarts else 0.0)
-            pieces = laid(grid, option.place, used, low, inf, width)
+            pieces = laid(grid, option.place, used, low, inf, width, option.watts * width)
             if not pieces or pieces[-1].end > window.latest + EPS_S:
                 continue
             rate = grid.weight[option.place] * option.watts * width

@@ -21,7 +21,7 @@ from evenwatt_collector.plan.splits import Fills
 from evenwatt_collector.plan.windows import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from evenwatt_collector.plan.grid import Grid
     from evenwatt_collector.plan.order import Order
@@ -43,6 +43,8 @@ class Choice:
     """What decided, in grams."""
     late: bool = False
     why: str = ""
+    bound: float = inf
+    """What it could weigh at the least, if it were alone."""
 
 
 class Placer:
@@ -53,10 +55,14 @@ class Placer:
         self.room = Room(grid)
         self.choices: dict[str, Choice] = {}
         self.prices: Prices | None = None
+        self.touched: set[str] = set()
+        """Jobs placed since the last plan."""
+        self.notes: tuple[str, ...] = ()
 
-    def settle(self) -> None:
+    def settle(self, names: Iterable[str] | None = None) -> None:
         """Put down what is not to be decided: what cannot run, what has nothing left, what runs and cannot stop."""
-        for name, work in self.works.items():
+        for name in self.works if names is None else names:
+            work = self.works[name]
             fault = work.fault or self.order.stuck.get(name, "")
             if fault:
                 self.choices[name] = Choice((), inf, late=True, why=fault)
@@ -87,7 +93,22 @@ class Placer:
     def put(self, name: str, choice: Choice) -> None:
         """Write a choice down and take its room."""
         self.choices[name] = choice
+        self.touched.add(name)
         self.room.take(self.works[name], choice.pieces)
+
+    def rebuild_room(self) -> None:
+        """Count again what is taken."""
+        self.room = Room(self.grid)
+        for name, choice in self.choices.items():
+            self.room.take(self.works[name], choice.pieces)
+
+    def touches(self, choice: Choice, slots: Collection[tuple[int, int]]) -> bool:
+        """Whether a choice lies in one of some (place, slot)."""
+        return any(
+            (piece.place, t) in slots
+            for piece in choice.pieces
+            for t in range(self.grid.first_slot(piece.start), self.grid.end_slot(piece.end))
+        )
 
     def lift(self, name: str) -> Choice:
         """Take a choice back."""
@@ -171,7 +192,7 @@ class Placer:
         missed = [name for name in names if name not in windows]
         kinds: dict[str, list[str]] = {"run": [], "fill": [], "pieces": [], "elastic": []}
         for name in windows:
-            kinds[_kind(self.works[name])].append(name)
+            kinds[kind(self.works[name])].append(name)
         runs = Runs(self.grid, [windows[name] for name in kinds["run"]], self.prices)
         fills = Fills(self.grid, [windows[name] for name in kinds["fill"]], self.prices)
         split = Pieces(self.grid, [windows[name] for name in kinds["pieces"]], self.prices, self.room).by_job()
@@ -180,8 +201,10 @@ class Placer:
         for name in windows:
             i, work = at[name], self.works[name]
             found: Found | None = None
+            bound = inf
             if not work.job.interruptible:
                 cost, row, column = best_runs[i]
+                bound = cost
                 if cost < inf:
                     found = cost, (runs.piece(row, column),)
                     if not self.room.fits(work, found[1]):
@@ -189,11 +212,12 @@ class Placer:
                         found = None if one is None else (one[0], (one[1],))
             elif work.plain:
                 cost, row = best_fills[i]
+                bound = cost
                 if cost < inf:
                     found = cost, fills.pieces(row)
                     if not self.room.fits(work, found[1]):
                         found = fills.best_with_room(i, self.room)
-            elif _kind(work) == "pieces":
+            elif kind(work) == "pieces":
                 found = split[i]
                 if found is not None and not self.room.fits(work, found[1]):
                     found = self.find(windows[name])
@@ -202,7 +226,9 @@ class Placer:
             if found is None:
                 missed.append(name)
             else:
-                self.put(name, self._weighed(windows[name], found))
+                choice = self._weighed(windows[name], found)
+                choice.bound = bound
+                self.put(name, choice)
         return missed
 
     def _weighed(self, window: Window, found: Found) -> Choice:
@@ -220,7 +246,7 @@ class Placer:
         return Choice(found[1], found[0])
 
 
-def _kind(work: Work) -> str:
+def kind(work: Work) -> str:
     if not work.job.interruptible:
         return "run"
     if work.plain:

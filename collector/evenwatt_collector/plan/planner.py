@@ -8,18 +8,24 @@ nothing.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from evenwatt_collector.plan import grid as grids
 from evenwatt_collector.plan import order as orders
 from evenwatt_collector.plan import work as works
-from evenwatt_collector.plan.carrying import carried
-from evenwatt_collector.plan.placing import Choice, Placer
+from evenwatt_collector.plan.improving import improve
+from evenwatt_collector.plan.keeping import Changes, compare, keep
+from evenwatt_collector.plan.making import make
+from evenwatt_collector.plan.placing import Placer
 from evenwatt_collector.plan.problem import Objective, Plan
 from evenwatt_collector.plan.weighing import planned
 
 if TYPE_CHECKING:
-    from evenwatt_collector.plan.problem import Problem
+    from collections.abc import Collection
+
+    from evenwatt_collector.plan.grid import Grid
+    from evenwatt_collector.plan.problem import Planned, Problem
 
 
 class Planner:
@@ -31,12 +37,14 @@ class Planner:
 
     def __init__(self, objective: Objective | None = None) -> None:
         self._objective = objective
-        self._before: Plan | None = None
+        self._placer: Placer | None = None
+        self._problem: Problem | None = None
+        self._plan: Plan | None = None
 
     @property
     def current(self) -> Plan | None:
         """The last plan."""
-        return self._before
+        return self._plan
 
     def plan(self, problem: Problem) -> Plan:
         """Make a plan anew, whatever was planned before; only what runs and cannot stop stays.
@@ -44,10 +52,11 @@ class Planner:
         Raises:
             ValueError: the clock has no slots.
         """
-        placer = self._placer(problem)
-        placer.settle()
-        placer.place(placer.works)
-        return self._done(problem, placer, "greedy")
+        problem = self._with_objective(problem)
+        grid = grids.make(problem)
+        read = {name: works.read(grid, job) for name, job in problem.jobs.items()}
+        placer, solver = make(grid, read, orders.order(read), problem.objective)
+        return self._done(problem, placer, solver, {}, placer.works)
 
     def replan(self, problem: Problem) -> Plan:
         """Keep the plan of before up to what is new; without one, make one.
@@ -55,40 +64,50 @@ class Planner:
         Raises:
             ValueError: the clock has no slots.
         """
-        if self._before is None:
+        before, placer, plan = self._problem, self._placer, self._plan
+        if before is None or placer is None or plan is None:
             return self.plan(problem)
-        placer = self._placer(problem)
-        placer.settle()
-        carried(placer, self._before)
-        placer.place(placer.works)
-        return self._done(problem, placer, "greedy")
+        problem = self._with_objective(problem)
+        changes = compare(before, problem, placer)
+        if changes.nothing:
+            return plan
+        grid = self._grid(problem, placer.grid, changes)
+        placer = keep(placer, problem, grid, changes, plan)
+        touched = set(placer.touched) | improve(placer, changes)
+        again = placer.works if changes.weights or changes.clock else touched | changes.begun
+        return self._done(problem, placer, plan.solver, plan.jobs, again)
 
-    def _placer(self, problem: Problem) -> Placer:
-        objective = self._objective or problem.objective
-        grid = grids.make(problem if self._objective is None else _with(problem, objective))
-        read = {name: works.read(grid, job) for name, job in problem.jobs.items()}
-        return Placer(grid, read, orders.order(read), objective)
+    def _grid(self, problem: Problem, before: Grid, changes: Changes) -> Grid:
+        """Return the arrays; those of before, at another moment, if nothing else is new."""
+        if changes.places or changes.clock:
+            return grids.make(problem)
+        return replace(before, now=max(0.0, problem.clock.now_s - problem.clock.start_s))
 
-    def _done(self, problem: Problem, placer: Placer, solver: str) -> Plan:
-        names = list(placer.works)
-        choices: list[Choice] = [placer.choices[name] for name in names]
+    def _with_objective(self, problem: Problem) -> Problem:
+        return problem if self._objective is None else replace(problem, objective=self._objective)
+
+    def _done(
+        self, problem: Problem, placer: Placer, solver: str, before: dict[str, Planned], again: Collection[str]
+    ) -> Plan:
+        """Weigh what is new or weighs something else now, and put the plan together."""
+        names = [name for name in placer.works if name in again or name not in before]
+        choices = [placer.choices[name] for name in names]
         found = planned(
             placer.grid,
             [placer.works[name] for name in names],
             [choice.pieces for choice in choices],
             [choice.late for choice in choices],
             [choice.why for choice in choices],
+            [before.get(name) for name in names],
         )
-        self._before = Plan(
+        fresh = dict(zip(names, found, strict=True))
+        jobs = {name: fresh[name] if name in fresh else before[name] for name in problem.jobs}
+        placer.touched.clear()
+        self._problem, self._placer = problem, placer
+        self._plan = Plan(
             made_s=problem.clock.now_s,
-            jobs=dict(zip(names, found, strict=True)),
+            jobs=jobs,
             solver=solver,
-            notes=(*placer.grid.notes, *placer.order.notes),
+            notes=(*placer.grid.notes, *placer.order.notes, *placer.notes),
         )
-        return self._before
-
-
-def _with(problem: Problem, objective: Objective) -> Problem:
-    from dataclasses import replace  # noqa: PLC0415
-
-    return replace(problem, objective=objective)
+        return self._plan

@@ -26,7 +26,7 @@ def baseline(grid: Grid, work: Work, earliest: float | None = None) -> tuple[Pie
     home = grid.index.get(work.job.home, -1)
     option = next((option for option in work.options if option.place == home), work.options[0])
     start = (work.earliest if earliest is None else earliest) + option.transfer_s
-    return (Piece(option.place, start, start + work.length(option)),)
+    return (Piece(option.place, start, start + work.length(option), 1, option.watts),)
 
 
 def supported(grid: Grid, work: Work, left: Iterable[Piece], taken: Iterable[Piece], objective: Objective) -> bool:
@@ -55,7 +55,7 @@ def joules(grid: Grid, work: Work, parts: Iterable[Piece]) -> Floats:
     for i, piece in enumerate(parts):
         option = options[piece.place]
         seconds = open_seconds(grid, np.array([max(piece.start, grid.now)]), np.array([piece.end]))[0]
-        found[piece.place] += seconds * option.watts * piece.width
+        found[piece.place] += seconds * piece.watts
         if i == 0:
             found[piece.place, grid.first_slot(piece.start)] += option.transfer_j
     return found

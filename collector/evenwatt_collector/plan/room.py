@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from evenwatt_collector.plan.work import Piece, Work
 
     Bools = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+    Ints = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 _SLACK = 1e-9
 """Of what there is at all: sums of floats are not exact."""
@@ -33,7 +34,8 @@ class Room:
         self._grid = grid
         self.slots = grid.room_slots.copy()
         self.watts = grid.room_w.copy()
-        self.limited = (np.isfinite(grid.room_slots) | np.isfinite(grid.room_w)).any(axis=1).tolist()
+        limited = np.isfinite(grid.room_slots) | np.isfinite(grid.room_w)
+        self.limited: list[bool] = [bool(row.any()) for row in limited]
         self._slack_slots = _SLACK * np.where(np.isfinite(grid.room_slots), 1 + grid.room_slots, 1)
         self._slack_w = _SLACK * np.where(np.isfinite(grid.room_w), 1 + grid.room_w, 1)
 
@@ -47,6 +49,11 @@ class Room:
         for place, start, end, slots, watts in self._needs(work, pieces):
             self.slots[place, start:end] -= sign * slots
             self.watts[place, start:end] -= sign * watts
+
+    def over(self) -> set[tuple[int, int]]:
+        """Return (place, slot) where more is taken than there is."""
+        short = (self.slots < -self._slack_slots) | (self.watts < -self._slack_w)
+        return set(map(tuple, np.argwhere(short).tolist()))
 
     def fits(self, work: Work, pieces: Iterable[Piece]) -> bool:
         """Whether there is room for pieces."""
@@ -63,6 +70,12 @@ class Room:
         missing |= self.watts[place] + self._slack_w[place] < watts
         return np.asarray(missing)
 
+    def blocked_rows(self, place: Ints, slots: Floats, watts: Floats) -> Bools:
+        """Return the same for many at once, (row, slot + 1)."""
+        missing = self.slots[place] + self._slack_slots[place] < slots[:, None]
+        missing |= self.watts[place] + self._slack_w[place] < watts[:, None]
+        return np.asarray(missing)
+
     def _needs(self, work: Work, pieces: Iterable[Piece]) -> list[tuple[int, int, int, float, float]]:
         """Return place, first slot, slot after the last, job slots and watts; no slot is counted twice for a job."""
         found: list[tuple[int, int, int, float, float]] = []
@@ -72,7 +85,7 @@ class Room:
             if not self.limited[piece.place] or piece.end <= grid.now + EPS_S:
                 continue
             start, end = grid.first_slot(max(piece.start, grid.now)), grid.end_slot(piece.end)
-            watts = next(o.watts for o in work.options if o.place == piece.place) * piece.width
+            watts = piece.watts
             slots = work.job.slots * piece.width
             if piece.place == last[0] and start < done:  # two pieces in one slot: the greater of both counts
                 more_slots, more_w = max(0.0, slots - last[1]), max(0.0, watts - last[2])

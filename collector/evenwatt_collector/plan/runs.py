@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from evenwatt_collector.plan.grid import EPS_S
+from evenwatt_collector.plan.windows import latest_ends
 from evenwatt_collector.plan.work import Piece
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from evenwatt_collector.plan.problem import Floats
     from evenwatt_collector.plan.room import Room
     from evenwatt_collector.plan.windows import Window
-    from evenwatt_collector.plan.work import Work
+
+    Bools = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 SOONER: Final = 1e-7
 """Of two starts that weigh the same the sooner one: a slot of waiting weighs so much of the run."""
@@ -56,9 +58,12 @@ class Runs:
         self.slots = np.array([windows[row[0]].work.job.slots for row in rows], dtype=np.float64) * self.width
         self._transfer_j = np.array([row[1].transfer_j for row in rows], dtype=np.float64)
         self.low = np.array([windows[j].earliest + o.transfer_s for j, o, _, _ in rows], dtype=np.float64)
-        self.high = _ends(grid, windows, self)
+        self.high = latest_ends(grid, windows, self.owner, self.place, self.low, self.length)
         counts = np.bincount(self.owner, minlength=len(windows))
         self.first_row = np.concatenate(([0], np.cumsum(counts)))
+        spans = np.minimum(np.ceil((self.length - EPS_S) / grid.slot_s), 2.0 * grid.slots)
+        self.touched = spans.astype(np.int64)
+        """Slots that a run touches which begins or ends on an edge."""
         self.cost = self._weigh(prices)
 
     def rows(self, j: int) -> slice:
@@ -78,7 +83,8 @@ class Runs:
     def piece(self, row: int, column: int) -> Piece:
         """Return the run that a row and a column stand for."""
         start = self.start(row, column)
-        return Piece(int(self.place[row]), start, start + float(self.length[row]), int(self.width[row]))
+        end = start + float(self.length[row])
+        return Piece(int(self.place[row]), start, end, int(self.width[row]), float(self.watts[row]))
 
     def best(self) -> tuple[list[float], list[int], list[int]]:
         """Return weight, row and column of the best run of each job, room aside; infinite weight if there is none."""
@@ -94,35 +100,49 @@ class Runs:
 
     def best_with_room(self, j: int, room: Room, *, soonest: bool = False) -> tuple[float, Piece] | None:
         """Return weight and run of the best (or the soonest to end) for which there is room."""
-        found: tuple[float, float, int, int] | None = None
-        for row in range(int(self.first_row[j]), int(self.first_row[j + 1])):
-            cost = self.cost[row]
-            place = int(self.place[row])
-            if room.limited[place]:
-                blocked = room.blocked(place, float(self.slots[row]), float(self.watts[row]))
-                if blocked.any():
-                    cost = np.where(self._free(row, blocked), cost, inf)
-            keys = cost
-            if soonest:
-                keys = np.where(np.isfinite(cost), self._starts(row) + self.length[row], inf)
-            column = int(keys.argmin())
-            if keys[column] < inf and (found is None or (keys[column], cost[column]) < found[:2]):
-                found = float(keys[column]), float(cost[column]), row, column
-        return None if found is None else (found[1], self.piece(found[2], found[3]))
+        rows = self.rows(j)
+        if rows.start == rows.stop:
+            return None
+        keys = cost = np.where(self._free(rows, room), self.cost[rows], inf)
+        if soonest:
+            keys = np.where(np.isfinite(cost), self._starts(rows) + self.length[rows, None], inf)
+        at = int(keys.argmin())
+        if not keys.flat[at] < inf:
+            return None
+        if soonest:  # of those that end together the lightest
+            at = int(np.where(keys <= keys.flat[at] + EPS_S, cost, inf).argmin())
+        row, column = divmod(at, cost.shape[1])
+        return float(cost[row, column]), self.piece(rows.start + row, column)
 
-    def _starts(self, row: int) -> Floats:
-        edges, length = self._grid.edges, self.length[row]
-        return np.concatenate(([self.low[row], self.high[row] - length], edges, edges[1:] - length))
+    def _starts(self, rows: slice) -> Floats:
+        edges, length = self._grid.edges, self.length[rows, None]
+        columns = self.low[rows, None], self.high[rows, None] - length, np.broadcast_to(edges, (len(length), len(edges)))
+        found: Floats = np.concatenate((*columns, edges[1:] - length), axis=1)
+        return found
 
-    def _free(self, row: int, blocked: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> object:
-        """Return for each column whether no slot that is touched is blocked."""
-        slot_s, slots = self._grid.slot_s, self._grid.slots
-        starts = self._starts(row)
-        first = np.clip(np.floor((starts + EPS_S) / slot_s), 0, slots).astype(np.int64)
-        ends = np.minimum(starts + self.length[row], (slots + 1) * slot_s)  # the last column has no end
-        end = np.clip(np.ceil((ends - EPS_S) / slot_s), 0, slots + 1).astype(np.int64)
-        before = np.concatenate(([0], np.cumsum(blocked)))
-        return before[np.maximum(first, end)] == before[first]
+    def _free(self, rows: slice, room: Room) -> Bools:
+        """Return for each start whether there is room in every slot that is touched."""
+        grid, slots = self._grid, self._grid.slots
+        blocked = room.blocked_rows(self.place[rows], self.slots[rows], self.watts[rows])
+        before = np.zeros((len(blocked), slots + 2), dtype=np.int64)
+        np.cumsum(blocked, axis=1, out=before[:, 1:])
+        free = np.empty((len(blocked), self.cost.shape[1]), dtype=np.bool_)
+        length = self.length[rows]
+        row = np.arange(len(blocked))
+        for column, starts in enumerate((self.low[rows], self.high[rows] - length)):
+            first = np.clip((np.nan_to_num(starts, posinf=0.0) + EPS_S) / grid.slot_s, 0, slots).astype(np.int64)
+            end = np.clip(np.ceil((starts + length - EPS_S) / grid.slot_s), 0, slots + 1).astype(np.int64)
+            free[:, column] = before[row, np.maximum(first, end)] == before[row, first]
+        touched = self.touched[rows, None]
+        at = np.arange(slots + 1)
+        free[:, 2 : slots + 3] = (
+            np.take_along_axis(before, np.minimum(at + touched, slots + 1), axis=1) == before[:, : slots + 1]
+        )
+        ends = at[1:]
+        free[:, slots + 3 :] = (
+            np.take_along_axis(before, np.maximum(ends - touched, 0), axis=1) == before[:, 1 : slots + 1]
+        )
+        return free
 
     def _weigh(self, prices: Prices | None) -> Floats:
         """Return (row, column): grams, infinite where the window does not allow it."""
@@ -196,18 +216,3 @@ class Runs:
             until_start = cumulated[row, np.maximum(at, 0)] - weight[row, before] * rest[some, None]
             ended = (cumulated[place[some], 1:] - until_start) * factor[some, None]
             cost[some, slots + 3 :] = ended + transfer[some, None] * weight[row, before]
-
-
-def _ends(grid: Grid, windows: Sequence[Window], runs: Runs) -> Floats:
-    """Return the latest end of each row: a reserve for taking longer is kept before it, as far as there is time."""
-    owner = runs.owner
-    latest = np.array([window.latest for window in windows], dtype=np.float64)[owner]
-    reserve = np.array([max(0.0, window.work.job.reserve) for window in windows], dtype=np.float64)[owner]
-    free = np.array([window.beyond for window in windows], dtype=np.bool_)[owner]
-    soonest = runs.low + runs.length
-    high: Floats = np.where(
-        np.isinf(latest), inf, np.maximum(latest - reserve * runs.length, np.minimum(latest, soonest))
-    )
-    known = grid.known_end[runs.place]
-    inside = np.where(soonest <= known + EPS_S, known, np.where(soonest <= grid.end + EPS_S, grid.end, inf))
-    return np.where(free, high, np.minimum(high, inside))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evenwatt_collector.plan.grid import EPS_S
+from evenwatt_collector.plan.windows import latest_ends
 from evenwatt_collector.plan.work import Piece
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from evenwatt_collector.plan.runs import Prices
     from evenwatt_collector.plan.windows import Window
     from evenwatt_collector.plan.work import Option
+
+    Ints = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 WHENEVER_S = 1e9
 """What comes after the last slot is so long."""
@@ -43,7 +46,7 @@ class Fills:
         self.place = np.array([option.place for _, option in rows], dtype=np.int64)
         self.length = np.array([windows[j].work.length(option) for j, option in rows], dtype=np.float64)
         self.low = np.array([windows[j].earliest + option.transfer_s for j, option in rows], dtype=np.float64)
-        self.high = np.array([latest_end(grid, windows[j], option) for j, option in rows], dtype=np.float64)
+        self.high = latest_ends(grid, windows, self.owner, self.place, self.low, self.length)
         counts = np.bincount(self.owner, minlength=len(windows))
         self.first_row = np.concatenate(([0], np.cumsum(counts)))
         self.open_s = open_seconds(grid, self.low, self.high)
@@ -52,7 +55,8 @@ class Fills:
         slots = np.array([windows[j].work.job.slots for j, _ in rows], dtype=np.float64)
         self.rate = rates(grid, self.place, watts, slots, prices)
         self.order = self.rate.argsort(axis=1, kind="stable")
-        self.used_s, self.cost = self._fill(np.arange(len(rows)), self.open_s)
+        self._transfer_j = np.array([option.transfer_j for option in self._options], dtype=np.float64)
+        self.used_s, self.cost = self._filled(slice(0, len(rows)), self.open_s, self.order)
 
     def best(self) -> tuple[list[float], list[int]]:
         """Return weight and row of the best place of each job, room aside."""
@@ -65,49 +69,44 @@ class Fills:
 
     def pieces(self, row: int) -> tuple[Piece, ...]:
         """Return the pieces of a row."""
-        return laid(self._grid, int(self.place[row]), self.used_s[row], float(self.low[row]), float(self.high[row]))
+        return self._laid(row, self.used_s[row])
 
     def best_with_room(self, j: int, room: Room, *, soonest: bool = False) -> tuple[float, tuple[Piece, ...]] | None:
         """Return weight and pieces of the best (or the soonest to end) for which there is room."""
-        found: tuple[float, float, tuple[Piece, ...]] | None = None
-        for row in range(int(self.first_row[j]), int(self.first_row[j + 1])):
-            option = self._options[row]
-            open_s = self.open_s[row]
-            if room.limited[option.place]:
-                blocked = room.blocked(option.place, self.windows[j].work.job.slots, option.watts)
-                open_s = np.where(blocked, 0.0, open_s)
-            order = np.arange(open_s.shape[0]) if soonest else self.order[row]
-            ordered = open_s[order]
-            before = ordered.cumsum() - ordered
-            taken = np.minimum(np.maximum(self.length[row] - before, 0.0), ordered)
-            if taken.sum() < self.length[row] - EPS_S:
-                continue
-            used: Floats = np.zeros_like(taken)
-            used[order] = taken
-            cost = float(used @ self.rate[row]) + self._transfer(row, used)
-            pieces = laid(self._grid, option.place, used, float(self.low[row]), float(self.high[row]))
-            key = (pieces[-1].end if pieces else 0.0) if soonest else cost
-            if found is None or (key, cost) < found[:2]:
-                found = key, cost, pieces
-        return None if found is None else (found[1], found[2])
+        rows = slice(int(self.first_row[j]), int(self.first_row[j + 1]))
+        if rows.start == rows.stop:
+            return None
+        slots = np.full(rows.stop - rows.start, self.windows[j].work.job.slots)
+        blocked = room.blocked_rows(self.place[rows], slots, self._watts[rows])
+        open_s = np.where(blocked, 0.0, self.open_s[rows])
+        order = np.broadcast_to(np.arange(open_s.shape[1]), open_s.shape) if soonest else self.order[rows]
+        used, cost = self._filled(rows, open_s, order)
+        keys = cost
+        if soonest:  # the last slot used, and how far it is used
+            last = open_s.shape[1] - 1 - (used[:, ::-1] > 0).argmax(axis=1)
+            keys = np.where(np.isfinite(cost), last + used[np.arange(len(last)), last] / WHENEVER_S, inf)
+        at = int(keys.argmin())
+        if not keys[at] < inf:
+            return None
+        return float(cost[at]), self._laid(rows.start + at, used[at])
 
-    def _transfer(self, row: int, used: Floats) -> float:
-        option = self._options[row]
-        return option.transfer_j * float(self._grid.weight[option.place, int((used > 0).argmax())])
+    def _laid(self, row: int, used: Floats) -> tuple[Piece, ...]:
+        watts, low, high = float(self._watts[row]), float(self.low[row]), float(self.high[row])
+        return laid(self._grid, int(self.place[row]), used, low, high, 1, watts)
 
-    def _fill(self, rows: np.ndarray[tuple[int], np.dtype[np.int64]], open_s: Floats) -> tuple[Floats, Floats]:
+    def _filled(self, rows: slice, open_s: Floats, order: Ints) -> tuple[Floats, Floats]:
         """Return seconds used of each slot, and what they weigh; infinite where the window is too short."""
-        if not len(rows):
+        length = self.length[rows]
+        if not len(length):
             return np.zeros_like(open_s), np.zeros(0)
-        ordered = np.take_along_axis(open_s, self.order[rows], axis=1)
+        ordered = np.take_along_axis(open_s, order, axis=1)
         together = ordered.cumsum(axis=1)
-        taken = np.clip(self.length[rows, None] - (together - ordered), 0.0, ordered)
+        taken = np.clip(length[:, None] - (together - ordered), 0.0, ordered)
         used: Floats = np.zeros_like(taken)
-        np.put_along_axis(used, self.order[rows], taken, axis=1)
+        np.put_along_axis(used, order, taken, axis=1)
         cost: Floats = (used * self.rate[rows]).sum(axis=1)
-        transfer_j = np.array([option.transfer_j for option in self._options], dtype=np.float64)
-        cost += transfer_j * self._grid.weight[self.place, (used > 0).argmax(axis=1)]
-        cost[together[:, -1] < self.length[rows] - EPS_S] = inf
+        cost += self._transfer_j[rows] * self._grid.weight[self.place[rows], (used > 0).argmax(axis=1)]
+        cost[together[:, -1] < length - EPS_S] = inf
         return used, cost
 
 
@@ -126,44 +125,27 @@ def open_seconds(grid: Grid, low: Floats, high: Floats) -> Floats:
     return np.maximum(0.0, np.minimum(ends, high[:, None]) - np.maximum(edges, low[:, None]))
 
 
-def latest_end(grid: Grid, window: Window, option: Option, length: float | None = None) -> float:
-    """Return by when work must end at a place; a reserve is kept, and what is not forecast is left alone if it can be.
-
-    Args:
-        grid: The arrays.
-        window: Whose.
-        option: The place.
-        length: How long it takes there at the least, s; None: on one slot.
-    """
-    length = window.work.length(option) if length is None else length
-    soonest = window.earliest + option.transfer_s + length
-    high = window.latest
-    if high < inf:
-        high = max(high - max(0.0, window.work.job.reserve) * length, min(high, soonest))
-    if window.beyond:
-        return high
-    known = float(grid.known_end[option.place])
-    if soonest <= known + EPS_S:
-        return min(high, known)
-    return min(high, grid.end) if soonest <= grid.end + EPS_S else high
-
-
-def laid(grid: Grid, place: int, used: Floats, low: float, high: float, width: int = 1) -> tuple[Piece, ...]:
+def laid(
+    grid: Grid, place: int, used: Floats, low: float, high: float, width: int, watts: float
+) -> tuple[Piece, ...]:
     """Return seconds of slots as pieces: a slot used in part is joined to what is used beside it."""
     pieces: list[Piece] = []
     slot_s, last = grid.slot_s, grid.slots
     some = np.flatnonzero(used > EPS_S).tolist()
+    amounts = used.tolist()
+    start = end = -inf
     for i, t in enumerate(some):
-        seconds = float(used[t])
-        first = max(low, t * slot_s)
-        end = min(high, (t + 1) * slot_s) if t < last else first + seconds
-        joins_before = bool(pieces) and pieces[-1].end >= first - EPS_S
-        joins_after = i + 1 < len(some) and some[i + 1] == t + 1
-        start = first if joins_before or not joins_after else max(first, end - seconds)
-        end = start + seconds if joins_before or not joins_after else end
-        if joins_before:
-            before = pieces.pop()
-            pieces.append(Piece(place, before.start, end, width))
-        else:
-            pieces.append(Piece(place, start, end, width))
+        seconds, first = amounts[t], t * slot_s
+        first = max(first, low)
+        if end >= first - EPS_S:  # goes on from the slot before
+            end += seconds
+            continue
+        if pieces or end > -inf:
+            pieces.append(Piece(place, start, end, width, watts))
+        start = first
+        if i + 1 < len(some) and some[i + 1] == t + 1 and t < last:
+            start = max(first, min(high, (t + 1) * slot_s) - seconds)
+        end = start + seconds
+    if end > -inf:
+        pieces.append(Piece(place, start, end, width, watts))
     return tuple(pieces)

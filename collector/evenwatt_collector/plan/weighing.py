@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from evenwatt_collector.plan.grid import EPS_S
 from evenwatt_collector.plan.problem import J_PER_KWH, Planned, Segment
 
 if TYPE_CHECKING:
@@ -16,24 +17,31 @@ if TYPE_CHECKING:
 
 
 def planned(
-    grid: Grid, works: Sequence[Work], pieces: Sequence[Sequence[Piece]], late: Sequence[bool], why: Sequence[str]
+    grid: Grid,
+    works: Sequence[Work],
+    pieces: Sequence[Sequence[Piece]],
+    late: Sequence[bool],
+    why: Sequence[str],
+    before: Sequence[Planned | None] = (),
 ) -> list[Planned]:
     """Weigh what is meant for some jobs: only what is yet to come of it.
+
+    Segments of ``before`` are used again where they are the same: they are only ever compared, and often.
 
     Uncertainty counts as if all of a job's slots erred to the same side: an upper bound of its interval.
     """
     count = len(works)
     if not len(grid.names):
         return [_nothing(work, at) for work, at in zip(works, why, strict=True)]
-    flat = [(j, piece, _watts(work, piece)) for j, work in enumerate(works) for piece in pieces[j]]
-    owner = np.array([j for j, _, _ in flat], dtype=np.int64)
-    place = np.array([piece.place for _, piece, _ in flat], dtype=np.int64)
-    start = np.maximum(grid.now, np.array([piece.start for _, piece, _ in flat], dtype=np.float64))
-    end = np.maximum(start, np.array([piece.end for _, piece, _ in flat], dtype=np.float64))
-    watts = np.array([value for _, _, value in flat], dtype=np.float64)
+    owner = np.repeat(np.arange(count), [len(parts) for parts in pieces])
+    flat = [piece for parts in pieces for piece in parts]
+    place = np.array([piece.place for piece in flat], dtype=np.int64)
+    start = np.maximum(grid.now, np.array([piece.start for piece in flat], dtype=np.float64))
+    end = np.maximum(start, np.array([piece.end for piece in flat], dtype=np.float64))
+    watts = np.array([piece.watts for piece in flat], dtype=np.float64)
     moved = [(j, parts[0], option.transfer_j) for j, (work, parts) in enumerate(zip(works, pieces, strict=True))
              if parts and parts[0].start >= grid.now - 1e-6 and work.pinned is None
-             for option in work.options if option.place == parts[0].place and option.transfer_j]  # fmt: skip
+             for option in work.options if option.transfer_j and option.place == parts[0].place]  # fmt: skip
     sums = []
     joules = np.bincount(owner, weights=watts * (end - start) * grid.pue[place], minlength=count)
     for values in (grid.median, grid.low, grid.high, grid.price):
@@ -45,22 +53,33 @@ def planned(
         joules[j] += transfer_j * grid.pue[piece.place]
         for total, values in zip(sums, (grid.median, grid.low, grid.high, grid.price), strict=True):
             total[j] += transfer_j * values[piece.place, slot]
-    columns = zip(works, pieces, *(total.tolist() for total in sums), (joules / J_PER_KWH).tolist(), late, why,
+    kept = before or [None] * count
+    segments = [_segments(grid, parts, old) for parts, old in zip(pieces, kept, strict=True)]
+    columns = zip(works, segments, *(total.tolist() for total in sums), (joules / J_PER_KWH).tolist(), late, why,
                   strict=True)  # fmt: skip
-    names, origin = grid.names, grid.start_s
     return [
-        Planned(
-            job=work.job.id,
-            segments=tuple(Segment(place=names[p.place], start_s=origin + p.start, end_s=origin + p.end, width=p.width)
-                           for p in parts),
-            grams=grams, low_g=low, high_g=high, cost=cost, energy_kwh=energy, late=is_late, why=words,
-        )
+        Planned(job=work.job.id, segments=parts, grams=grams, low_g=low, high_g=high, cost=cost, energy_kwh=energy,
+                late=is_late, why=words)
         for work, parts, grams, low, high, cost, energy, is_late, words in columns
     ]  # fmt: skip
 
 
-def _watts(work: Work, piece: Piece) -> float:
-    return next(option.watts for option in work.options if option.place == piece.place) * piece.width
+def _segments(grid: Grid, pieces: Sequence[Piece], before: Planned | None) -> tuple[Segment, ...]:
+    names, origin = grid.names, grid.start_s
+    if before is not None and len(before.segments) == len(pieces):
+        for old, piece in zip(before.segments, pieces, strict=True):
+            if (
+                abs(old.start_s - origin - piece.start) > EPS_S
+                or abs(old.end_s - origin - piece.end) > EPS_S
+                or old.width != piece.width
+                or old.place != names[piece.place]
+            ):
+                break
+        else:
+            return before.segments
+    return tuple(
+        Segment(place=names[p.place], start_s=origin + p.start, end_s=origin + p.end, width=p.width) for p in pieces
+    )
 
 
 def _nothing(work: Work, why: str) -> Planned:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import inf, isfinite, isnan
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from evenwatt_collector.plan.grid import EPS_S
 from evenwatt_collector.plan.problem import J_PER_KWH
@@ -29,14 +29,15 @@ class Option:
     transfer_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """A segment with times from the start of the clock and the place by its number."""
 
     place: int
     start: float
     end: float
-    width: int = 1
+    width: int
+    watts: float
+    """On all of its width."""
 
 
 @dataclass(slots=True)
@@ -109,7 +110,7 @@ def _running(grid: Grid, work: Work) -> None:
         return
     width = min(max(1, running.width), len(work.speedup))
     start = min(grid.now, running.start_s - grid.start_s)
-    work.pinned = Piece(place, start, grid.now + work.length(option, width), width)
+    work.pinned = Piece(place, start, grid.now + work.length(option, width), width, option.watts * width)
 
 
 def _options(grid: Grid, job: Job, remarks: list[str]) -> tuple[Option, ...]:

@@ -1,0 +1,157 @@
+"""Jobs that would weigh so much less elsewhere that moving them is worth it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from evenwatt_collector.plan.grid import EPS_S
+from evenwatt_collector.plan.pieces import Pieces
+from evenwatt_collector.plan.placing import CHUNK, Choice, kind
+from evenwatt_collector.plan.risk import gain
+from evenwatt_collector.plan.runs import Runs
+from evenwatt_collector.plan.splits import Fills
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from evenwatt_collector.plan.keeping import Changes
+    from evenwatt_collector.plan.placing import Found, Placer
+    from evenwatt_collector.plan.windows import Window
+
+_MOST_TRIED: Final = 600
+"""Where there is little room, few of those that would gain can: so many are tried, those that would gain most first."""
+
+_MOST_TRIED_BY_CHANCE: Final = 64
+"""The same where only the room that somebody left is new."""
+
+Finder = Callable[[], "Found | None"]
+
+
+def improve(placer: Placer, changes: Changes) -> set[str]:
+    """Move jobs for more than ``least_gain`` of their grams; return those that moved."""
+    least_gain = placer.objective.least_gain
+    if changes.weights or changes.clock:
+        names, most = [name for name in placer.choices if _movable(placer, name)], _MOST_TRIED
+    else:
+        names = [name for name in changes.jobs | changes.begun if _movable(placer, name) and _carried(placer, name)]
+        most = len(names) + _MOST_TRIED_BY_CHANCE
+        if changes.gone or changes.jobs:
+            could = [(choice.cost - choice.bound, name) for name, choice in placer.choices.items()
+                     if choice.cost > choice.bound * (1 + least_gain) and name not in changes.jobs
+                     and _movable(placer, name)]  # fmt: skip
+            names += [name for _, name in sorted(could, reverse=True)[:_MOST_TRIED_BY_CHANCE]]
+    now = _weights(placer, names)
+    best = _bounds(placer, names)
+    gains: list[tuple[float, str, Finder]] = []
+    for name, weighs in zip(names, now, strict=True):
+        choice, (could_weigh, finder) = placer.choices[name], best[name]
+        choice.cost, choice.bound = weighs, could_weigh
+        if could_weigh < weighs * (1 - least_gain) - 1e-9:
+            gains.append((weighs - could_weigh, name, finder))
+    gains.sort(key=lambda one: -one[0])
+    return {name for _, name, finder in gains[:most] if _moved(placer, name, finder)}
+
+
+def _moved(placer: Placer, name: str, finder: Finder) -> bool:
+    """Move one job if what there is room for is worth it."""
+    before = placer.lift(name)
+    found = finder()
+    work, objective = placer.works[name], placer.objective
+    if (
+        found is None
+        or found[0] >= before.cost * (1 - objective.least_gain)
+        or not _in_time(placer, name, found[1][-1].end)
+        or (objective.risk > 0 and gain(placer.grid, work, before.pieces, found[1], objective) <= 0)
+    ):
+        placer.put(name, before)
+        return False
+    placer.put(name, Choice(found[1], found[0], bound=before.bound))
+    return True
+
+
+def _in_time(placer: Placer, name: str, end: float) -> bool:
+    """Whether what waits for it is not pushed."""
+    for other in placer.order.waiting.get(name, ()):
+        choice = placer.choices.get(other)
+        if choice is not None and choice.pieces and choice.pieces[0].start < end - EPS_S:
+            return False
+    return True
+
+
+def _movable(placer: Placer, name: str) -> bool:
+    choice, work = placer.choices[name], placer.works[name]
+    return bool(choice.pieces) and work.pinned is None and not choice.late
+
+
+def _carried(placer: Placer, name: str) -> bool:
+    return placer.choices[name].cost == -inf
+
+
+def _weights(placer: Placer, names: Sequence[str]) -> list[float]:
+    """Return what choices weigh now, by what decides."""
+    grid = placer.grid
+    choices = [placer.choices[name].pieces for name in names]
+    flat = [piece for parts in choices for piece in parts]
+    if not flat:
+        return []
+    owner = np.repeat(np.arange(len(names)), [len(parts) for parts in choices])
+    place = np.array([piece.place for piece in flat], dtype=np.int64)
+    start = np.maximum(grid.now, np.array([piece.start for piece in flat], dtype=np.float64))
+    end = np.maximum(start, np.array([piece.end for piece in flat], dtype=np.float64))
+    watts = np.array([piece.watts for piece in flat], dtype=np.float64)
+    together = grid.cumulated(grid.weight)
+    spans = grid.until(grid.weight, together, place, end) - grid.until(grid.weight, together, place, start)
+    total = np.bincount(owner, weights=spans * watts, minlength=len(names))
+    for j, (name, parts) in enumerate(zip(names, choices, strict=True)):
+        for option in placer.works[name].options:
+            if option.transfer_j and option.place == parts[0].place:
+                total[j] += option.transfer_j * float(grid.weight[option.place, grid.first_slot(parts[0].start)])
+    found: list[float] = total.tolist()
+    return found
+
+
+def _bounds(placer: Placer, names: Sequence[str]) -> dict[str, tuple[float, Finder]]:
+    """Return what each could weigh at the least, if it were alone; and what finds the best with what room there is."""
+    found: dict[str, tuple[float, Finder]] = {}
+    for i in range(0, len(names), CHUNK):
+        windows: dict[str, Window] = {}
+        for name in names[i : i + CHUNK]:
+            window = placer.window(name)
+            if window is None:
+                found[name] = inf, _nothing
+            else:
+                windows[name] = window
+        kinds: dict[str, list[str]] = {"run": [], "fill": [], "pieces": [], "elastic": []}
+        for name in windows:
+            kinds[kind(placer.works[name])].append(name)
+        runs = Runs(placer.grid, [windows[name] for name in kinds["run"]])
+        fills = Fills(placer.grid, [windows[name] for name in kinds["fill"]])
+        split = Pieces(placer.grid, [windows[name] for name in kinds["pieces"]]).by_job()
+        for j, (name, weighs) in enumerate(zip(kinds["run"], runs.best()[0], strict=True)):
+            found[name] = weighs, partial(_run, runs, j, placer)
+        for j, (name, weighs) in enumerate(zip(kinds["fill"], fills.best()[0], strict=True)):
+            found[name] = weighs, partial(_fill, fills, j, placer)
+        for name, one in zip(kinds["pieces"], split, strict=True):
+            found[name] = inf if one is None else one[0], partial(placer.find, windows[name])
+        for name in kinds["elastic"]:
+            alone = placer.find(windows[name])
+            found[name] = inf if alone is None else alone[0], partial(placer.find, windows[name])
+    return found
+
+
+def _run(runs: Runs, j: int, placer: Placer) -> Found | None:
+    one = runs.best_with_room(j, placer.room)
+    return None if one is None else (one[0], (one[1],))
+
+
+def _fill(fills: Fills, j: int, placer: Placer) -> Found | None:
+    return fills.best_with_room(j, placer.room)
+
+
+def _nothing() -> None:
+    return None
