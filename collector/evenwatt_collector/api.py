@@ -27,6 +27,7 @@ from evenwatt_collector.metrics import make_metrics
 from evenwatt_collector.models_api import models_routes
 from evenwatt_collector.report.asking import ReportQuery
 from evenwatt_collector.report.document import to_document
+from evenwatt_collector.score_api import score_routes
 from evenwatt_collector.storage import DatabaseError
 from evenwatt_daemon import EXIT_FAILURE, Failure
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from evenwatt_collector.live_stream import Hub
     from evenwatt_collector.models.desk import ModelsDesk
     from evenwatt_collector.report.model import Report
+    from evenwatt_collector.score.desk import ScoreDesk
     from evenwatt_collector.settings import HttpSettings
     from evenwatt_collector.status import Document
 
@@ -66,6 +68,8 @@ class Answers:
     """What is known of intensity, for the Carbon Aware API."""
     models: ModelsDesk | None = None
     """Knows the variants of models and their costs."""
+    score: ScoreDesk | None = None
+    """Knows scores, and what was saved week by week."""
     jobs: JobsDesk | None = None
     """Keeps the jobs; none are taken without."""
     tokens: Tokens = field(default_factory=lambda: Tokens({}))
@@ -120,6 +124,7 @@ def make_app(answers: Answers, hub: Hub) -> Starlette:
             *aware,
             *jobs_routes(answers.jobs, answers.tokens),
             *models_routes(answers.models),
+            *score_routes(answers.score),
         ]
     )
 
