@@ -10,6 +10,7 @@ import difflib
 import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
+from unicodedata import category
 
 from evenwatt_collector.jobs.check_order import order_problems
 from evenwatt_collector.jobs.check_places import place_problems
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 PHASES: Final = ("train", "fine-tune", "evaluate", "infer", "idle-loaded")
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*:\S.*")
+_UNSEEN: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _SOONEST_QUIET_S: Final = 30.0
 _MOST_VALUES: Final = 16
 
@@ -146,7 +148,7 @@ def _deadline(spec: JobSpec, known: Known, from_s: float, deadline_s: float) -> 
     wide = f" on {len(spec.speedup)} slots" if len(spec.speedup) > 1 else ""
     text = (
         f"begun at {stamp(from_s)} it takes {in_words(length_s)}{wide} and ends {in_words(over_s)} too late; "
-        f"set a deadline after {stamp(from_s + length_s)}"
+        f"set a deadline after {stamp(from_s + length_s, up=True)}"
     )
     if spec.length is not None:
         yield Problem(("deadline",), text)
@@ -249,5 +251,5 @@ def _labels(spec: JobSpec) -> Iterator[Problem]:
         (("phase",), spec.phase), (("external",), spec.external),
     ]  # fmt: skip
     for path, text in keys:
-        if not text.isprintable():
+        if any(category(character) in _UNSEEN for character in text):
             yield Problem(path, f"found {text!r}: it has characters that cannot be shown; use plain text in one line")

@@ -89,7 +89,7 @@ def _chained(by_id: Mapping[str, Entry], known: Known) -> Iterator[Problem]:
             yield Problem(
                 (*by_id[id_].path, "deadline"),
                 f"the jobs before it end at {stamp(before_s)} at the earliest, and so this one ends "
-                f"{in_words(ends_s[id_] - deadline_s)} too late; set a deadline after {stamp(ends_s[id_])}",
+                f"{in_words(ends_s[id_] - deadline_s)} too late; set a deadline after {stamp(ends_s[id_], up=True)}",
             )
 
 

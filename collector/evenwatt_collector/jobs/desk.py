@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from typing import TYPE_CHECKING, Annotated, Final, Literal, Protocol
 
 from msgspec import Meta, Struct
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 MOST_JOBS: Final = 500
 """On a page."""
+_CURSOR: Final = re.compile(r"([0-9]{1,15}):([0-9a-f]{12})")
 
 
 class JobQuery(Struct, frozen=True, kw_only=True):
@@ -41,10 +43,12 @@ class JobQuery(Struct, frozen=True, kw_only=True):
         """
         try:
             text = base64.urlsafe_b64decode((self.cursor or "").encode("ascii")).decode("ascii")
-            submitted_ms, _, job = text.partition(":")
-            return int(submitted_ms), job
         except (ValueError, binascii.Error):
-            raise ValueError(f"cursor {self.cursor!r}: expected one that an earlier page gave") from None
+            text = ""
+        found = _CURSOR.fullmatch(text)
+        if found is None:
+            raise ValueError(f"cursor {self.cursor!r}: expected one that an earlier page gave")
+        return int(found[1]), found[2]
 
     @staticmethod
     def after(last: JobRecord) -> str:

@@ -11,7 +11,7 @@ import json
 import re
 import tomllib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, time
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
@@ -60,6 +60,13 @@ _EXPECTED: Final[dict[str, str]] = {
     "unit": "the name of a unit of work that tasks report, such as step, image or token",
     "task": "what the variants of the model do, as the registry of models names it",
     "gb": "gigabytes to move, 0 or more",
+    "power_w": "watts above 0 that it adds to a node",
+    "checkpoint_s": "seconds, 0 or more",
+    "least_run_s": "seconds, 0 or more",
+    "max_slowdown": "a factor from 1 (not slower at all) to 100",
+    "max_latency_s": "seconds above 0",
+    "max_g_per_unit": "grams above 0",
+    "retries": "a whole number from 0 to 100",
 }
 
 
@@ -295,7 +302,7 @@ def _table(kind: type[Struct], raw: object, path: Path) -> Iterator[Problem]:
         yield Problem((*path, key), f"unknown key; {fix}")
     for key, expected in known.items():
         if key in raw:
-            inner = _struct_in(expected.type)
+            inner = None if raw[key] is None else _struct_in(expected.type)  # null stands for what is left out
             yield from _table(inner, raw[key], (*path, key)) if inner else _leaf(expected.type, raw[key], (*path, key))
         elif expected.required:
             yield Problem((*path, key), f"missing; add {key} = ... with {_EXPECTED.get(key, 'a value')}")
@@ -335,5 +342,7 @@ def _shown(raw: object) -> str:
     """Return a value as it stands in the text, shortened."""
     if isinstance(raw, bool):
         return str(raw).lower()
+    if isinstance(raw, date | time):
+        return raw.isoformat()
     text = repr(raw).replace("'", '"')
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 LONGEST_S: Final = 366 * 86_400.0
+_LATEST_S: Final = 32_503_680_000.0
+"""The end of 2999."""
 
 _UNITS: Final = {"w": 604_800.0, "d": 86_400.0, "h": 3_600.0, "m": 60.0, "min": 60.0, "s": 1.0}
 _PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(min|[wdhms])")
@@ -53,11 +55,14 @@ def moment_s(text: str, now_s: float) -> float:
             raise ValueError(f"expected {_MOMENTS}") from None
     try:
         moment = datetime.fromisoformat(stripped)
-        if moment.tzinfo is not None:
-            return moment.timestamp()
+        wall_s = moment.timestamp() if moment.tzinfo is not None else None
     except (ValueError, OverflowError):
         raise ValueError(f"expected {_MOMENTS}") from None
-    raise ValueError(f"it has no offset from UTC; expected {_MOMENTS}")
+    if wall_s is None:
+        raise ValueError(f"it has no offset from UTC; expected {_MOMENTS}")
+    if not 0 <= wall_s <= _LATEST_S:
+        raise ValueError(f"expected {_MOMENTS}, between 1970 and 2999")
+    return wall_s
 
 
 def in_words(seconds: float) -> str:
@@ -73,6 +78,7 @@ def in_words(seconds: float) -> str:
     return " ".join(parts[:2]) or "0s"
 
 
-def stamp(wall_s: float) -> str:
-    """Return a moment in UTC, to the minute."""
+def stamp(wall_s: float, *, up: bool = False) -> str:
+    """Return a moment in UTC, to the minute; ``up`` to the next one, so that it is not before."""
+    wall_s = -(-wall_s // 60) * 60 if up else wall_s
     return f"{datetime.fromtimestamp(wall_s, UTC):%Y-%m-%d %H:%M} UTC"

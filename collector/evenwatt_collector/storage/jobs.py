@@ -1,12 +1,13 @@
 """Jobs on the disk: records, decisions, outcomes and logs.
 
 A record is JSON in one column, beside the few columns that it is found by. Whoever runs jobs holds the open ones in
-memory and writes them as they change; ended ones are read page by page.
+memory and writes them as they change; ended ones are read page by page. What is damaged is left out and said, so that
+one spoilt row never keeps the others from being run.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
@@ -14,11 +15,14 @@ from evenwatt_collector.jobs.desk import JobPage, JobQuery
 from evenwatt_collector.jobs.logs import LogPiece
 from evenwatt_collector.jobs.model import Decision, JobRecord, Outcome
 from evenwatt_collector.storage.connection import transaction
+from evenwatt_daemon import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from evenwatt_collector.storage.connection import Connection
+
+T = TypeVar("T")
 
 MOST_LOG_CHARACTERS: Final = 400_000
 """Kept of a job's log; what is older goes first."""
@@ -50,6 +54,16 @@ def open_records(connection: Connection) -> list[JobRecord]:
         DatabaseError: the database cannot be read.
     """
     return _records(connection, "WHERE is_open = 1 ORDER BY submitted_ms, id", ())
+
+
+def ended_records(connection: Connection, since_ms: int, limit: int) -> list[JobRecord]:
+    """Return the records of jobs that ended since a moment (Unix ms), the latest first.
+
+    Raises:
+        DatabaseError: the database cannot be read.
+    """
+    where = "WHERE is_open = 0 AND ended_ms >= ? ORDER BY ended_ms DESC, id LIMIT ?"
+    return _records(connection, where, (since_ms, limit))
 
 
 def find_records(connection: Connection, ids: Sequence[str]) -> dict[str, JobRecord]:
@@ -92,8 +106,7 @@ def page_of_records(connection: Connection, query: JobQuery) -> JobPage:
 
 
 def _records(connection: Connection, where: str, parameters: Sequence[object]) -> list[JobRecord]:
-    rows = connection.rows(f"SELECT record FROM job {where}", parameters)
-    return [_RECORD.decode(row[0]) for row in rows]
+    return _decoded(_RECORD, connection.rows(f"SELECT id, record FROM job {where}", parameters))
 
 
 def _row(record: JobRecord) -> tuple[object, ...]:
@@ -127,8 +140,8 @@ def decisions_of(connection: Connection, job: str, limit: int = 100) -> list[Dec
     Raises:
         DatabaseError: the database cannot be read.
     """
-    rows = connection.rows("SELECT value FROM decision WHERE job = ? ORDER BY made_s DESC LIMIT ?", (job, limit))
-    return [_DECISION.decode(row[0]) for row in rows]
+    rows = connection.rows("SELECT job, value FROM decision WHERE job = ? ORDER BY made_s DESC LIMIT ?", (job, limit))
+    return _decoded(_DECISION, rows)
 
 
 def save_outcome(connection: Connection, outcome: Outcome) -> None:
@@ -164,10 +177,10 @@ def outcomes(
     """
     which, parameters = ("", ()) if workload is None else ("AND workload = ? ", (workload,))
     rows = connection.rows(
-        f"SELECT value FROM outcome WHERE ended_ms >= ? AND ended_ms < ? {which}ORDER BY ended_ms, job LIMIT ?",
+        f"SELECT job, value FROM outcome WHERE ended_ms >= ? AND ended_ms < ? {which}ORDER BY ended_ms, job LIMIT ?",
         (int(start_s * 1000), int(end_s * 1000), *parameters, limit),
     )
-    return [_OUTCOME.decode(row[0]) for row in rows]
+    return _decoded(_OUTCOME, rows)
 
 
 # --- logs -------------------------------------------------------------------------------------------------------------
@@ -225,6 +238,17 @@ def _trim(connection: Connection, job: str) -> None:
         gone.append((job, run, start))
         over -= characters
     connection.many("DELETE FROM job_log WHERE job = ? AND run = ? AND start = ?", gone)
+
+
+def _decoded(decoder: msgspec.json.Decoder[T], rows: Iterable[tuple[Any, ...]]) -> list[T]:
+    """Return what can be read of rows of a job's id and a text."""
+    found = []
+    for job, text in rows:
+        try:
+            found.append(decoder.decode(text))
+        except msgspec.DecodeError as error:
+            get_logger("jobs").error("what is kept of a job is damaged, and is left out", job=job, why=str(error))
+    return found
 
 
 _MOST_ASKED: Final = 500

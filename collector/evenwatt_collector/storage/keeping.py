@@ -3,6 +3,9 @@
 Minutes are what lets a report be had again as of any moment of an hour that was open then; hours are what lets a
 corrected intensity be weighed slot by slot. Before a day's hours go, their sums are kept in ``day_hours``, so that it
 can still be weighed again, by the hour.
+
+Of jobs that have ended, logs go first, then records with their decisions; what came of them stays for good, and so do
+documents: a score names the baseline that it was made with.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 MINUTES_DAYS: Final = 40
 HOURS_DAYS: Final = 100
 FORECASTS_DAYS: Final = 40
+LOGS_DAYS: Final = 40
+JOBS_DAYS: Final = 400
 _ROWS: Final = 20_000
 """Deleted at a time, so that records never wait long."""
 
@@ -40,6 +45,7 @@ def tidy(connection: Connection, now_s: float, minutes_days: float, hours_days: 
         compact(connection, day, zone)
         yield f"hours of day {day} in zone {zone}"
     drop_forecasts(connection, now_s - FORECASTS_DAYS * DAY_S)
+    yield from _jobs(connection, now_s)
     partitions = Partitions(connection)
     if connection.postgres:
         oldest = connection.rows("SELECT MIN(hour) FROM hour")[0][0]
@@ -90,6 +96,20 @@ def _minutes(connection: Connection, before_ms: int) -> Iterator[str]:
         yield f"{gone} records"
         if gone < _ROWS:
             return
+
+
+def _jobs(connection: Connection, now_s: float) -> Iterator[str]:
+    """Forget logs, then records and decisions of jobs that ended long ago; open ones lose old logs only."""
+    logs_ms, jobs_ms = int((now_s - LOGS_DAYS * DAY_S) * 1000), int((now_s - JOBS_DAYS * DAY_S) * 1000)
+    of_logs = f"SELECT job, run, start FROM job_log WHERE at_ms < ? LIMIT {_ROWS}"
+    while gone := connection.run(f"DELETE FROM job_log WHERE (job, run, start) IN ({of_logs})", (logs_ms,)):
+        yield f"{gone} pieces of logs"
+    old = "SELECT id FROM job WHERE is_open = 0 AND ended_ms < ? ORDER BY ended_ms LIMIT 500"
+    while rows := connection.rows(old, (jobs_ms,)):
+        with transaction(connection):
+            for table, key in (("job_log", "job"), ("decision", "job"), ("job", "id")):
+                connection.many(f"DELETE FROM {table} WHERE {key} = ?", rows)
+        yield f"{len(rows)} jobs"
 
 
 def _finished(connection: Connection, before_day: int) -> list[tuple[int, int]]:

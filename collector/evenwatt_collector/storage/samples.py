@@ -10,13 +10,14 @@ import msgspec
 
 from evenwatt_collector.carbon.shares import HOUR_S
 from evenwatt_collector.jobs.learned import Sample
-from evenwatt_collector.jobs.model import JobRecord, JobState
+from evenwatt_collector.jobs.model import JobState
 from evenwatt_collector.storage.hours import OWNER
+from evenwatt_collector.storage.jobs import ended_records, open_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from evenwatt_collector.jobs.model import Run
+    from evenwatt_collector.jobs.model import JobRecord, Run
     from evenwatt_collector.storage.connection import Connection
 
 DAYS: Final = 90.0
@@ -38,17 +39,13 @@ def samples(connection: Connection, now_s: float, days: float = DAYS) -> list[Sa
 
 
 def _of_jobs(connection: Connection, since_ms: int, runs: set[str]) -> Iterator[Sample]:
-    rows = connection.rows(
-        "SELECT record FROM job WHERE is_open = 0 AND ended_ms >= ? ORDER BY ended_ms DESC LIMIT ?", (since_ms, _MOST)
-    )
-    for (text,) in rows:
-        record = _RECORD.decode(text)
+    for record in ended_records(connection, since_ms, _MOST):
         runs |= {run.id for run in record.runs}
         # On several slots at once a second of a run is more than a second of work.
         if record.state is JobState.DONE and record.runs and len(record.spec.speedup) == 1:
             yield _of_job(connection, record)
-    for (text,) in connection.rows("SELECT record FROM job WHERE is_open = 1"):
-        runs |= {run.id for run in _RECORD.decode(text).runs}
+    for record in open_records(connection):
+        runs |= {run.id for run in record.runs}
 
 
 def _of_job(connection: Connection, record: JobRecord) -> Sample:
@@ -111,6 +108,3 @@ def _dynamic_j(connection: Connection, owner: int, node: int, zone: int, started
         slots = array("d", bytes(blob))
         energies.append(fsum(slots[: len(slots) // 2]))
     return fsum(energies)
-
-
-_RECORD: Final = msgspec.json.Decoder(JobRecord)
