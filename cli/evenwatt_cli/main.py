@@ -16,6 +16,7 @@ from evenwatt_cli.exits import Exit
 from evenwatt_cli.ledger_verbs import ledger_app
 from evenwatt_cli.models.verbs import choice_app, models_app
 from evenwatt_cli.policy_verbs import policy_app
+from evenwatt_cli.score.verbs import improvement_app, score_app
 from evenwatt_daemon import Failure
 
 app = typer.Typer(
@@ -31,6 +32,8 @@ app.add_typer(ledger_app)
 app.add_typer(advise_app)
 app.add_typer(choice_app)
 app.add_typer(models_app)
+app.add_typer(score_app)
+app.add_typer(improvement_app)
 
 # typer reads annotations at run time, so the types of options are real objects here (Optional, Path).
 Config = Annotated[
