@@ -36,6 +36,7 @@ from evenwatt_collector.policy import Watcher, limits_at
 from evenwatt_collector.report.build import Made, open_and_build
 from evenwatt_collector.report.spending import zone_grams
 from evenwatt_collector.rules import SettingsRules
+from evenwatt_collector.score.desk import DatabaseDesk
 from evenwatt_collector.settings import ZoneSettings
 from evenwatt_collector.status import Document, Views, status_document
 from evenwatt_collector.steering import STEP_S, Steering
@@ -362,6 +363,8 @@ class Collector:
             node_forecast=self._emissions.forecasting.node,
             jobs=self._planning.desk,
             tokens=self._tokens,
+            models=self._planning.serving.desk,
+            score=DatabaseDesk(self._settings.where, self._settings.fleet, __version__),
             intensities=Locations(self._settings, self._emissions.grids, self._emissions.facts),
         )
 

@@ -7,9 +7,10 @@ and ends with the run. Nothing is tried while the zone throttles, or on a node t
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from evenwatt_collector.feedback.counterfactual import FullPower
 from evenwatt_collector.jobs import progress
 from evenwatt_collector.jobs.book import active
 from evenwatt_collector.jobs.times import duration_s
@@ -36,7 +37,29 @@ if TYPE_CHECKING:
 
 _MEMORY: Final = "jobs:caps"
 _KEEP_S: Final = 60.0
+_BY_NODE: Final = 0.05
+"""Half of the 90 % range of a ratio of energies, at least; our choice."""
 _CALM: Final = frozenset({"normal", "hold"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Curve:
+    """A workload's energy against the cap (``feedback.counterfactual.Curve``)."""
+
+    learners: Sequence[CapLearner]
+
+    def full_power(self, cap_w: float) -> FullPower | None:
+        """Return what full power would take against a cap, by the first kind of node on which both were measured.
+
+        What is learned counts the whole node, a run's energy only its own part: hence at least ``_BY_NODE`` of doubt.
+        """
+        for learner in self.learners:
+            found = learner.full_power(cap_w)
+            if found is not None:
+                ratio, error, slow = found
+                half = max(_BY_NODE, 1.645 * error)
+                return FullPower(energy=ratio, low=ratio * (1 - half), high=ratio * (1 + half), time=slow)
+        return None
 
 
 class CappedRules:
@@ -98,7 +121,9 @@ class Capping:
 
     def curve(self, record: JobRecord) -> Curve | None:
         """Return what is learned of a workload's energy against the cap; None if nothing is."""
-        return None
+        unit = record.spec.work.unit if record.spec.work else ""
+        learners = [known for key, known in self._learners.items() if key.startswith(f"{record.workload}|{unit}|")]
+        return _Curve(learners) if learners else None
 
     def step(self, records: Iterable[JobRecord], wall_s: float) -> None:
         """Learn from what has come, and say which caps hold now; call it each second."""

@@ -20,6 +20,7 @@ from evenwatt_collector.feedback.guard import BASELINE, Guard
 from evenwatt_collector.feedback.learned import Learned
 from evenwatt_collector.jobs.model import ENDS, JobState
 from evenwatt_collector.jobs.times import duration_s
+from evenwatt_collector.score.desk import GUARD
 from evenwatt_collector.storage.jobs import save_outcome
 from evenwatt_collector.storage.memory import recall, remember
 from evenwatt_daemon import Failure, get_logger
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from evenwatt_collector.storage import Connection
 
 _LEARNED: Final = "jobs:learned"
-_GUARD: Final = "jobs:guard"
 PRESSED: Final = 1.5
 """A job whose time to its deadline is less than so many times its length is pressed (our choice)."""
 
@@ -59,7 +59,7 @@ class Closing:
     async def prepare(self) -> None:
         """Take up what was learned before."""
         learned, guard = await asyncio.wrap_future(
-            self._around.keeper.ask(lambda c: (recall(c, _LEARNED), recall(c, _GUARD)))
+            self._around.keeper.ask(lambda c: (recall(c, _LEARNED), recall(c, GUARD)))
         )
         try:
             self.learned = Learned(learned)
@@ -137,7 +137,7 @@ class Closing:
         def write(connection: Connection) -> None:
             save_outcome(connection, outcome)
             remember(connection, _LEARNED, learned)
-            remember(connection, _GUARD, guard)
+            remember(connection, GUARD, guard)
 
         self._around.keeper.ask(write).add_done_callback(
             lambda future: self._stored(None if future.cancelled() else future.exception())

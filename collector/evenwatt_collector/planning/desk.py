@@ -65,7 +65,7 @@ class Desk:
         existing = await self._find(sorted(named))
         admitted = admit(
             entries,
-            await self._known(),
+            await self._known(services=any(entry.spec.service for entry in entries)),
             existing,
             by=by,
             assumed_power_w=self._around.settings.jobs.power_w,
@@ -149,7 +149,9 @@ class Desk:
         if entry.spec.template is None and not entry.spec.external:  # who asks will run it in their own way
             entry = replace(entry, spec=structs.replace(entry.spec, external=_ADVICE))
         assumed_w = self._around.settings.jobs.power_w
-        admitted = admit([entry], await self._known(), {}, by=by, assumed_power_w=assumed_w)
+        admitted = admit(
+            [entry], await self._known(services=entry.spec.service is not None), {}, by=by, assumed_power_w=assumed_w
+        )
         record = admitted.records[0]
         decision = await self._planning.advise(record)
         return Advice(job=record, decision=decision, warnings=[problem.text for problem in admitted.warnings])
@@ -206,7 +208,7 @@ class Desk:
         stored: dict[str, JobRecord] = await self._ask(lambda c: find_records(c, missing)) if missing else {}
         return stored | held
 
-    async def _known(self) -> Known:
+    async def _known(self, *, services: bool) -> Known:
         if time.monotonic() - self._learned_s > _LEARNED_S:
             self._learned_s = time.monotonic()
             self._learned = learn(await self._ask(lambda c: samples(c, time.time())))
@@ -217,7 +219,7 @@ class Desk:
             hosts=tuple(planning.hosts()),
             jobs={id_: record.state for id_, record in planning.book.jobs.items()},
             learned=self._learned,
-            tasks=planning.tasks(),
+            tasks=await planning.serving.tasks() if services else None,
             dispatching=planning.dispatching,
         )
 

@@ -31,6 +31,7 @@ from evenwatt_collector.planning.desk import Desk
 from evenwatt_collector.planning.lists import job_list
 from evenwatt_collector.planning.places import allowed, hosts, places
 from evenwatt_collector.planning.problems import beside, make_clock, make_job, make_problem, option, pieces
+from evenwatt_collector.planning.serving import Serving
 from evenwatt_collector.storage import DatabaseError
 from evenwatt_collector.storage.jobs import append_log, find_records, open_records, save_decisions, save_records
 from evenwatt_collector.waiting import pause
@@ -75,7 +76,7 @@ class Planning:
         self._around, self._settings = around, around.settings.jobs
         self.book = Book(lambda: secrets.token_hex(6), _quiet_s, _limit_s)
         self.capping = Capping(around)
-        self.closing = Closing(around, self.capping.curve)
+        self.closing, self.serving = Closing(around, self.capping.curve), Serving(around)
         self._objective = Objective(
             price_per_g=self._settings.price_per_g, risk=self._settings.risk, least_gain=self._settings.least_gain
         )
@@ -98,7 +99,11 @@ class Planning:
 
     def troubles(self) -> list[str]:
         """Return what is wrong, in words."""
-        return [*([f"jobs: {self._trouble}"] if self._trouble else []), *self.closing.troubles()]
+        return [
+            *([f"jobs: {self._trouble}"] if self._trouble else []),
+            *self.closing.troubles(),
+            *self.serving.troubles(),
+        ]
 
     async def prepare(self) -> None:
         """Take up what is known from before; called once, before ``run``."""
@@ -108,6 +113,7 @@ class Planning:
             ended = await self._ask(lambda c: find_records(c, waited_for))
             self.book.load([*ended.values(), *records])
             await self._ask(self.capping.restore)
+            await self._ask(self.serving.restore)
             await self.closing.prepare()
         except (DatabaseError, msgspec.DecodeError) as error:
             self._complain("what is kept of jobs cannot be read", error)
@@ -174,10 +180,6 @@ class Planning:
         """Return every node that offers to run work."""
         return hosts(self._around, time.monotonic())
 
-    def tasks(self) -> frozenset[str] | None:
-        """Return what the registry of models has variants for; None without one."""
-        return None
-
     async def decide_now(self, id_: str) -> None:
         """Make a job's decision if there is none yet."""
         record = self.book.jobs.get(id_)
@@ -221,6 +223,7 @@ class Planning:
                 self._send(action)
         self.capping.step(self.book.open(), time.time())
         self.closing.look(self.book, time.time())
+        await self.serving.step(self.book)
         self.save()
         self._tell(now_s, wall_s)
         self.book.forget(wall_s - _KEPT_S)

@@ -13,12 +13,12 @@ the ceiling.
 from __future__ import annotations
 
 from dataclasses import replace
-from math import log
+from math import exp, hypot, log
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from evenwatt_collector.tuning.deciding import log_cost, survey
+from evenwatt_collector.tuning.deciding import candidate, log_cost, survey
 from evenwatt_collector.tuning.memory import Trial, blank, read
 from evenwatt_collector.tuning.wording import say
 
@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from evenwatt_collector.tuning.deciding import Standing
     from evenwatt_collector.tuning.evidence import Evidence
     from evenwatt_collector.tuning.objective import Cost
-    from evenwatt_collector.tuning.records import Choice, Context, Observed, Settings
+    from evenwatt_collector.tuning.records import Candidate, Choice, Context, Observed, Settings
 
 _LEAST_S: Final = 3.0
 """A measurement is at least so long, and at least two windows."""
 _MOST_S: Final = 60.0
+_MANY: Final = 12
+_FIRST: Final = 0.7
 _HOPELESS: Final = 0.08
 _STILL_S: Final = 60.0
 """Without a unit of work finished for so long (or six times as long as a measurement), a trial is given up."""
@@ -70,10 +72,34 @@ class CapLearner:
         """How often the workload was found to have changed."""
         return self._memory.relearned
 
+    def best(self, now_s: float, context: Context) -> Candidate | None:
+        """Return the best cap that has been measured and may be held, without asking for anything; None: there is none.
+
+        Raises:
+            Failure: as :meth:`~evenwatt_collector.tuning.objective.Objective.cost`.
+        """
+        standing = survey(self._settings, context, self._memory, now_s)
+        return None if standing.held is None else candidate(standing, self._memory, standing.held)
+
     def state(self) -> dict[str, Any]:
         """Return all that must survive a restart, as JSON-able data."""
         kept: dict[str, Any] = msgspec.to_builtins(self._memory)
         return kept
+
+    def full_power(self, cap_w: float) -> tuple[float, float, float] | None:
+        """Return energy and time of a unit at the highest cap against those at another one, measured both.
+
+        Returns:
+            Ratio of the energies, its relative standard error, ratio of the times; None if either was not measured.
+        """
+        known = [each for each in self._memory.caps if each.known]
+        here = self._memory.of(cap_w)
+        if here is None or not here.known or not known:
+            return None
+        top = max(known, key=lambda each: each.cap_w)
+        noise = self._memory.energy_noise
+        error = hypot(noise.error(here.seconds), noise.error(top.seconds))
+        return exp(top.log_energy - here.log_energy), error, exp(top.log_time - here.log_time)
 
     def observe(self, seen: Observed) -> None:
         """Learn from a window. What cannot be learned from is counted as work, no more."""
@@ -89,9 +115,10 @@ class CapLearner:
             memory.pending_s += seen.seconds
             memory.pending_j += seen.energy_j
             return
-        whole = replace(seen, seconds=seen.seconds + memory.pending_s, energy_j=seen.energy_j + memory.pending_j)
-        memory.pending_s = memory.pending_j = 0.0
-        self._learn(each, whole)
+        if memory.pending_s:
+            seen = replace(seen, seconds=seen.seconds + memory.pending_s, energy_j=seen.energy_j + memory.pending_j)
+            memory.pending_s = memory.pending_j = 0.0
+        self._learn(each, seen)
 
     def propose(self, now_s: float, context: Context) -> Choice:
         """Return the cap to set now; ask after each window, and whenever something has changed.
@@ -192,8 +219,11 @@ class CapLearner:
         error = settings.precision
         if each.known:
             error = min(error, 0.7 * log_cost(each, memory, standing.cost)[1])
-        # What there is is shared among all that may have to be measured.
-        share_s = budget_s / max(1, standing.unknown, len(standing.promising))
+        # What there is is shared among all that may have to be measured; of a long list, few will have to be. Part of
+        # it is kept to measure those again that cannot be told apart.
+        share_s = budget_s / max(1, min(_MANY, len(standing.promising)))
+        if standing.unknown:
+            share_s = _FIRST * budget_s / min(_MANY, standing.unknown)
         most_s = max(_LEAST_S, min(_MOST_S, share_s - settings.warmup_s))
         memory.trial = Trial(each.cap_w, now_s, error, most_s)
 
