@@ -1,7 +1,7 @@
 """HTTP for models: the registry with its costs, which variant now, a model's card. It only reads.
 
-Every error is ``{"error": WORDS}``: 400 what was asked is wrong, 404 there is no such task or model, 503 the database
-cannot be read.
+Every error is ``{"error": WORDS}``: 400 what was asked cannot be read, 404 there is no such task or model, or the
+registry is wrong; 503 the database cannot be read.
 """
 
 from __future__ import annotations
@@ -55,11 +55,14 @@ def models_routes(desk: ModelsDesk | None) -> list[Route]:
 
     async def card(request: Request) -> object:
         _known(request, CARD)
+        start_s, end_s = _number(request, "from"), _number(request, "to")
+        if start_s is not None and end_s is not None and start_s >= end_s:
+            raise _WrongError(f"from: found {start_s:.0f}, expected less than to, which is {end_s:.0f}")
         return await desk.card(
             Asked(
                 model=_text(request, "model"),
-                start_s=_number(request, "from"),
-                end_s=_number(request, "to"),
+                start_s=start_s,
+                end_s=end_s,
                 known_at_s=_number(request, "known_at"),
                 unit=request.query_params.get("unit"),
                 expected_uses=_number(request, "expected_uses"),

@@ -155,8 +155,8 @@ def test_hints_have_figures(card):
     assert words["idle-loaded"].startswith("loaded and idle it has used 2.22 kWh, 40.0 h: 29% of what using it has")
     # 12 s (12 GB at 1 GB/s) at the power of inference, for the power of waiting.
     busy_w = sum(INFER_J.values()) / (2 * HOUR)
-    minutes = 12 * busy_w / (IDLE_LOADED_J / HOUR) / 60
-    assert f"unload it after {minutes:.1f} min" in words["idle-loaded"]
+    rest_s = 12 * busy_w / (IDLE_LOADED_J / HOUR)
+    assert f"unload it after {rest_s:.0f} s" in words["idle-loaded"]
     assert "estimated: 12 GB at 1 GB/s" in words["idle-loaded"]
     assert "names no phase" in words["(no phase)"]
     assert "more until using has weighed as much" in words["train"]

@@ -123,7 +123,7 @@ def _cost(one: Measured) -> str:
         sure = f" (90 %: {digits(estimate.low)} to {digits(estimate.high)})"
     return (
         f"{_plain(one.label)} on {_plain(where)}: {digits(estimate.mean)} J per {_plain(one.unit)}{sure}, idle share "
-        f"{share(one.idle_share)} included; {one.runs} runs, the last {_day(one.last_s)}"
+        f"{share(one.idle_share)} included; {one.runs} run{'s' if one.runs > 1 else ''}, the last {_day(one.last_s)}"
     )
 
 

@@ -116,6 +116,6 @@ def unmet(question: Question, against: Sequence[Against], variants: Sequence[Var
         if one.reason not in {"quality", "latency"}:
             rest.setdefault(one.reason, []).append(one)
     for reason, ones in sorted(rest.items()):
-        more = f" (and {len(ones) - 1} more)" if len(ones) > 1 else ""
+        more = f" (likewise {len(ones) - 1} more)" if len(ones) > 1 else ""
         found.append(f"{reason}: {ones[0].label}: {ones[0].words}{more}")
     return found

@@ -126,7 +126,7 @@ class Costs:
             latency_measured=found.latency_measured,
             units_per_s=_mean(found.units_per_s),
             caveats=found.caveats(self._now_s),
-            detail=f"{found.runs} runs, the last {_ago(self._now_s - found.last_s)}",
+            detail=f"{found.runs} run{'s' if found.runs > 1 else ''}, the last {_ago(self._now_s - found.last_s)}",
         )
 
 

@@ -103,6 +103,10 @@ class Models:
                 self._pieces, self._read_s = pieces, time.monotonic()
             return Costs(registry, self._pieces, self._sources.made().now_s)
 
+    def places(self) -> list[PlaceNow]:
+        """Return nodes and grids now."""
+        return self._sources.places()
+
     async def models(self, task: str | None = None) -> list[VariantView]:
         """See ModelsDesk."""
         costs = await self.costs()
@@ -112,7 +116,7 @@ class Models:
 
     async def choose(self, question: Question) -> Choice:
         """See ModelsDesk."""
-        return choose(question, await self.costs(), self._sources.places(), self._sources.made().now_s)
+        return choose(question, await self.costs(), self.places(), self._sources.made().now_s)
 
     async def card(self, asked: Asked) -> Card:
         """See ModelsDesk."""
@@ -136,9 +140,7 @@ class Models:
             since_s = _since_s(connection) if asked.start_s is None else asked.start_s
             end_s = made.now_s if asked.end_s is None else asked.end_s
             if since_s >= end_s:
-                raise Failure(
-                    f"the period of the card begins at {since_s:.0f}, expected less than {end_s:.0f}, its end"
-                )
+                raise Failure(f"from: found {since_s:.0f}, expected less than {end_s:.0f}, the end of the period")
 
             def report(by: By) -> ReportQuery:
                 return ReportQuery(
@@ -168,8 +170,15 @@ def imported_tables(connection: Connection) -> list[Table]:
 
     Raises:
         DatabaseError: it cannot be read.
+        Failure: one of them is not as this version keeps them.
     """
-    return [msgspec.convert(document.value, Table) for document in latest_documents(connection, KIND)]
+    found = []
+    for document in latest_documents(connection, KIND):
+        try:
+            found.append(msgspec.convert(document.value, Table))
+        except msgspec.ValidationError as error:
+            raise Failure(f"imported table {document.name!r}: {error}; import it again") from None
+    return found
 
 
 def _view(variant: Variant, costs: Costs, now_s: float) -> VariantView:

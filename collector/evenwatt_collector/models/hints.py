@@ -85,13 +85,13 @@ def _unloading(life: Lifecycle, variants: Sequence[Variant]) -> list[Hint]:
     if rest is None:
         advice = "; state load_s or memory_gb in the registry to learn after how many minutes to unload it"
         return [Hint(phase=IDLE_LOADED, words=words + advice, saves_j=idle.energy_j)]
-    minutes, how, estimated = rest
-    advice = f"; unload it after {minutes:.1f} min without a request: then waiting has cost as much as loading ({how})"
+    rest_s, how, estimated = rest
+    advice = f"; unload it after {_span(rest_s)} without a request: then waiting has cost as much as loading ({how})"
     return [Hint(phase=IDLE_LOADED, words=words + advice, saves_j=idle.energy_j, estimated=estimated)]
 
 
 def _break_even(life: Lifecycle, idle: PhaseUse, variants: Sequence[Variant]) -> tuple[float, str, bool] | None:
-    """Return after how many minutes waiting has cost what loading costs: at most twice the best (ski rental)."""
+    """Return after how many seconds waiting has cost what loading costs: at most twice the best (ski rental)."""
     infer = life.phase(INFER)
     loads_s = [one.load_s for one in variants if one.load_s is not None]
     sizes_gb = [one.memory_gb for one in variants if one.memory_gb is not None]
@@ -102,7 +102,7 @@ def _break_even(life: Lifecycle, idle: PhaseUse, variants: Sequence[Variant]) ->
     load_s = max(loads_s) if loads_s else max(sizes_gb) / LOAD_GB_PER_S
     said = f"{load_s:.0f} s" if loads_s else f"estimated: {max(sizes_gb):g} GB at {LOAD_GB_PER_S:g} GB/s"
     how = f"loading: {said} at {busy_w:.0f} W, waiting: {idle_w:.0f} W"
-    return load_s * busy_w / idle_w / 60, how, not loads_s
+    return load_s * busy_w / idle_w, how, not loads_s
 
 
 def _idling(phase: PhaseUse | None) -> list[Hint]:
@@ -147,3 +147,7 @@ def _unnamed(life: Lifecycle) -> list[Hint]:
         "fine-tune, evaluate, infer or idle-loaded"
     )
     return [Hint(phase=UNNAMED, words=words)]
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

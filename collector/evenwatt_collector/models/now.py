@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 STEP_S: Final = 1800.0
 """As fine as any grid's forecast that is worth following with a model."""
+GONE_S: Final = 60.0
+"""A service is not moved because a node has not spoken for a few seconds; after a minute it has."""
 
 
 def places_now(fleet: Fleet, factor: Callable[[str], Factor], now_s: float) -> list[PlaceNow]:
@@ -31,7 +33,7 @@ def places_now(fleet: Fleet, factor: Callable[[str], Factor], now_s: float) -> l
                 pue=weight.pue,
                 standing=weight.standing,
                 source=weight.source,
-                alive=node.present and not node.silent(now_s),
+                alive=node.present and node.live is not None and node.age_s(now_s) < GONE_S,
             )
             for node in fleet.in_zone(zone)
         ]

@@ -17,6 +17,7 @@ from evenwatt_collector.report.groups import of_model
 from evenwatt_daemon import Failure
 
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\s:](?:[^:]*[^\s:])?$")]
+VariantName = Annotated[str, Meta(max_length=200, pattern=r"^(?:[^\s:](?:[^:]*[^\s:])?)?$")]
 Positive = Annotated[float, Meta(gt=0, le=1e18)]
 
 
@@ -42,7 +43,7 @@ class Variant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     task: Name
     """What it does, e.g. ``image-classification``; variants of one task can stand in for each other."""
     model: Name
-    variant: Name | Literal[""] = ""
+    variant: VariantName = ""
     unit: Name = "request"
     """What its tasks count."""
     parameters: Positive | None = None

@@ -45,7 +45,7 @@ def read_pieces(connection: Connection, made: Made) -> list[Piece]:
                 by=By.TASK, start_s=float(begin * DAY_S), end_s=min(float(end * DAY_S), made.now_s), timezone="UTC"
             )
             rows = build_report(connection, query, made).rows
-            found += [piece for row in rows if (piece := _piece(row, labels, query.end_s)) is not None]
+            found += [piece for row in rows if (piece := _piece(row, labels, query.end_s - 1)) is not None]
     return found
 
 
@@ -69,7 +69,7 @@ def _worked_days(connection: Connection, first_day: int) -> set[int]:
     return {int(hour) // 24 for (hour,) in rows}
 
 
-def _piece(row: Row, labels: Labels, end_s: float) -> Piece | None:
+def _piece(row: Row, labels: Labels, last_s: float) -> Piece | None:
     task = task_of(row)
     if task not in labels:
         return None
@@ -81,7 +81,7 @@ def _piece(row: Row, labels: Labels, end_s: float) -> Piece | None:
         run=task,
         zone=row.zone,
         node=row.node,
-        end_s=end_s,
+        end_s=last_s,
         energy_j=figures.energy_j,
         idle_j=figures.idle_j,
         metered_j=figures.measured_j + figures.integrated_j,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 from msgspec import Struct, convert
 
-from evenwatt_collector.models.registry import Name, Positive, Published, Quality, Variant
+from evenwatt_collector.models.registry import Name, Positive, Published, Quality, Variant, VariantName
 from evenwatt_daemon import Failure
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class TableRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     task: Name
     model: Name
-    variant: Name | Literal[""] = ""
+    variant: VariantName = ""
     unit: Name
     joules_per_unit: Positive | None = None
     wh_per_1000: Positive | None = None
