@@ -129,7 +129,7 @@ class Spool:
 
     def runs(self) -> list[bytes]:
         """Return what is kept of the runs of jobs."""
-        return [bytes(row[0]) for row in self._db.execute("SELECT body FROM runs ORDER BY id")]
+        return [row[0] for row in self._db.execute("SELECT CAST(body AS BLOB) FROM runs ORDER BY id")]
 
     def keep_run(self, run: str, body: bytes) -> None:
         """Keep how a run stands: when this returns it is on the disk."""

@@ -118,7 +118,9 @@ def _limit(plan: Plan) -> None:
     os.nice(plan.nice)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if plan.as_user:
-        resource.setrlimit(resource.RLIMIT_NPROC, (plan.processes, plan.processes))
+        _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
+        most = plan.processes if hard == resource.RLIM_INFINITY else min(plan.processes, hard)
+        resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
 
 
 def _drop(plan: Plan) -> None:

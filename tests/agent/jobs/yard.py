@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -124,11 +125,19 @@ def processes_with(text):
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit() and int(folder.name) != os.getpid():
-            try:
+            with suppress(OSError):
                 line = (folder / "cmdline").read_bytes()
                 state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
-            except OSError:
-                continue
-            if text.encode() in line and state != "Z":
+                if text.encode() in line and state != "Z":
+                    found.append(int(folder.name))
+    return found
+
+
+def processes_of(uid):
+    """Return the pids of a user's processes."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        with suppress(OSError):
+            if folder.name.isdigit() and folder.stat().st_uid == uid:
                 found.append(int(folder.name))
     return found
