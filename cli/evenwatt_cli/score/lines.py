@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 def console() -> Console:
     """Return where to print; a pipe gets lines of 100."""
     found = Console(highlight=False)
-    return found if found.is_terminal or "COLUMNS" in found._environ else Console(highlight=False, width=100)  # noqa: SLF001
+    return found if found.is_terminal or "COLUMNS" in os.environ else Console(highlight=False, width=100)
 
 
 def put(out: Console, line: str, style: str = "") -> None:
