@@ -29,6 +29,8 @@ _MOST_TRIED: Final = 600
 _MOST_TRIED_BY_CHANCE: Final = 64
 """The same where only the room that somebody left is new."""
 
+_HAIR: Final = 1e-3
+
 Finder = Callable[[], "Found | None"]
 
 
@@ -45,7 +47,7 @@ def improve(placer: Placer, changes: Changes) -> set[str]:
                      if choice.cost > choice.bound * (1 + least_gain) and name not in changes.jobs
                      and _movable(placer, name)]  # fmt: skip
             names += [name for _, name in sorted(could, reverse=True)[:_MOST_TRIED_BY_CHANCE]]
-    now = _weights(placer, names)
+    now = weights(placer, names)
     best = _bounds(placer, names)
     gains: list[tuple[float, str, Finder]] = []
     for name, weighs in zip(names, now, strict=True):
@@ -54,17 +56,31 @@ def improve(placer: Placer, changes: Changes) -> set[str]:
         if could_weigh < weighs * (1 - least_gain) - 1e-9:
             gains.append((weighs - could_weigh, name, finder))
     gains.sort(key=lambda one: -one[0])
-    return {name for _, name, finder in gains[:most] if _moved(placer, name, finder)}
+    return {name for _, name, finder in gains[:most] if _moved(placer, name, finder, least_gain)}
 
 
-def _moved(placer: Placer, name: str, finder: Finder) -> bool:
+def settle_better(placer: Placer, most: int) -> int:
+    """Move jobs that weigh less elsewhere, in a plan that nobody has seen yet; return how many of them moved."""
+    names = [name for name in placer.choices if _movable(placer, name)]
+    best = _bounds(placer, names)
+    gains: list[tuple[float, str]] = []
+    for name, weighs in zip(names, weights(placer, names), strict=True):
+        choice = placer.choices[name]
+        choice.cost, choice.bound = weighs, best[name][0]
+        if choice.bound < weighs * (1 - _HAIR):
+            gains.append((weighs - choice.bound, name))
+    gains.sort(reverse=True)
+    return sum(_moved(placer, name, best[name][1], _HAIR) for _, name in gains[:most])
+
+
+def _moved(placer: Placer, name: str, finder: Finder, least_gain: float) -> bool:
     """Move one job if what there is room for is worth it."""
     before = placer.lift(name)
     found = finder()
     work, objective = placer.works[name], placer.objective
     if (
         found is None
-        or found[0] >= before.cost * (1 - objective.least_gain)
+        or found[0] >= before.cost * (1 - least_gain)
         or not _in_time(placer, name, found[1][-1].end)
         or (objective.risk > 0 and gain(placer.grid, work, before.pieces, found[1], objective) <= 0)
     ):
@@ -92,7 +108,7 @@ def _carried(placer: Placer, name: str) -> bool:
     return placer.choices[name].cost == -inf
 
 
-def _weights(placer: Placer, names: Sequence[str]) -> list[float]:
+def weights(placer: Placer, names: Sequence[str]) -> list[float]:
     """Return what choices weigh now, by what decides."""
     grid = placer.grid
     choices = [placer.choices[name].pieces for name in names]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from evenwatt_collector.plan.grid import Grid
     from evenwatt_collector.plan.order import Order
-    from evenwatt_collector.plan.problem import Objective
+    from evenwatt_collector.plan.problem import Floats, Objective
     from evenwatt_collector.plan.work import Piece, Work
 
 CHUNK: Final = 1024
@@ -55,6 +55,8 @@ class Placer:
         self.room = Room(grid)
         self.choices: dict[str, Choice] = {}
         self.prices: Prices | None = None
+        self.first: set[str] = set()
+        """Jobs placed before all others of their level."""
         self.touched: set[str] = set()
         """Jobs placed since the last plan."""
         self.notes: tuple[str, ...] = ()
@@ -85,16 +87,24 @@ class Placer:
             late += [name for name in missed if not self.on_time(name)]
         return late
 
-    def urgency(self, name: str) -> tuple[float, float]:
+    def urgency(self, name: str) -> tuple[bool, float, float]:
         """Return what comes first: by priority, then by how little choice there is."""
         work = self.works[name]
-        return -work.job.priority, work.latest - work.earliest - work.shortest()
+        return name not in self.first, -work.job.priority, work.latest - work.earliest - work.shortest()
 
     def put(self, name: str, choice: Choice) -> None:
         """Write a choice down and take its room."""
         self.choices[name] = choice
         self.touched.add(name)
         self.room.take(self.works[name], choice.pieces)
+
+    def settled_room(self) -> tuple[Floats, Floats]:
+        """Return slots and watts that are free beside what runs and cannot stop."""
+        room = Room(self.grid)
+        for name, choice in self.choices.items():
+            if self.works[name].pinned is not None:
+                room.take(self.works[name], choice.pieces)
+        return room.slots, room.watts
 
     def rebuild_room(self) -> None:
         """Count again what is taken."""

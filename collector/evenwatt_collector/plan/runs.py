@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from evenwatt_collector.plan.windows import Window
 
     Bools = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+    Ints = np.ndarray[tuple[int, ...], np.dtype[np.int32]]
 
 SOONER: Final = 1e-7
 """Of two starts that weigh the same the sooner one: a slot of waiting weighs so much of the run."""
@@ -61,9 +62,7 @@ class Runs:
         self.high = latest_ends(grid, windows, self.owner, self.place, self.low, self.length)
         counts = np.bincount(self.owner, minlength=len(windows))
         self.first_row = np.concatenate(([0], np.cumsum(counts)))
-        spans = np.minimum(np.ceil((self.length - EPS_S) / grid.slot_s), 2.0 * grid.slots)
-        self.touched = spans.astype(np.int64)
-        """Slots that a run touches which begins or ends on an edge."""
+        self._touched: tuple[Ints, Ints] | None = None
         self.cost = self._weigh(prices)
 
     def rows(self, j: int) -> slice:
@@ -122,27 +121,23 @@ class Runs:
 
     def _free(self, rows: slice, room: Room) -> Bools:
         """Return for each start whether there is room in every slot that is touched."""
-        grid, slots = self._grid, self._grid.slots
+        if self._touched is None:
+            self._touched = self._touches()
+        first, end = self._touched
         blocked = room.blocked_rows(self.place[rows], self.slots[rows], self.watts[rows])
-        before = np.zeros((len(blocked), slots + 2), dtype=np.int64)
-        np.cumsum(blocked, axis=1, out=before[:, 1:])
-        free = np.empty((len(blocked), self.cost.shape[1]), dtype=np.bool_)
-        length = self.length[rows]
-        row = np.arange(len(blocked))
-        for column, starts in enumerate((self.low[rows], self.high[rows] - length)):
-            first = np.clip((np.nan_to_num(starts, posinf=0.0) + EPS_S) / grid.slot_s, 0, slots).astype(np.int64)
-            end = np.clip(np.ceil((starts + length - EPS_S) / grid.slot_s), 0, slots + 1).astype(np.int64)
-            free[:, column] = before[row, np.maximum(first, end)] == before[row, first]
-        touched = self.touched[rows, None]
-        at = np.arange(slots + 1)
-        free[:, 2 : slots + 3] = (
-            np.take_along_axis(before, np.minimum(at + touched, slots + 1), axis=1) == before[:, : slots + 1]
-        )
-        ends = at[1:]
-        free[:, slots + 3 :] = (
-            np.take_along_axis(before, np.maximum(ends - touched, 0), axis=1) == before[:, 1 : slots + 1]
-        )
+        before = np.zeros((len(blocked), self._grid.slots + 2), dtype=np.int32)
+        blocked.cumsum(axis=1, out=before[:, 1:])
+        row = np.arange(len(blocked))[:, None]
+        free: Bools = before[row, first[rows]] == before[row, end[rows]]
         return free
+
+    def _touches(self) -> tuple[Ints, Ints]:
+        """Return the first slot that each start touches, and the one after its last."""
+        slots, slot_s = self._grid.slots, self._grid.slot_s
+        starts = self._starts(slice(0, len(self.owner)))
+        first = ((starts + EPS_S) / slot_s).clip(0, slots).astype(np.int32)
+        end = np.ceil((starts + self.length[:, None] - EPS_S) / slot_s).clip(0, slots + 1).astype(np.int32)
+        return first, np.maximum(first, end)
 
     def _weigh(self, prices: Prices | None) -> Floats:
         """Return (row, column): grams, infinite where the window does not allow it."""

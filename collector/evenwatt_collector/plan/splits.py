@@ -51,7 +51,7 @@ class Fills:
         self.first_row = np.concatenate(([0], np.cumsum(counts)))
         self.open_s = open_seconds(grid, self.low, self.high)
         watts = np.array([option.watts for option in self._options], dtype=np.float64)
-        self._watts = watts
+        self.watts = watts
         slots = np.array([windows[j].work.job.slots for j, _ in rows], dtype=np.float64)
         self.rate = rates(grid, self.place, watts, slots, prices)
         self.order = self.rate.argsort(axis=1, kind="stable")
@@ -77,7 +77,7 @@ class Fills:
         if rows.start == rows.stop:
             return None
         slots = np.full(rows.stop - rows.start, self.windows[j].work.job.slots)
-        blocked = room.blocked_rows(self.place[rows], slots, self._watts[rows])
+        blocked = room.blocked_rows(self.place[rows], slots, self.watts[rows])
         open_s = np.where(blocked, 0.0, self.open_s[rows])
         order = np.broadcast_to(np.arange(open_s.shape[1]), open_s.shape) if soonest else self.order[rows]
         used, cost = self._filled(rows, open_s, order)
@@ -91,7 +91,7 @@ class Fills:
         return float(cost[at]), self._laid(rows.start + at, used[at])
 
     def _laid(self, row: int, used: Floats) -> tuple[Piece, ...]:
-        watts, low, high = float(self._watts[row]), float(self.low[row]), float(self.high[row])
+        watts, low, high = float(self.watts[row]), float(self.low[row]), float(self.high[row])
         return laid(self._grid, int(self.place[row]), used, low, high, 1, watts)
 
     def _filled(self, rows: slice, open_s: Floats, order: Ints) -> tuple[Floats, Floats]:
@@ -99,11 +99,12 @@ class Fills:
         length = self.length[rows]
         if not len(length):
             return np.zeros_like(open_s), np.zeros(0)
-        ordered = np.take_along_axis(open_s, order, axis=1)
+        row = np.arange(len(length))[:, None]
+        ordered = open_s[row, order]
         together = ordered.cumsum(axis=1)
-        taken = np.clip(length[:, None] - (together - ordered), 0.0, ordered)
-        used: Floats = np.zeros_like(taken)
-        np.put_along_axis(used, order, taken, axis=1)
+        taken = np.minimum(np.maximum(length[:, None] - together + ordered, 0.0), ordered)
+        used: Floats = np.zeros(taken.shape)
+        used[row, order] = taken
         cost: Floats = (used * self.rate[rows]).sum(axis=1)
         cost += self._transfer_j[rows] * self._grid.weight[self.place[rows], (used > 0).argmax(axis=1)]
         cost[together[:, -1] < length - EPS_S] = inf

@@ -1,0 +1,227 @@
+"""Small sets of jobs that compete for room, or have restarts: exactly, as a mixed-integer program. Pure but for HiGHS.
+
+For each job and place a binary says whether it runs there; for work in one piece it chooses a start (of the same
+candidates as ``runs``), for work in pieces there are seconds, a binary for each slot touched, and one for each restart.
+Room is what slots and watts are taken of it, by the rule of ``room``. HiGHS solves it (Huangfu and Hall, Math. Prog.
+Comp. 10, 2018). Without the library, or where it finds nothing in time, the plan is the one that was placed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from evenwatt_collector.plan.grid import EPS_S
+from evenwatt_collector.plan.placing import Choice, Placer, kind
+from evenwatt_collector.plan.runs import Runs
+from evenwatt_collector.plan.splits import WHENEVER_S, Fills, laid
+
+if TYPE_CHECKING:
+    from evenwatt_collector.plan.grid import Grid
+    from evenwatt_collector.plan.windows import Window
+    from evenwatt_collector.plan.work import Piece
+
+_MOST_JOBS: Final = 24
+_MOST_COLUMNS: Final = 12_000
+_MOST_SECONDS: Final = 2.0
+_GAP: Final = 1e-5
+
+
+@dataclass(slots=True)
+class _Model:
+    """Columns and rows as HiGHS takes them."""
+
+    cost: list[float] = field(default_factory=list)
+    upper: list[float] = field(default_factory=list)
+    whole: list[bool] = field(default_factory=list)
+    rows: list[tuple[float, float, dict[int, float]]] = field(default_factory=list)
+
+    def column(self, cost: float, upper: float, *, whole: bool) -> int:
+        """Add one from 0 on."""
+        self.cost.append(cost)
+        self.upper.append(upper)
+        self.whole.append(whole)
+        return len(self.cost) - 1
+
+    def row(self, low: float, high: float, values: dict[int, float]) -> None:
+        """Add low <= sum of values <= high."""
+        self.rows.append((low, high, values))
+
+    def solved(self, start: list[float] | None = None) -> list[float] | None:
+        """Return values of all columns; None without the library or an answer."""
+        try:
+            import highspy  # noqa: PLC0415 -- loaded by whom it helps, and nobody has to have it
+        except ImportError:
+            return None
+        solver: Any = highspy.Highs()
+        for name, value in (("output_flag", False), ("time_limit", _MOST_SECONDS), ("mip_rel_gap", _GAP),
+                            ("threads", 1), ("random_seed", 1)):  # fmt: skip
+            solver.setOptionValue(name, value)
+        count = len(self.cost)
+        numbers = np.arange(count, dtype=np.int32)
+        solver.addVars(count, np.zeros(count), np.array(self.upper))
+        solver.changeColsCost(count, numbers, np.array(self.cost))
+        solver.changeColsIntegrality(count, numbers, np.array(self.whole, dtype=np.uint8))
+        starts, indices, values = [0], [], []
+        for _, _, row in self.rows:
+            indices += row.keys()
+            values += row.values()
+            starts.append(len(indices))
+        solver.addRows(len(self.rows), np.array([row[0] for row in self.rows]), np.array([row[1] for row in self.rows]),
+                       len(indices), np.array(starts[:-1], dtype=np.int32), np.array(indices, dtype=np.int32),
+                       np.array(values, dtype=np.float64))  # fmt: skip
+        solver.run()
+        status = solver.getModelStatus()
+        usable = status == highspy.HighsModelStatus.kOptimal
+        found: list[float] = list(solver.getSolution().col_value)
+        return found if usable and len(found) == count else None
+
+
+def solve(placer: Placer) -> Placer | None:
+    """Return a plan in which all that can be chosen together is; None where there is too much, or no answer."""
+    names = [name for name, choice in placer.choices.items()
+             if placer.works[name].pinned is None and not placer.works[name].fault and choice.pieces]  # fmt: skip
+    if not 0 < len(names) <= _MOST_JOBS or placer.order.before or any(placer.choices[name].late for name in names):
+        return None
+    if any(kind(placer.works[name]) == "elastic" for name in names):
+        return None
+    other = Placer(placer.grid, placer.works, placer.order, placer.objective)
+    other.settle()
+    model, found = _Model(), []
+    demand: dict[tuple[int, int], list[tuple[int, float, float]]] = {}
+    for name in names:
+        window = other.window(name)
+        if window is None:
+            return None
+        part = _Run if kind(window.work) == "run" else _Split
+        found.append((name, part(other.grid, window, model, demand)))
+        if len(model.cost) > _MOST_COLUMNS:
+            return None
+    room_slots, room_w = other.room.slots, other.room.watts
+    for (place, t), uses in demand.items():
+        for free, index in ((float(room_slots[place, t]), 1), (float(room_w[place, t]), 2)):
+            if np.isfinite(free):
+                values: dict[int, float] = {}
+                for use in uses:
+                    values[use[0]] = values.get(use[0], 0.0) + use[index]
+                if sum(values.values()) > free:
+                    model.row(-np.inf, free, values)
+    values_found = model.solved()
+    if values_found is None:
+        return None
+    for name, part_found in found:
+        cost, pieces = part_found.read(values_found)
+        if not pieces or not other.room.fits(other.works[name], pieces):
+            return None
+        other.put(name, Choice(pieces, cost))
+    return other
+
+
+class _Run:
+    """Work in one piece: a binary for each start of each place and width."""
+
+    def __init__(self, grid: Grid, window: Window, model: _Model,
+                 demand: dict[tuple[int, int], list[tuple[int, float, float]]]) -> None:  # fmt: skip
+        self._runs = runs = Runs(grid, [window])
+        self._columns: dict[int, tuple[int, int]] = {}
+        for row, at in np.argwhere(np.isfinite(runs.cost)).tolist():
+            column = model.column(float(runs.cost[row, at]), 1.0, whole=True)
+            self._columns[column] = row, at
+            piece = runs.piece(row, at)
+            for t in range(grid.first_slot(piece.start), min(grid.slots, grid.end_slot(piece.end))):
+                demand.setdefault((piece.place, t), []).append((column, float(runs.slots[row]), piece.watts))
+        model.row(1.0, 1.0, dict.fromkeys(self._columns, 1.0))
+
+    def read(self, values: list[float]) -> tuple[float, tuple[Piece, ...]]:
+        """Return weight and piece."""
+        column = max(self._columns, key=values.__getitem__, default=None)
+        if column is None:
+            return 0.0, ()
+        row, at = self._columns[column]
+        return float(self._runs.cost[row, at]), (self._runs.piece(row, at),)
+
+
+class _Split:
+    """Work in pieces, of one width: seconds and a binary for each slot, a binary for each piece."""
+
+    def __init__(self, grid: Grid, window: Window, model: _Model,
+                 demand: dict[tuple[int, int], list[tuple[int, float, float]]]) -> None:  # fmt: skip
+        self._grid, self._model_cost = grid, model.cost
+        self._fills = fills = Fills(grid, [window])
+        job = window.work.job
+        restart = max(0.0, job.restart_s)
+        self._rows: list[tuple[int, int, list[int]]] = []
+        for row in range(len(fills.owner)):
+            here = model.column(0.0, 1.0, whole=True)
+            seconds: list[int] = []
+            touched: list[int] = []
+            begins: list[int] = []
+            place = int(fills.place[row])
+            balance: dict[int, float] = {}
+            for t in range(grid.slots + 1):
+                open_s = min(float(fills.open_s[row, t]), float(fills.length[row]) + 2 * restart, WHENEVER_S)
+                x = model.column(float(fills.rate[row, t]), open_s, whole=False)
+                z = model.column(0.0, 1.0 if open_s > EPS_S else 0.0, whole=True)
+                model.row(-np.inf, 0.0, {x: 1.0, z: -open_s})
+                model.row(-np.inf, 0.0, {z: 1.0, here: -1.0})
+                seconds.append(x)
+                touched.append(z)
+                balance[x] = 1.0
+                if t < grid.slots:
+                    demand.setdefault((place, t), []).append((z, job.slots, float(fills.watts[row])))
+                if restart or job.least_run_s > 0:
+                    begins.append(self._begin(model, touched, seconds, open_s, restart, balance))
+            going = window.work.continues == place and window.earliest <= grid.now + EPS_S
+            free = restart if window.work.continues < 0 or going else 0.0
+            if going and begins and window.work.continues >= 0:
+                self._first_is_free(model, touched, begins, balance, restart)
+                free = 0.0
+            balance[here] = -(float(fills.length[row]) - free)
+            model.row(0.0, 0.0, balance)
+            model.cost[here] += 0.0
+            if restart or job.least_run_s > 0:
+                self._least(model, touched, begins, seconds, max(0.0, job.least_run_s))
+            self._rows.append((here, row, seconds))
+        model.row(1.0, 1.0, {here: 1.0 for here, _, _ in self._rows})
+
+    def _begin(self, model: _Model, touched: list[int], seconds: list[int], open_s: float, restart: float,
+               balance: dict[int, float]) -> int:  # fmt: skip
+        """Add whether a piece begins in the last slot; the slot before it, if it lies within, must be full."""
+        s = model.column(0.0, 1.0, whole=True)
+        t = len(touched) - 1
+        values = {touched[t]: 1.0, s: -1.0}
+        if t:
+            values[touched[t - 1]] = -1.0
+        model.row(-np.inf, 0.0, values)
+        balance[s] = -restart
+        if t > 1:
+            full = model.upper[seconds[t - 1]]
+            model.row(-2 * full, np.inf, {seconds[t - 1]: 1.0, touched[t]: -full, touched[t - 1]: -full,
+                                          touched[t - 2]: -full})  # fmt: skip
+        return s
+
+    def _first_is_free(self, model: _Model, touched: list[int], begins: list[int], balance: dict[int, float],
+                       restart: float) -> None:  # fmt: skip
+        """What runs goes on without a restart if it does so at once."""
+        first = next(t for t, z in enumerate(touched) if model.upper[z] > 0)
+        balance[begins[first]] = balance.get(begins[first], 0.0) + restart
+
+    def _least(self, model: _Model, touched: list[int], begins: list[int], seconds: list[int], least: float) -> None:
+        """A piece lasts so many slots, as ``pieces`` counts them."""
+        steps = int(np.ceil(least / self._grid.slot_s - EPS_S)) if least else 1
+        for t, s in enumerate(begins):
+            for later in range(t + 1, min(t + steps, len(touched))):
+                model.row(-np.inf, 0.0, {s: 1.0, touched[later]: -1.0})
+
+    def read(self, values: list[float]) -> tuple[float, tuple[Piece, ...]]:
+        """Return weight and pieces."""
+        _, row, columns = max(self._rows, key=lambda one: values[one[0]])
+        used = np.array([values[column] for column in columns])
+        used[used < EPS_S] = 0.0
+        fills = self._fills
+        cost = float(used @ fills.rate[row])
+        watts = float(fills.watts[row])
+        low, high = float(fills.low[row]), float(fills.high[row])
+        return cost, laid(self._grid, int(fills.place[row]), used, low, high, 1, watts)
