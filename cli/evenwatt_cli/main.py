@@ -13,6 +13,7 @@ import typer
 
 from evenwatt_cli.advise_verbs import advise_app
 from evenwatt_cli.exits import Exit
+from evenwatt_cli.jobs.verbs import jobs_app
 from evenwatt_cli.ledger_verbs import ledger_app
 from evenwatt_cli.models.verbs import choice_app, models_app
 from evenwatt_cli.policy_verbs import policy_app
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(policy_app)
 app.add_typer(ledger_app)
+app.add_typer(jobs_app)
 app.add_typer(advise_app)
 app.add_typer(choice_app)
 app.add_typer(models_app)
@@ -101,7 +103,9 @@ def status(
 
 @app.command()
 def explain(
-    name: Annotated[str, typer.Argument(help="NODE, ZONE:NODE, ZONE, or ZONE: where a node has its name.")],
+    name: Annotated[
+        str, typer.Argument(help="NODE, ZONE:NODE, ZONE, or ZONE: where a node has its name; or a job's id.")
+    ],
     *,
     at: Annotated[
         Optional[str],  # noqa: UP045
@@ -110,7 +114,7 @@ def explain(
     json: Json = False,
     config: Config = None,
 ) -> None:
-    """Say in plain words why a node or zone is limited, and what would change that."""
+    """Say in plain words why a node or zone is limited, or a job planned as it is, and what would change that."""
     from evenwatt_cli.explain import explain as explain_name
 
     raise typer.Exit(explain_name(name, at=at, as_json=json, config=config))

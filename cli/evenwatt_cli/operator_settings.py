@@ -22,7 +22,9 @@ class OperatorSettings(Struct, forbid_unknown_fields=True):
     collector_url: str = "http://127.0.0.1:9730"
     socket: str = "/run/evenwatt/agent.sock"
     private_key: str | None = None
-    """The operator's Ed25519 key (PEM), for cap, release, pause and resume."""
+    """The operator's Ed25519 key (PEM), for cap, release, pause, resume, and jobs over MQTT."""
+    token_file: str | None = None
+    """Token that the collector knows (its ``[jobs] token_file``), for submit and cancel over HTTP."""
     trust: str | None = None
     """Key ring (JSON) that holds the nodes' keys, to verify their acknowledgements."""
 

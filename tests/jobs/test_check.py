@@ -12,7 +12,7 @@ from evenwatt_collector.jobs.learned import Learned
 from evenwatt_collector.jobs.model import JobState
 from evenwatt_collector.jobs.reading import Entry
 from evenwatt_collector.jobs.spec import JobSpec
-from tests.jobs.made import HOSTS, ID, NOW_S, PLAIN, TRAIN, as_text, documents, entries, known, spec
+from tests.jobs.made import HOSTS, ID, PLAIN, TRAIN, as_text, documents, entries, known, spec
 
 LEARNED = {"nightly": Learned(runs=7, length_s=7200.0, power_w=80.0, seconds_per_unit={"image": 0.5})}
 
@@ -36,17 +36,18 @@ def test_a_job_that_contradicts_nothing_is_taken(raw):
         ({"deadline": "2026-11-27T18:00:00"}, "deadline: error: found '2026-11-27T18:00:00': it has no offset"),
         ({"deadline": "0001-01-01T00:00:00+14:00"}, "deadline: error"),
         ({"deadline": "2026-11-01T00:00:00Z"}, "deadline: error: 2026-11-01 00:00 UTC was 1d ago; set a later one"),
-        ({"deadline": "+30m"}, "begun at 2026-11-02 00:00 UTC it takes 45m and ends 15m too late; set a deadline after "
-                               "2026-11-02 00:45 UTC"),
+        ({"deadline": "+30m"}, ("begun at 2026-11-02 00:00 UTC it takes 45m and ends 15m too late; set a deadline "
+                               "after 2026-11-02 00:45 UTC")),
         ({"deadline": "+2h", "earliest": "+90m"}, "begun at 2026-11-02 01:30 UTC it takes 45m and ends 15m too late"),
         ({"deadline": "+1h", "earliest": "+2h"}, "deadline: error: 2026-11-02 01:00 UTC is not after earliest"),
-        ({"deadline": "+2h", "length": "5h", "speedup": [1, 1.9]}, "takes 2h 37m on 2 slots and ends 37m 54s too late; set a deadline after 2026-11-02 02:38 UTC"),
+        ({"deadline": "+2h", "length": "5h", "speedup": [1, 1.9]}, ("takes 2h 37m on 2 slots and ends 37m 54s too "
+                                                                      "late; set a deadline after 2026-11-02 02:38")),
         ({"length": None}, "length: error: no run of 'nightly' has been seen yet, so it has to be stated"),
         ({"length": None, "work": {"amount": 5, "unit": "image"}}, "length: error: no run of 'nightly'"),
         ({"work": {"amount": 5, "unit": " "}}, "work.unit: error: it is empty; name the unit"),
         ({"speedup": [2.0, 3.0]}, "speedup.0: error: found 2, expected 1"),
-        ({"speedup": [1, 1.5, 2.5]}, "speedup.2: error: slot 3 adds 1, more than the 0.5 of the slot before; expected "
-                                     "a curve that flattens (concave): at most 2 here"),
+        ({"speedup": [1, 1.5, 2.5]}, ("speedup.2: error: slot 3 adds 1, more than the 0.5 of the slot before; expected "
+                                     "a curve that flattens (concave): at most 2 here")),
         ({"speedup": [1, 2.1]}, "speedup.1: error: slot 2 adds 1.1, more than the 1"),
         ({"speedup": [1, 1.5, 1.4]}, "speedup.2: error: 3 slots are slower (1.4) than 2 (1.5)"),
         ({"template": None}, "template: error: nothing says what runs it"),
@@ -168,8 +169,10 @@ def job(name, *after, **keys):
 def test_jobs_in_a_circle():
     found = together(job("a", "c") + job("b", "a") + job("c", "b") + job("d", "c"))
     assert found == [
-        "jobs.0.after: error: jobs in a circle: a after c after b after a; none of them could ever begin: take one "
-        "'after' out"
+        (
+            "jobs.0.after: error: jobs in a circle: a after c after b after a; none of them could ever begin: take one "
+            "'after' out"
+        )
     ]
     assert "a after a" in together(job("a", "a"))[0]
 
@@ -177,8 +180,10 @@ def test_jobs_in_a_circle():
 def test_a_chain_too_long_for_its_deadline():
     found = together(job("a") + job("b", "a") + job("c", "b", deadline="+150m"))
     assert found == [
-        "jobs.2.deadline: error: the jobs before it end at 2026-11-02 02:00 UTC at the earliest, and so this one ends "
-        "30m too late; set a deadline after 2026-11-02 03:00 UTC"
+        (
+            "jobs.2.deadline: error: the jobs before it end at 2026-11-02 02:00 UTC at the earliest, and so this one "
+            "ends 30m too late; set a deadline after 2026-11-02 03:00 UTC"
+        )
     ]
     assert together(job("a") + job("b", "a") + job("c", "b", deadline="+180m")) == []
 
@@ -188,8 +193,10 @@ def test_jobs_that_can_never_begin():
     found = together(job("a", "a" * 12, "b" * 12, "c" * 12, "d" * 12, "b" * 12), jobs=states)
     assert found == [
         "jobs.0.after.0: error: job 'aaaaaaaaaaaa' is failed, so this one could never begin; submit that one anew",
-        "jobs.0.after.3: error: no job 'dddddddddddd' is known; see `evenwatt jobs --all`, or submit it in the same "
-        "text",
+        (
+            "jobs.0.after.3: error: no job 'dddddddddddd' is known; see `evenwatt jobs --all`, or submit it in the "
+            "same text"
+        ),
         "jobs.0.after.4: error: 'bbbbbbbbbbbb' stands twice; leave one out",
     ]
 

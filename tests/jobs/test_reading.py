@@ -91,31 +91,31 @@ BASE = 'name = "a"\ntemplate = "t"\nlength = "1h"\n'
         ("a = 1\nname = x\n", ["jobs.toml:2: not TOML at column 8: Invalid value; correct it"]),
         (BASE + "deadlin = '+1h'", ["jobs.toml:4: deadlin: unknown key; did you mean 'deadline'?"]),
         ('template = "t"', ["jobs.toml: name: missing; add name = ... with a name of 1 to 100 characters"]),
-        (BASE + "priority = 11", ["jobs.toml:4: priority: found 11, expected a whole number from 0 (gives way first) "
-                                  "to 9 (first served)"]),
-        (BASE + "speedup = [1.0, 'x']", ['jobs.toml:4: speedup[1]: found "x", expected a list of 1 to 64 speeds above '
-                                         '0 on 1, 2, ... slots, such as [1.0, 1.9, 2.7]']),
-        (BASE + "speedup = [1.0, nan]", ["jobs.toml:4: speedup[1]: found nan, expected a list of 1 to 64 speeds above 0 on "
-                                         "1, 2, ... slots, such as [1.0, 1.9, 2.7]"]),
+        (BASE + "priority = 11", [("jobs.toml:4: priority: found 11, expected a whole number from 0 (gives way first) "
+                                  "to 9 (first served)")]),
+        (BASE + "speedup = [1.0, 'x']", [('jobs.toml:4: speedup[1]: found "x", expected a list of 1 to 64 speeds above '
+                                         '0 on 1, 2, ... slots, such as [1.0, 1.9, 2.7]')]),
+        (BASE + "speedup = [1.0, nan]", [("jobs.toml:4: speedup[1]: found nan, expected a list of 1 to 64 speeds above "
+                                         "0 on 1, 2, ... slots, such as [1.0, 1.9, 2.7]")]),
         (BASE + "power_w = inf", ["jobs.toml:4: power_w: found inf, expected watts above 0 that it adds to a node"]),
         (BASE + "power_w = nan", ["jobs.toml:4: power_w: found nan, expected watts above 0 that it adds to a node"]),
         (BASE + "slo = {min_quality = nan}", ["jobs.toml:4: slo.min_quality: found nan, expected finite numbers"]),
-        (BASE + "[work]\namount = 5", ["jobs.toml:4: work.unit: missing; add unit = ... with the name of a unit of "
-                                       "work that tasks report, such as step, image or token"]),
+        (BASE + "[work]\namount = 5", [("jobs.toml:4: work.unit: missing; add unit = ... with the name of a unit of "
+                                       "work that tasks report, such as step, image or token")]),
         (BASE + "work = 5", ["jobs.toml:4: work: found 5, expected a table"]),
         (BASE + "interruptible = 'yes'", ['jobs.toml:4: interruptible: found "yes", expected true or false']),
-        (BASE + "zones = ['Hall']", ['jobs.toml:4: zones[0]: found "Hall", expected a list of names of zones, each '
-                                     "1 to 63 of a-z, 0-9 and '-', and no '-' at its ends"]),
+        (BASE + "zones = ['Hall']", [('jobs.toml:4: zones[0]: found "Hall", expected a list of names of zones, each '
+                                     "1 to 63 of a-z, 0-9 and '-', and no '-' at its ends")]),
         (BASE + "id = 'x'", ['jobs.toml:4: id: found "x", expected 12 hexadecimal digits (0-9, a-f)']),
-        (BASE + "after = ['b']", ["jobs.toml:4: after[0]: 'b' is neither the name of a job here nor an id; name a job "
-                                  "of the same text, or the id of one submitted"]),
-        (BASE + "after = 3", ["jobs.toml:4: after: found 3, expected a list of ids of jobs (12 hexadecimal digits), "
-                              "or of names of jobs of the same text"]),
-        (BASE + "deadline = 2026-11-27", ["jobs.toml:4: deadline: found 2026-11-27, expected a moment "
-                                          'such as "2026-11-27T18:00:00Z", or "+8h" from now']),
+        (BASE + "after = ['b']", [("jobs.toml:4: after[0]: 'b' is neither the name of a job here nor an id; name a job "
+                                  "of the same text, or the id of one submitted")]),
+        (BASE + "after = 3", [("jobs.toml:4: after: found 3, expected a list of ids of jobs (12 hexadecimal digits), "
+                              "or of names of jobs of the same text")]),
+        (BASE + "deadline = 2026-11-27", [("jobs.toml:4: deadline: found 2026-11-27, expected a moment "
+                                          'such as "2026-11-27T18:00:00Z", or "+8h" from now')]),
         ("jobs = []", ["jobs.toml:1: jobs: found [], expected jobs; write [[jobs]] for each"]),
-        ("x = 1\n[[jobs]]\n" + BASE, ["jobs.toml:1: x: stands beside [[jobs]]; move it into one of them: nothing is "
-                                      "common to all"]),
+        ("x = 1\n[[jobs]]\n" + BASE, [("jobs.toml:1: x: stands beside [[jobs]]; move it into one of them: nothing is "
+                                      "common to all")]),
         (b"name = '\xff'", ["jobs.toml:1: not UTF-8 text; save it as UTF-8"]),
     ],
 )  # fmt: skip

@@ -1,0 +1,1 @@
+"""``evenwatt submit``, ``jobs``, ``cancel`` and ``plan``: jobs from a terminal."""

@@ -1,0 +1,167 @@
+"""Asks the collector about jobs over HTTP, with the operator's token where something is changed."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import quote
+
+import httpx
+import msgspec
+
+from evenwatt_cli.exits import Exit
+from evenwatt_cli.operator_settings import load
+from evenwatt_collector.jobs.desk import MOST_JOBS, JobPage
+from evenwatt_collector.jobs.model import JobRecord
+from evenwatt_daemon import Failure, read_document
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from evenwatt_cli.operator_settings import OperatorSettings
+
+T = TypeVar("T")
+_TIMEOUT_S: Final = 30.0
+_ID: Final = re.compile(r"[0-9a-f]{12}")
+
+
+class ProblemsError(Exception):
+    """The collector refuses jobs; ``problems`` has its rows, each with key, error and severity."""
+
+    def __init__(self, problems: list[dict[str, str]]) -> None:
+        super().__init__("; ".join(row["error"] for row in problems))
+        self.problems = problems
+
+
+class Client:
+    """The collector's jobs API."""
+
+    def __init__(self, settings: OperatorSettings) -> None:
+        self._url, self._token_file = settings.collector_url, settings.token_file
+
+    @classmethod
+    def of(cls, config: Path | None) -> Client:
+        """Return the client of the settings."""
+        return cls(load(config))
+
+    def get(self, path: str, kind: type[T], parameters: Sequence[tuple[str, str]] = ()) -> T:
+        """Return an answer; ``path`` begins after ``/api/v1/``.
+
+        Raises:
+            Failure: there is none, with the collector's own words if it has some.
+        """
+        return self._read(self._ask("GET", path, parameters=parameters), kind)
+
+    def text(self, path: str) -> str:
+        """Return an answer as text."""
+        return self._ask("GET", path, headers={"Accept": "text/plain"}).text
+
+    def post(self, path: str, body: object, kind: type[T]) -> T:
+        """Send a body and return the answer; only who has a token may.
+
+        Raises:
+            ProblemsError: what was sent is wrong.
+            Failure: there is no answer, or it is refused for another reason.
+        """
+        headers = {"Content-Type": "application/json", **self._authorisation()}
+        return self._read(self._ask("POST", path, headers=headers, body=msgspec.json.encode(body)), kind)
+
+    def delete(self, path: str, kind: type[T]) -> T:
+        """Delete something and return the answer; only who has a token may."""
+        return self._read(self._ask("DELETE", path, headers=self._authorisation()), kind)
+
+    def records(self, parameters: Sequence[tuple[str, str]], limit: int) -> list[JobRecord]:
+        """Return jobs, the newest first, page by page."""
+        found: list[JobRecord] = []
+        cursor: str | None = None
+        while len(found) < limit:
+            asked = [*parameters, ("limit", str(min(MOST_JOBS, limit - len(found))))]
+            page = self.get("jobs", JobPage, [*asked, *([("cursor", cursor)] if cursor else [])])
+            found += page.jobs
+            cursor = page.cursor
+            if cursor is None:
+                break
+        return found
+
+    def record(self, named: str) -> JobRecord:
+        """Return the job with an id, the only one whose id begins so, or the newest one of a name.
+
+        Raises:
+            Failure: there is none, or more than one.
+        """
+        if _ID.fullmatch(named):
+            return self.get(f"jobs/{named}", JobRecord)
+        latest = self.records((), MOST_JOBS)
+        found = [record for record in latest if record.id.startswith(named)] if named else []
+        if len(found) > 1:
+            ids = ", ".join(record.id for record in found[:5])
+            raise Failure(f"{named!r} begins the ids of {len(found)} jobs: {ids}; write more of it")
+        of_name = [record for record in latest if record.spec.name == named]
+        if len([record for record in of_name if record.open]) > 1:
+            ids = ", ".join(record.id for record in of_name if record.open)
+            raise Failure(f"several open jobs are called {named!r}: {ids}; name one by its id")
+        if not found and not of_name:
+            raise Failure(f"there is no job {named!r}; `evenwatt jobs --all` lists those that are known")
+        return (found or sorted(of_name, key=lambda record: not record.open))[0]
+
+    def _authorisation(self) -> dict[str, str]:
+        if not self._token_file:
+            raise Failure(
+                "no token: set token_file in the file named by --config to a file with a token that the collector "
+                "knows (its [jobs] token_file), or sign it with --via mqtt"
+            )
+        words = read_document(self._token_file).decode("utf-8", "replace").partition("\n")[0].split()
+        if not words or not words[-1].isascii():
+            raise Failure(f"{self._token_file}: no token in its first line; write the token there")
+        return {"Authorization": f"Bearer {words[-1]}"}
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        parameters: Sequence[tuple[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> httpx.Response:
+        address = f"{self._url}/api/v1/{quote(path, safe='/?=')}"
+        try:
+            answer = httpx.request(
+                method, address, params=tuple(parameters) or None, headers=dict(headers or {}), content=body,
+                timeout=_TIMEOUT_S,
+            )  # fmt: skip
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._unreachable(error) from None
+        if answer.is_error:
+            self._refused(answer)
+        return answer
+
+    def _refused(self, answer: httpx.Response) -> None:
+        try:
+            said: Any = answer.json()
+        except ValueError:
+            said = {}
+        if isinstance(said, dict) and said.get("problems"):
+            raise ProblemsError(said["problems"])
+        words = said.get("error") if isinstance(said, dict) else None
+        if words is None and answer.status_code == httpx.codes.NOT_FOUND:
+            words = f"{self._url} keeps no jobs; is it a collector of this version?"
+        code = Exit.FAILURE if answer.is_server_error else Exit.USAGE
+        raise Failure(str(words or f"{self._url} answered {answer.status_code}"), exit_code=code)
+
+    def _read(self, answer: httpx.Response, kind: type[T]) -> T:
+        try:
+            return msgspec.json.decode(answer.content, type=kind)
+        except msgspec.DecodeError as error:
+            raise Failure(
+                f"{self._url}: its answer cannot be read: {error}; is it a collector of this version?",
+                exit_code=Exit.FAILURE,
+            ) from None
+
+    def _unreachable(self, error: Exception) -> Failure:
+        return Failure(
+            f"{self._url} does not answer: {str(error) or type(error).__name__}; start the collector, or set "
+            f"collector_url in --config",
+            exit_code=Exit.FAILURE,
+        )
