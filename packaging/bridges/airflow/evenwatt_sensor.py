@@ -21,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 try:
-    from airflow.sdk.bases.sensor import BaseSensorOperator  # Airflow 3
+    from airflow.sdk import BaseSensorOperator  # Airflow 3
 except ImportError:
     from airflow.sensors.base import BaseSensorOperator
 

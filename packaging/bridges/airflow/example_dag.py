@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from airflow import DAG
-
 try:
-    from airflow.providers.standard.operators.bash import BashOperator  # Airflow 3
+    from airflow.providers.standard.operators.bash import BashOperator
+    from airflow.sdk import DAG  # Airflow 3
 except ImportError:
+    from airflow import DAG
     from airflow.operators.bash import BashOperator
 
 from evenwatt_sensor import EvenwattCleanHourSensor
