@@ -1,22 +1,29 @@
-"""``evenwatt advise`` as a process, against a server that speaks the API, and against nobody."""
+"""``evenwatt advise`` against a server that speaks the API, and against nobody; where it waits, as a process."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import subprocess
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from evenwatt_cli.main import entry
 from tests.bridges.grid_server import GridServer
 from tests.support import free_port, process, wait_for
 
 EVENWATT = Path(sys.executable).with_name("evenwatt")
+
+
+class Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
 
 
 @pytest.fixture
@@ -28,14 +35,17 @@ def grid():
 
 
 @pytest.fixture
-def advise(grid, tmp_path):
+def advise(grid, tmp_path, monkeypatch, capsys):
+    """Run the command's own entry in this process; return exit code, output and errors."""
+
     def run(*arguments, url=None):
         settings = tmp_path / "operator.toml"
         settings.write_text(f'zone = "here"\ncollector_url = "{url or grid.url}"\n')
-        return subprocess.run(
-            [EVENWATT, "advise", *arguments], capture_output=True, text=True, check=False, timeout=60,
-            env={**os.environ, "EVENWATT_CONFIG": str(settings), "TZ": "UTC"},
-        )  # fmt: skip
+        monkeypatch.setenv("EVENWATT_CONFIG", str(settings))
+        monkeypatch.setattr(sys, "argv", ["evenwatt", "advise", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            entry()
+        return Done(int(ended.value.code or 0), *capsys.readouterr())
 
     return run
 
@@ -117,7 +127,7 @@ def test_since_counts_from_the_file_and_makes_it(advise, grid, tmp_path):
 
 def test_a_time_of_day_is_the_next_one(advise):
     said = json.loads(advise("--length", "1m", "--deadline", "07:00", "--json").stdout)
-    moment = datetime.fromtimestamp(said["deadline_s"], UTC)
+    moment = datetime.fromtimestamp(said["deadline_s"]).astimezone()
     assert (moment.hour, moment.minute) == (7, 0)
     assert 0 < said["deadline_s"] - time.time() <= 86400
 
