@@ -49,6 +49,11 @@ def test_ranges_of_one_curve_do_not_average_away():
     assert learned.low_pct == pytest.approx(100 * (2000 - 1000) / (10_000 - 1000))
 
 
+def test_a_job_without_a_range_is_not_taken_as_sure():
+    unsure = saved([at(0, 1)])
+    assert unsure.saved_g - unsure.low_g == pytest.approx(20)
+
+
 def test_nothing_is_said_of_nothing():
     found = improvement([], NOW)
     assert len(found.weeks) == 8

@@ -181,13 +181,13 @@ def test_the_fleet_counts_its_idle(database):
     assert "belongs to nobody" in verb("score", "--fleet", *DAY_2, *at)
 
 
-def test_sums_are_those_of_the_report_and_means_those_of_the_clock(database):
+def test_sums_are_those_of_the_report_and_means_those_of_the_clock(database, tmp_path):
+    out = tmp_path / "report.json"
     connection = connect(str(database), write=False)
     with contextlib.closing(connection):
         found = gather(connection, "workload", (T0, T0 + 2 * DAY), MADE)
-        report = json.loads(
-            verb("report", "--from", "2026-11-02", "--to", "2026-11-04", "--database", database, "--json")
-        )
+        verb("report", "--from", "2026-11-02", "--to", "2026-11-04", "--database", database, "--json", "--out", out)
+        report = json.loads(out.read_text())
         assert found.total.location_g == pytest.approx(report["total"]["location_g"], rel=1e-9)
         assert found.total.embodied_g == pytest.approx(report["total"]["embodied_g"], rel=1e-9)
         assert found.means == pytest.approx({"north": 1.1 * 150, "south": 1.25 * 450})

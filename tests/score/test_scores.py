@@ -151,8 +151,8 @@ def test_factors_multiply_to_the_total_and_ratios_to_the_ratio(now, then):
     assert prod(f.base for f in found.factors) == pytest.approx(frozen.g_per_unit, rel=1e-9)
     ratio = found.sci.g_per_unit / frozen.g_per_unit
     assert prod(f.ratio for f in found.factors) == pytest.approx(ratio, rel=1e-9)
-    shares = [f.share for f in found.factors]
-    assert None in shares or sum(shares) == pytest.approx(1, rel=1e-6)
+    points = 50 + sum(f.points for f in found.factors)
+    assert found.grade.points == pytest.approx(min(100, max(0, points)), abs=1e-9)
 
 
 @given(some_figures(), st.floats(1.0001, 50))

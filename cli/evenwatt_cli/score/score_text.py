@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from math import prod
+from math import fsum, prod
 from typing import TYPE_CHECKING
 
 from evenwatt_cli.reporting import words
@@ -103,13 +103,12 @@ def _factors(out: Console, one: Scored) -> None:
             words.digits(factor.base),
             words.digits(factor.actual),
             words.UNKNOWN if factor.ratio is None else f"{factor.ratio:.3f}",
-            words.share(factor.share)
-            if factor.share is None or factor.share >= 0
-            else f"-{words.share(-factor.share)}",
+            words.UNKNOWN if factor.points is None else f"{factor.points:+.1f}",
         ]
         for factor in one.factors
     ]
     ratios = [factor.ratio for factor in one.factors if factor.ratio is not None]
+    points = [factor.points for factor in one.factors if factor.points is not None]
     bases = [factor.base for factor in one.factors if factor.base is not None]
     rows.append(
         [
@@ -118,18 +117,18 @@ def _factors(out: Console, one: Scored) -> None:
             words.digits(prod(bases)) if bases else words.UNKNOWN,
             words.digits(prod(factor.actual for factor in one.factors)),
             f"{prod(ratios):.3f}" if ratios else words.UNKNOWN,
-            "",
+            f"{fsum(points):+.1f}" if points else words.UNKNOWN,
         ]
     )
-    out.print(table(["  FACTOR", "UNIT", "BASE", "NOW", "RATIO", "OF THE CHANGE"], rows, 2))
+    out.print(table(["  FACTOR", "UNIT", "BASE", "NOW", "RATIO", "POINTS"], rows, 2))
 
 
 def _runs(one: Scored) -> str:
     runs = one.runs
     if runs is None:
         return ""
-    said = f"{runs.count} runs, all counted"
-    if runs.worst_ratio is not None:
+    said = f"{runs.count} runs, all counted" if runs.count > 1 else "1 run"
+    if runs.worst_ratio is not None and runs.count > 1:
         said += f"; the worst, {runs.worst}, took {runs.worst_ratio:.3g} times as much per {one.unit}"
     if runs.without_units:
         said += f"; {runs.without_units} did no {one.unit} and count with {words.mass(runs.without_units_g)}"

@@ -3,7 +3,8 @@
 Weeks are those of ISO 8601, in UTC; a job counts in the week in which it ended. All jobs that have an outcome count,
 controls and those of a baseline too, so that a bad job cannot be left out. ``saved_pct`` is a ratio of sums. Its range
 comes from how sure the energy at full power is: independent jobs add up by root of the sum of squares, what was put
-right by one learned curve or one statement (the same workload) adds up linearly.
+right by one learned curve or one statement (the same workload) adds up linearly. A job without a range counts with that
+of another place.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from math import exp, fsum, log, sqrt
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
+from evenwatt_collector.feedback.counterfactual import BY_PLACE
 from evenwatt_collector.feedback.errors import Errors, errors, share_off
 from evenwatt_collector.feedback.trend import Trend, trend
 
@@ -218,7 +220,7 @@ def _half(outcomes: Sequence[Outcome], *, low: bool) -> float:
     alone, together = [], dict[tuple[str, str], float]()
     for one in outcomes:
         edge = one.counterfactual_low_g if low else one.counterfactual_high_g
-        half = abs(one.counterfactual_g - (one.counterfactual_g if edge is None else edge))
+        half = BY_PLACE * one.counterfactual_g if edge is None else abs(one.counterfactual_g - edge)
         if one.counterfactual_how == "same":
             alone.append(half * half)
         else:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from math import inf, log2
 from typing import TYPE_CHECKING, Final
 
+from evenwatt_collector.score.terms import PER_HALVING
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -69,7 +71,7 @@ def points(base: float, actual: float) -> float:
     """Return the points of grams per unit against the baseline's."""
     if actual <= 0:
         return 100.0 if base > 0 else 50.0
-    return min(100.0, max(0.0, 50.0 + 25.0 * log2(base / actual))) if base > 0 else 0.0
+    return min(100.0, max(0.0, 50.0 + PER_HALVING * log2(base / actual))) if base > 0 else 0.0
 
 
 def letter(of_points: float) -> str:

@@ -135,8 +135,8 @@ def score_fleet(
     else:
         units = fsum(done.get(unit, 0.0) for done in good.values())
     work = _Work("fleet", FLEET, by_zone, total, unit, units)
-    # A workload below its bounds gives the fleet no work, and all its grams; the fleet itself has no bound.
-    return _scored(material, work, baseline if baseline and baseline.unit == unit else None, kept(()), tuple(notes))
+    comparable = baseline if baseline and baseline.unit == unit else None
+    return _scored(material, work, comparable, kept(material.outcomes), tuple(notes))
 
 
 def good_units(material: Material) -> dict[str, dict[str, float]]:
@@ -218,7 +218,8 @@ def _scored(
 
 
 def _headline(work: _Work, bounds: Kept) -> Score | NoScore:
-    if not bounds.passes:
+    # A workload below its bounds gives the fleet no work, and all its grams; the fleet itself has no bound.
+    if not bounds.passes and work.subject != FLEET:
         return NoScore(f"below its bounds: {bounds.words}")
     if work.unit == FLEET_UNIT and work.units <= 0:
         return NoScore("no work of a frozen class was done: freeze classes of workloads, then the fleet")

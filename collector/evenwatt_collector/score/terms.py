@@ -15,7 +15,7 @@ costs in all: utilisation. **grid** is what the reference mix itself weighed: no
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import fsum, isfinite, log
+from math import fsum, isfinite, log2
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from evenwatt_collector.report.model import Figures
 
 NAMES: Final = ("energy", "idle", "grid", "placement", "timing", "embodied")
+PER_HALVING: Final = 25.0
+"""Points for half the grams."""
 MEANING: Final = {
     "energy": "machine energy above idle per unit of work",
     "idle": "all machine energy per energy above idle",
@@ -78,8 +80,8 @@ class Factor:
     """Of the baseline; None without one."""
     ratio: float | None
     """Actual to base; below 1 is better."""
-    share: float | None
-    """Its logarithm's part in the total's: how much of the change it is; None where nothing changed."""
+    points: float | None
+    """What it brings: ``-25 log2(ratio)``. Those of all factors add up to the points above 50, before clipping."""
 
 
 def terms(
@@ -137,7 +139,6 @@ def decompose(actual: Terms, base: Terms | None, unit: str) -> tuple[Factor, ...
     now, then = values(actual), None if base is None else values(base)
     if now is None:
         return ()
-    whole = 0.0 if then is None else fsum(log(now[name] / then[name]) for name in NAMES)
     units = {"energy": f"kWh/{unit}", "grid": "g/kWh"}
     found = []
     for name in NAMES:
@@ -149,7 +150,7 @@ def decompose(actual: Terms, base: Terms | None, unit: str) -> tuple[Factor, ...
                 actual=now[name],
                 base=None if then is None else then[name],
                 ratio=ratio,
-                share=log(ratio) / whole if ratio is not None and abs(whole) > 1e-9 else None,
+                points=None if ratio is None else -PER_HALVING * log2(ratio),
             )
         )
     return tuple(found)
