@@ -1,16 +1,16 @@
 """Which caps may be held, and which may be tried. Pure.
 
 Held: what was measured to be within the SLO, one standard error included, or the ceiling. Tried: what is predicted to
-be. Below the lowest cap known to be safe, time per unit is taken to grow with the power that is lost, at least in
-proportion (work is concave in power and takes none without it, so that a share of power never loses more than that
-share of work, as long as the board holds the cap), and twice as steeply as between the last two caps measured. So the
-cap goes down in steps that shrink where the workload begins to suffer. Latency is taken to grow twice as fast.
+be. Below the lowest cap known to be safe, time per unit is taken to grow twice as steeply as over the last tenth of
+power above it. Where that has not been measured, it is taken to grow in proportion to the power that is lost: work is
+concave in power and takes none without it, so that a share of power never loses more than that share of work, as long
+as the board holds the cap. So the cap goes down in steps that shrink where the workload begins to suffer. Latency is
+taken to grow twice as fast as time per unit.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from math import inf, log
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +27,8 @@ _BINDS: Final = 0.95
 """A device that is bound by its cap draws so much of it on average, or more."""
 _STEP: Final = 0.75
 """The cap goes down by a quarter at the most from the lowest that has been measured, or to the next in the list."""
+_WIDE: Final = 1.1
+_LEAST_STEEP: Final = 0.5
 _DEADLINE_MARGIN: Final = 1.05
 _LATENCY_MARGIN: Final = 0.9
 
@@ -114,9 +116,12 @@ def _predicted_within(cap_w: float, safe: Sequence[Evidence], bound: Limits, mem
     lowest = safe[0]
     if cap_w >= lowest.cap_w:
         return True
-    lost = max(0.0, log(min(lowest.power_w, lowest.cap_w) / (_BINDS * cap_w)))
-    steps = [(low.log_time - high.log_time) / log(high.cap_w / low.cap_w) for low, high in pairwise(safe[:2])]
-    steepness = max([1.0, *(2 * step for step in steps)])
+    lost = max(0.0, log(min(lowest.cap_w, lowest.power_w / _BINDS) / cap_w))
+    # Over a wide enough step: between neighbours noise would pass for steepness.
+    above = next((each for each in safe if each.cap_w >= _WIDE * lowest.cap_w), safe[-1])
+    wide = log(above.cap_w / lowest.cap_w)
+    measured = wide >= log(_WIDE)
+    steepness = max(_LEAST_STEEP, 2 * (lowest.log_time - above.log_time) / wide) if measured else 1.0
     slower = lowest.log_time + memory.time_noise.error(lowest.seconds) + steepness * lost
     latency_s = lowest.latency_s * (cap_w / lowest.cap_w) ** -(2 * steepness) if lost else lowest.latency_s
     return slower <= bound.log_time and latency_s <= _LATENCY_MARGIN * bound.latency_s

@@ -70,7 +70,7 @@ def survey(settings: Settings, context: Context, memory: Memory, now_s: float) -
         return Standing(cost, bound, allowed, None, None, {}, len(allowed), None)
     surface = _surface(memory, measured, cost)
     mean = surface.mean
-    least_w = _excluded_below(memory, measured, cost)
+    least_w = _excluded_below(memory, measured, cost, surface.own)
     new = {i for i in allowed if caps_w[i] >= least_w and not memory.caps[i].known}
     drawn_w = _drawn(memory, measured)
     fit_to_hold = [i for i in measured if i in allowed and may_hold(memory.caps[i], bound, memory, now_s)]
@@ -80,13 +80,12 @@ def survey(settings: Settings, context: Context, memory: Memory, now_s: float) -
     if held is not None:
         tried = may_try(bound, memory, caps_w[allowed[-1]], now_s)
         likely, saving = surface.gain(held, settings.tolerance)
-        found = [
-            i
-            for i in allowed
-            if tried[i] and caps_w[i] >= least_w and (likely[i] >= settings.doubt or (caps_w[i] > drawn_w and i in new))
-        ]
-        ranked_new = sorted(found, key=lambda i: (i not in new, -round(float(saving[i]), 6), -i))
-        promising = {i: float(saving[i]) for i in ranked_new}
+        worth = {i for i in allowed if likely[i] >= settings.doubt}
+        idle = {i for i in new if caps_w[i] > drawn_w}  # costs nothing, and tells what the model cannot know
+        found = [i for i in allowed if tried[i] and caps_w[i] >= least_w and (i in worth or i in idle)]
+        # First what is not known; where nothing distinguishes caps, the lowest, to find where the cap begins to bind.
+        order = sorted(found, key=lambda i: (i not in new, i not in worth, -round(float(saving[i]), 5), i))
+        promising = {i: float(saving[i]) for i in order}
     if settings.slo.max_slowdown is not None and allowed[-1] > measured[-1]:
         promising = {allowed[-1]: 1.0}  # what "slow" means is measured at the ceiling
     runner_up = next((i for i in ranked if i != held), None)
@@ -157,7 +156,7 @@ def _keep(ranked: list[int], mean: Floats, memory: Memory) -> int | None:
     return now if now is not None and mean[now] - mean[ranked[0]] < _SWITCH else ranked[0]
 
 
-def _excluded_below(memory: Memory, measured: list[int], cost: Cost) -> float:
+def _excluded_below(memory: Memory, measured: list[int], cost: Cost, own: float) -> float:
     """Return the cap below which nothing is worth trying, by the shape of the curve; 0 if there is none."""
     rows = {i: log_cost(memory.caps[i], memory, cost) for i in measured}
     fastest = memory.caps[measured[-1]]
@@ -167,6 +166,6 @@ def _excluded_below(memory: Memory, measured: list[int], cost: Cost) -> float:
         slower = each.log_time - fastest.log_time > log(1.05) + 2 * memory.time_noise.error(each.seconds)
         share = each.power_w / each.cap_w
         binds = share >= _BOUND or (slower and share >= _PEAKS)
-        if binds and value - least > _CLEARLY + 2 * (error + other):
+        if binds and value - least > _CLEARLY + 2 * (own + error + other):
             return each.cap_w
     return 0.0

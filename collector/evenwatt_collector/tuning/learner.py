@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from evenwatt_collector.tuning.deciding import candidate, log_cost, survey
-from evenwatt_collector.tuning.memory import Trial, blank, read
+from evenwatt_collector.tuning.memory import Trial, as_read_back_w, blank, read
 from evenwatt_collector.tuning.wording import say
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class CapLearner:
         """Return where a window belongs; None if it is warm-up, disturbed, or under a cap that is none of ours."""
         memory = self._memory
         start_s = seen.at_s - seen.seconds
-        if memory.seen_w is None or abs(seen.cap_w - memory.seen_w) > max(1.0, 0.005 * memory.seen_w):
+        if memory.seen_w is None or abs(seen.cap_w - memory.seen_w) > as_read_back_w(memory.seen_w):
             memory.seen_w, memory.clean_from_s = seen.cap_w, start_s + self._settings.warmup_s
             memory.pending_s = memory.pending_j = memory.energy_noise.last = memory.time_noise.last = 0.0
         if not seen.clean:

@@ -70,8 +70,7 @@ class Memory(msgspec.Struct):
     def of(self, cap_w: float) -> Evidence | None:
         """Evidence of the cap that is meant by a readback; None if it is none of ours."""
         nearest = min(self.caps, key=lambda each: abs(each.cap_w - cap_w))
-        # Devices keep caps in whole or eighths of watts.
-        return nearest if abs(nearest.cap_w - cap_w) <= max(1.0, 0.005 * cap_w) else None
+        return nearest if abs(nearest.cap_w - cap_w) <= as_read_back_w(cap_w) else None
 
     def refuse(self, cap_w: float, at_s: float, why: str) -> None:
         """Remember a cap that must not be used for a while; it ends the trial and the holding of it."""
@@ -90,6 +89,11 @@ class Memory(msgspec.Struct):
         self.energy_watch.clear()
         self.time_watch.clear()
         self.relearned += 1
+
+
+def as_read_back_w(cap_w: float) -> float:
+    """Return by how much a readback of a cap may be off: devices round, and agents call a cap kept to a hundredth."""
+    return max(1.0, 0.01 * cap_w)
 
 
 def blank(settings: Settings) -> Memory:

@@ -57,6 +57,11 @@ class Surface:
         spread = np.diagonal(self.covariances, axis1=1, axis2=2) + (self.means - self.mean) ** 2
         return np.sqrt(np.maximum(self.weights @ spread, 0.0))
 
+    @property
+    def own(self) -> float:
+        """Expected standard deviation of the effects that caps have of their own."""
+        return float(self.weights @ _GRID[:, 2])
+
     def gain(self, best: int, tolerance: float) -> tuple[Floats, Floats]:
         """Compare every cap with one of them.
 
@@ -73,7 +78,7 @@ class Surface:
         improvement = sd * (z * _normal(z) + np.exp(-0.5 * z**2) / sqrt(2 * pi))
         improvement[:, best] = 0.0
         likely[best] = 0.0
-        return np.asarray(likely), np.asarray(self.weights @ improvement)
+        return np.minimum(likely, 1.0), np.maximum(self.weights @ improvement, 0.0)
 
 
 def fit(x: Floats, measured: Sequence[int], y: Floats, sd: Floats) -> Surface:
