@@ -111,7 +111,9 @@ def test_one_variant_alone_has_its_own_life(desk):
     assert set(phases(card)) == {"infer"}
     assert card.training is None
     assert card.lifecycle.per_use.uses == IMAGES * HOURS
-    assert "co2_eq_emissions" not in card_text(card)
+    text = card_text(card)
+    assert "co2_eq_emissions" not in text
+    assert "what made net for all its variants is in the card of net" in text
 
 
 def test_a_unit_that_nobody_counted_is_said(desk):

@@ -150,6 +150,14 @@ def test_few_and_stale_pieces_are_said():
     assert any("100% of its energy is estimated" in one for one in caveats)
 
 
+def test_what_is_the_same_on_many_nodes_is_said_once():
+    places = [place(), *(place(node=f"x{i}") for i in range(50))]
+    against = ask(market(THREE, PIECES), places).against
+    assert [(one.label, one.where, one.nodes) for one in against if one.reason == "unmeasured"] == [
+        (label.label, "hall", 50) for label in THREE
+    ]
+
+
 def test_an_answer_travels_as_json():
     choice = ask(market(THREE, PIECES), [place()], min_quality=0.8)
     assert msgspec.json.decode(msgspec.json.encode(choice))["chosen"]["label"] == "net:medium"

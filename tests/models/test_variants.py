@@ -201,6 +201,21 @@ def test_troubles_are_named_and_end_nothing():
     assert "0.09 below the bound of 0.99" in controller.troubles["b"]
 
 
+def test_a_budget_in_another_unit_is_not_compared():
+    controller = VariantController()
+    odd = Service(name="labels", task=TASK, min_quality=0.7, max_g_per_unit=1.0, unit="token")
+    assert step(controller, 300, service=odd) is None
+    assert controller.troubles["labels"] == "its budget is per token, and classify is counted in image"
+
+
+def test_of_two_services_with_one_id_the_first_is_followed():
+    controller = VariantController()
+    other = Service(name="labels", task=TASK, min_quality=0.89)
+    said = controller.step(NOW, [SERVICE, other], [place(g=900)], {"hall": DAY}, COSTS)
+    assert [one.variant for one in said] == ["net:small"]
+    assert "2 services have the id labels" in controller.troubles["labels"]
+
+
 def test_published_figures_are_said_to_be():
     costs = market(THREE, [], rows=[published("net:large", 5.0)])
     assert step(VariantController(), 300, costs=costs).why.startswith("published figures, not measured here;")
@@ -228,6 +243,7 @@ def test_services_of_jobs():
         zones=("hall",),
         nodes=("n*",),
         max_g_per_unit=2.0,
+        unit="request",
     )
     assert service_id("***") == "service"
     assert len(service_id("x" * 200)) == 63

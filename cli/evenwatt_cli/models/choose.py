@@ -16,6 +16,8 @@ from evenwatt_collector.models.choice import Candidate, Choice
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from evenwatt_collector.models.choice import Against
+
 _SHOWN = 12
 
 
@@ -61,13 +63,25 @@ def choice_lines(choice: Choice) -> list[str]:
     ]
     if choice.runner_up is not None:
         lines.append(_runner_up(choice.runner_up, chosen, clear=choice.clear))
-    rest = choice.against if choice.runner_up is None else choice.against[1:]
+    rest = [one for one in choice.against if not _said(one, choice.runner_up)]
     if rest:
         width = max(len(one.label) for one in rest[:_SHOWN])
         lines.append("not chosen:")
-        lines += [f"  {one.label:<{width}}  {one.where and one.where + ': '}{one.words}" for one in rest[:_SHOWN]]
+        lines += [f"  {one.label:<{width}}  {_place(one)}{one.words}" for one in rest[:_SHOWN]]
         lines += [f"  and {len(rest) - _SHOWN} more; --json lists all"] if len(rest) > _SHOWN else []
     return lines
+
+
+def _said(one: Against, runner_up: Candidate | None) -> bool:
+    """Return whether the line of the runner-up has said it."""
+    same = runner_up is not None and (one.label, one.where) == (runner_up.label, runner_up.where)
+    return same and one.reason == "more grams"
+
+
+def _place(one: Against) -> str:
+    if not one.where:
+        return ""
+    return f"{one.where}: " if one.nodes == 1 else f"{one.where}, {one.nodes} nodes: "
 
 
 def _details(one: Candidate) -> list[str]:
@@ -88,5 +102,7 @@ def _details(one: Candidate) -> list[str]:
 
 def _runner_up(one: Candidate, chosen: Candidate, *, clear: bool) -> str:
     more = f" ({signed(one.g_per_unit / chosen.g_per_unit - 1)})" if chosen.g_per_unit > 0 else ""
+    if chosen.cost.measured and not one.cost.measured:
+        return f"runner-up: {one.label} on {one.where}, {mass(one.g_per_unit)}{more} by a published figure"
     sure = "the ranges do not overlap" if clear else "the ranges overlap: it may as well be better"
     return f"runner-up: {one.label} on {one.where}, {mass(one.g_per_unit)}{more}; {sure}"

@@ -167,8 +167,16 @@ def make_card(
         variants=variants,
         measured=[one for one in measured if one.label in names],
         hints=hints(life, variants),
-        notes=list(by_phase.notes),
+        notes=[*_alone(asked.model), *by_phase.notes],
     )
+
+
+def _alone(model: str) -> list[str]:
+    """Return what has to be said of the card of a variant."""
+    base, _, variant = model.partition(":")
+    if not variant:
+        return []
+    return [f"only what names {model} is in it: what made {base} for all its variants is in the card of {base}"]
 
 
 def _stated(variants: Sequence[Variant]) -> float | None:

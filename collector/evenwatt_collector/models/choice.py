@@ -8,10 +8,12 @@ the better quality wins, then the name, so that equal questions have equal answe
 
 from __future__ import annotations
 
+from collections import Counter
 from math import hypot, inf
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from evenwatt_collector.carbon.emissions import JOULES_PER_KWH
 from evenwatt_collector.carbon.series import Standing
@@ -96,7 +98,7 @@ class Against(Struct, frozen=True, kw_only=True):
 
     label: str
     where: str
-    """``ZONE:NODE``; empty where the variant is out everywhere."""
+    """``ZONE:NODE``, or the zone if it is the same on several nodes; empty where the variant is out everywhere."""
     reason: str
     """``unit``, ``quality``, ``latency``, ``latency unknown``, ``memory``, ``device``, ``unmeasured``, ``no node``,
     ``published`` or ``more grams``."""
@@ -104,6 +106,8 @@ class Against(Struct, frozen=True, kw_only=True):
     over: float | None = None
     """By how much a bound is missed, in its unit: seconds, gigabytes."""
     g_per_unit: float | None = None
+    nodes: int = 1
+    """Of how many nodes it is said."""
 
 
 class Choice(Struct, frozen=True, kw_only=True):
@@ -129,6 +133,7 @@ def choose(question: Question, costs: Costs, places: Sequence[PlaceNow], now_s: 
     good, against = candidates(question, costs, places)
     ranked = sorted(good, key=_rank)
     best = ranked[0] if ranked else None
+    behind = [] if best is None else [_behind(one, best, nodes) for one, nodes in _heads(ranked[1:])]
     runner_up = ranked[1] if len(ranked) > 1 else None
     return Choice(
         question=question,
@@ -136,7 +141,7 @@ def choose(question: Question, costs: Costs, places: Sequence[PlaceNow], now_s: 
         chosen=best,
         runner_up=runner_up,
         clear=best is not None and (runner_up is None or best.high_g_per_unit < runner_up.low_g_per_unit),
-        against=against if best is None else [*(_behind(one, best) for one in ranked[1:]), *against],
+        against=[*behind, *_together(against)],
         unmet=[] if best else unmet(question, against, costs.registry.of_task(question.task)),
     )
 
@@ -169,7 +174,7 @@ def candidates(question: Question, costs: Costs, places: Sequence[PlaceNow]) -> 
 
 
 def _judge(variant: Variant, place: PlaceNow, question: Question, costs: Costs) -> Candidate | Against:
-    kind = costs.registry.kind_of(place.zone, place.node)
+    kind = costs.kind_of(place.zone, place.node)
     cost = costs.cost(variant, place.zone, place.node)
     where = f"{place.zone}:{place.node}"
     misfit = unfit(variant, kind) or (unmeasured(variant) if cost is None else too_slow(cost, question.max_latency_s))
@@ -213,7 +218,18 @@ def _rank(one: Candidate) -> tuple[bool, float, float, str, str, str]:
     return (not one.cost.measured, one.g_per_unit, -one.goodness, one.label, one.zone, one.node)
 
 
-def _behind(one: Candidate, best: Candidate) -> Against:
+def _heads(ranked: Sequence[Candidate]) -> list[tuple[Candidate, int]]:
+    """Return the first of each variant in each zone, and of how many nodes there it is the best."""
+    first: dict[tuple[str, str, bool], Candidate] = {}
+    counts: Counter[tuple[str, str, bool]] = Counter()
+    for one in ranked:
+        key = (one.label, one.zone, one.cost.measured)
+        first.setdefault(key, one)
+        counts[key] += 1
+    return [(one, counts[key]) for key, one in first.items()]
+
+
+def _behind(one: Candidate, best: Candidate, nodes: int) -> Against:
     more = one.g_per_unit - best.g_per_unit
     reason, words = (
         "more grams",
@@ -228,7 +244,20 @@ def _behind(one: Candidate, best: Candidate) -> Against:
     elif more > 0:
         share = f" ({more / best.g_per_unit:+.0%})" if best.g_per_unit > 0 else ""
         words = f"{mass(one.g_per_unit)} per {one.unit}, {mass(more)} more{share}"
+    if nodes > 1:
+        words += f"; {nodes - 1} more node{'s' if nodes > 2 else ''} there weigh{'' if nodes > 2 else 's'} no less"
     return Against(label=one.label, where=one.where, reason=reason, words=words, g_per_unit=one.g_per_unit)
+
+
+def _together(against: list[Against]) -> list[Against]:
+    """Say once what is the same on several nodes of a zone."""
+    found: dict[tuple[str, ...], list[Against]] = {}
+    for one in against:
+        found.setdefault((one.label, one.where.partition(":")[0], one.reason, one.words), []).append(one)
+    return [
+        ones[0] if len(ones) == 1 else replace(ones[0], where=zone, nodes=len(ones))
+        for (_, zone, _, _), ones in found.items()
+    ]
 
 
 def _no_node(variant: Variant, question: Question, places: Sequence[PlaceNow]) -> Against:

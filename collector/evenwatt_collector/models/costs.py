@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from evenwatt_collector.models.measured import Piece
-    from evenwatt_collector.models.registry import Published, Registry, Variant
+    from evenwatt_collector.models.registry import DeviceKind, Published, Registry, Variant
 
 INFER: Final = "infer"
 """The phase whose runs say what a unit costs."""
@@ -72,8 +72,12 @@ class Costs:
         self.registry, self._now_s = registry, now_s
         self.measured: list[Measured] = []
         """By node, then by kind."""
-        self._at: dict[tuple[str, str, str], Measured] = {}
-        self._of_kind: dict[tuple[str, str], Measured] = {}
+        self._at: dict[tuple[str, str, str], Cost] = {}
+        self._of_kind: dict[tuple[str, str], Cost] = {}
+        self._kinds: dict[tuple[str, str], DeviceKind | None] = {}
+        self._published: dict[tuple[str, str], list[Published]] = {}
+        for row in registry.published:
+            self._published.setdefault((row.label, row.unit), []).append(row)
         by_label = grouped(pieces, {INFER})
         for variant in registry.variants:
             self._add(variant, by_label.get(variant.label, []))
@@ -82,37 +86,43 @@ class Costs:
         """Return what a unit costs on a node; None if nothing is known."""
         found = self._at.get((variant.label, zone, node))
         if found is not None:
-            return self._from_measured(found, Origin.NODE)
-        kind = self.registry.kind_of(zone, node)
+            return found
+        kind = self.kind_of(zone, node)
         if kind is not None and (alike := self._of_kind.get((variant.label, kind.name))) is not None:
-            return self._from_measured(alike, Origin.KIND)
+            return alike
         published = [
             row
-            for row in self.registry.published
-            if (row.label, row.unit) == (variant.label, variant.unit) and row.device in {"", kind.name if kind else ""}
+            for row in self._published.get((variant.label, variant.unit), ())
+            if row.device in {"", kind.name if kind else ""}
         ]
         # The one for this very kind before one for any; of those the one that came last.
         best = max(published, key=lambda row: (bool(row.device), row.imported_s), default=None)
         return None if best is None else _from_published(best)
+
+    def kind_of(self, zone: str, node: str) -> DeviceKind | None:
+        """Return the kind of a node; looked up once a node."""
+        if (zone, node) not in self._kinds:
+            self._kinds[zone, node] = self.registry.kind_of(zone, node)
+        return self._kinds[zone, node]
 
     def _add(self, variant: Variant, pieces: list[Piece]) -> None:
         places: dict[tuple[str, str], list[Piece]] = {}
         kinds: dict[str, list[Piece]] = {}
         for piece in pieces:
             places.setdefault((piece.zone, piece.node), []).append(piece)
-            kind = self.registry.kind_of(piece.zone, piece.node)
+            kind = self.kind_of(piece.zone, piece.node)
             if kind is not None:
                 kinds.setdefault(kind.name, []).append(piece)
         for (zone, node), there in sorted(places.items()):
-            kind = self.registry.kind_of(zone, node)
+            kind = self.kind_of(zone, node)
             found = measure(there, variant.unit, zone=zone, node=node, kind=kind.name if kind else "")
             if found is not None:
-                self._at[variant.label, zone, node] = found
+                self._at[variant.label, zone, node] = self._from_measured(found, Origin.NODE)
                 self.measured.append(found)
         for name, alike in sorted(kinds.items()):
             found = measure(alike, variant.unit, kind=name)
             if found is not None:
-                self._of_kind[variant.label, name] = found
+                self._of_kind[variant.label, name] = self._from_measured(found, Origin.KIND)
                 self.measured.append(found)
 
     def _from_measured(self, found: Measured, origin: Origin) -> Cost:

@@ -101,7 +101,7 @@ class Models:
             registry, pieces = await asyncio.to_thread(self._read, stale)
             if stale:
                 self._pieces, self._read_s = pieces, time.monotonic()
-            return Costs(registry, self._pieces, self._sources.made().now_s)
+            return await asyncio.to_thread(Costs, registry, self._pieces, self._sources.made().now_s)
 
     def places(self) -> list[PlaceNow]:
         """Return nodes and grids now."""
@@ -116,7 +116,8 @@ class Models:
 
     async def choose(self, question: Question) -> Choice:
         """See ModelsDesk."""
-        return choose(question, await self.costs(), self.places(), self._sources.made().now_s)
+        costs = await self.costs()
+        return await asyncio.to_thread(choose, question, costs, self.places(), self._sources.made().now_s)
 
     async def card(self, asked: Asked) -> Card:
         """See ModelsDesk."""

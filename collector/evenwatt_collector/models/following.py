@@ -5,6 +5,7 @@ Whoever owns the loop calls :meth:`Following.step` about once a minute and publi
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -93,7 +94,8 @@ class Following:
             return []  # where there are none the ledger need not be read
         costs, wall_s = await self._desk.costs(), time.time()
         ahead = {zone: found for zone in self._fleet.zones if (found := self._ahead(zone, wall_s)) is not None}
-        said = self._controller.step(wall_s, services, self._desk.places(), ahead, costs)
+        # Of thousands of nodes it takes a moment, and the loop steers meanwhile.
+        said = await asyncio.to_thread(self._controller.step, wall_s, services, self._desk.places(), ahead, costs)
         for change in self._controller.changes:
             self._log.info("variant", service=change.service, before=change.before, after=change.after, why=change.why)
         return said

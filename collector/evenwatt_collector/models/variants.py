@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from evenwatt_collector.models.amounts import mass
+from evenwatt_collector.jobs.times import duration_s
 from evenwatt_collector.models.choice import Candidate, Question, candidates
 from evenwatt_collector.models.rules import Verdict, by_budget, by_day
 from evenwatt_daemon import Failure
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from evenwatt_collector.models.rules import Ahead
 
 DWELL_S: Final = 1800.0
-"""Our choice: loading a model costs about as much as minutes of serving, and grids publish each half hour or so."""
+"""Our default: loading a model costs about as much as minutes of serving, and grids publish each half hour or so."""
 MOVE_AT: Final = 0.9
 """A service moves where a unit weighs at most this share."""
 _WHY: Final = 400
@@ -61,6 +62,8 @@ class Service(Struct, frozen=True, kw_only=True):
     nodes: tuple[str, ...] = ()
     """Patterns of node names; empty: every node."""
     max_g_per_unit: float | None = None
+    unit: str = ""
+    """What the budget is of; empty: what the task is counted in."""
     dwell_s: float = DWELL_S
 
     @property
@@ -135,7 +138,13 @@ class VariantController:
         self.troubles, self.changes = {}, []
         for name in set(self._held) - {service.name for service in services}:
             del self._held[name]
-        found = (self._decide(now_s, service, places, ahead, costs) for service in services)
+        once = {service.name: service for service in reversed(services)}
+        found = [self._decide(now_s, service, places, ahead, costs) for service in reversed(once.values())]
+        if len(once) < len(services):
+            names = [service.name for service in services]
+            for name in once:
+                if names.count(name) > 1:
+                    self.troubles[name] = f"{names.count(name)} services have the id {name}; only the first is followed"
         return [deployment for deployment in found if deployment is not None]
 
     def _decide(
@@ -146,16 +155,9 @@ class VariantController:
         ahead: Mapping[str, Ahead],
         costs: Costs,
     ) -> Deployment | None:
-        allowed = [place for place in places if service.allows(place)]
-        try:
-            good, against = candidates(service.question, costs, allowed)
-        except Failure as error:
-            self.troubles[service.name] = str(error)
+        options = self._options(service, places, costs)
+        if not options:
             return None
-        if not good:
-            self.troubles[service.name] = "; ".join(f"{one.label}: {one.words}" for one in against[:3])
-            return None
-        options = _may_run(service, good)
         held = self._held.get(service.name)
         running = None if held is None else next((one for one in options if _same(one, held)), None)
         if held is None or running is None:
@@ -171,6 +173,21 @@ class VariantController:
             return _deployment(service, held, running, why)
         held.lowered = verdict.lowered
         return _deployment(service, held, running, why)
+
+    def _options(self, service: Service, places: Sequence[PlaceNow], costs: Costs) -> list[Candidate]:
+        """Return what the service may run now; nothing, and the trouble, if nothing will do."""
+        try:
+            good, against = candidates(service.question, costs, [place for place in places if service.allows(place)])
+        except Failure as error:
+            self.troubles[service.name] = str(error)
+            return []
+        if not good:
+            self.troubles[service.name] = "; ".join(f"{one.label}: {one.words}" for one in against[:3])
+        elif service.unit not in {"", good[0].unit}:
+            counted = f"{service.task} is counted in {good[0].unit}"
+            self.troubles[service.name] = f"its budget is per {service.unit}, and {counted}"
+            return []
+        return _may_run(service, good)
 
     def _begin(
         self, now_s: float, service: Service, options: list[Candidate], ahead: Mapping[str, Ahead]
@@ -206,6 +223,7 @@ def services_of(specs: Iterable[JobSpec]) -> list[Service]:
             zones=tuple(spec.zones),
             nodes=tuple(spec.nodes),
             max_g_per_unit=spec.service.max_g_per_unit,
+            unit=spec.service.unit if spec.service.max_g_per_unit is not None else "",
         )
         for spec in specs
         if spec.service is not None
@@ -219,9 +237,8 @@ def service_id(name: str) -> str:
 
 def _may_run(service: Service, good: list[Candidate]) -> list[Candidate]:
     """Return what may run: measured before published, and without a bound on quality the best only."""
-    measured = [one for one in good if one.cost.measured]
-    options = measured or good
-    if service.min_quality is not None:
+    options = [one for one in good if one.cost.measured] or good
+    if service.min_quality is not None or not options:
         return options
     best = max(one.goodness for one in options)
     return [one for one in options if one.goodness == best]
