@@ -23,6 +23,7 @@ def print_status(document: dict[str, Any], console: Console | None = None) -> No
         _budget(out, budget)
     if document.get("workloads"):
         out.print(_workloads(document["workloads"]))
+    _jobs(out, document)
     if document["nodes"]:
         out.print(_nodes(document["nodes"]))
     else:
@@ -51,6 +52,22 @@ def _zone(out: Console, zone: dict[str, Any]) -> None:
     out.print(heads + (f", {zone['silent']} silent" if zone["silent"] else ""))
     for alarm in zone["alarms"] or []:
         out.print(Text(f"  ! {alarm}", style="red"))
+
+
+def _jobs(out: Console, document: dict[str, Any]) -> None:
+    """Jobs in one line, late ones and services in one each; `evenwatt jobs` has the rest."""
+    planning = document.get("planning")
+    counts = {state: count for state, count in (planning or {}).get("by_state", {}).items() if count}
+    if planning and counts:
+        words = ", ".join(f"{count} {state}" for state, count in counts.items())
+        out.print(f"jobs: {words}" + ("" if planning["dispatching"] else " (planned and advised, not started here)"))
+    for job in document.get("jobs", []):
+        if job["late"] and job["state"] not in {"done", "failed", "cancelled"}:
+            out.print(Text(f"  ! {job['name']} ({job['id']}) will be late: {job['why']}", style="red"))
+    for service in document.get("services", []):
+        where = f"{service['zone']}:{service['node']}" if service["node"] else service["zone"]
+        out.print(f"service {service['service']}: {service['variant']} on {where}, "
+                  f"{service['g_per_unit']:.3g} g a {service['unit']}")  # fmt: skip
 
 
 def _budget(out: Console, budget: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Server-Sent Events: what the collector knows, as it changes (html.spec.whatwg.org, section 9.2).
 
-Zones, nodes and workloads are *states*: per key only the newest counts, so a reader that is slow or new gets that one
-and misses those in between. Events and alerts are *happenings*: each has an ``id``; a reader that comes back with
+Zones, nodes, workloads and jobs are *states*: per key only the newest counts, so a reader that is slow or new gets that
+one and misses those in between. Events and alerts are *happenings*: each has an ``id``; a reader that comes back with
 ``Last-Event-ID`` gets what it missed, and where something is no longer kept a ``gap`` event says how much.
 
 A message is encoded once for all. Every reader holds references to one of them per key, and to 256 happenings at the
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
-STATES: Final = ("zones", "nodes", "workloads")
+STATES: Final = ("zones", "nodes", "workloads", "jobs")
 HAPPENINGS: Final = ("events", "alerts")
 TOPICS: Final = STATES + HAPPENINGS
 

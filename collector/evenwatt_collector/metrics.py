@@ -70,6 +70,7 @@ class _Gatherer(Collector):
         for key, (name, text) in _WORKLOAD_GAUGES.items():
             yield _fill(GaugeMetricFamily(name, text, labels=("workload",)), status["workloads"], key, ("workload",))
         yield from _carbon(status)
+        yield from _jobs(status)
         yield from _service(status)
 
 
@@ -118,6 +119,24 @@ def _carbon(status: Document) -> Iterator[Family]:
         "dropped": ("evenwatt_webhook_dropped_alerts", "Alerts that found no room or no receiver in time."),
     }.items():
         yield _fill(GaugeMetricFamily(name, text, labels=("webhook",)), status["webhooks"], key, ("webhook",))
+
+
+def _jobs(status: Document) -> Iterator[Family]:
+    """Yield how many jobs are in which state, and whether plans are made."""
+    planning = status["planning"]
+    jobs = GaugeMetricFamily("evenwatt_jobs", "Jobs by state; ended ones of the last day.", labels=("state",))
+    for state, count in planning["by_state"].items():
+        jobs.add_metric((state,), count)
+    yield jobs
+    yield GaugeMetricFamily("evenwatt_jobs_late", "Open jobs that will miss their deadline.", planning["late"])
+    services = GaugeMetricFamily(
+        "evenwatt_service_grams_per_unit",
+        "Expected grams of CO2e of a unit of a service's work.",
+        labels=("service", "variant"),
+    )
+    for service in status["services"]:
+        services.add_metric((service["service"], service["variant"]), service["g_per_unit"])
+    yield services
 
 
 def _service(status: Document) -> Iterator[Family]:

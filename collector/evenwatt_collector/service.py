@@ -350,6 +350,7 @@ class Collector:
             store={"alarm": self._store.alarm, "waiting": self._store.waiting, "refused": self._store.refused},
             reasons=self._reasons(),
             emissions=self._emissions.document(),
+            planning=self._planning.document(),
         )
         return status_document(views, time.monotonic())
 

@@ -44,6 +44,8 @@ class Views:
     """Why the collector is not ready; empty when it is."""
     emissions: Document
     """Grids, budgets, alerts and webhooks."""
+    planning: Document
+    """Jobs, services and what plans rest on."""
 
 
 def status_document(views: Views, now_s: float) -> Document:
@@ -63,6 +65,7 @@ def status_document(views: Views, now_s: float) -> Document:
         ],
         "workloads": _workloads(views),
         **views.emissions,
+        **views.planning,
         "events": _events(views.fleet),
         "messages": _messages(views),
         "caps": _caps(views.issuer),

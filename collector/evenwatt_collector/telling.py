@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 
-_STATES: Final = {"zones": ("zone",), "nodes": ("zone", "node"), "workloads": ("workload",)}
+_STATES: Final = {"zones": ("zone",), "nodes": ("zone", "node"), "workloads": ("workload",), "jobs": ("id",)}
 _AGES: Final = frozenset({"age_s", "lease_remaining_s", "wall_ms"})
 """What changes by itself is no news."""
 

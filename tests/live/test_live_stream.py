@@ -100,7 +100,7 @@ async def test_an_unknown_topic_is_named():
     async with streaming(Hub()) as url, httpx.AsyncClient() as client:
         answer = await client.get(url, params={"topics": "zones,volts"})
         assert answer.status_code == 400
-        assert answer.json()["error"] == "no topic 'volts'; there is: zones, nodes, workloads, events, alerts"
+        assert answer.json()["error"] == "no topic 'volts'; there is: zones, nodes, workloads, jobs, events, alerts"
 
 
 async def test_head_is_answered_and_ends():

@@ -44,13 +44,17 @@ class WorkingNode:
             await asyncio.sleep(0.2)
 
     async def _tell(self, run, length_s):
-        if run["state"] in {RunState.ENDED, RunState.STOPPED}:
+        if run["state"] in {RunState.ENDED, RunState.STOPPED}:  # said again and again, as an agent does
+            await asyncio.sleep(0.5)
+            await self._say(run)
             return
-        done_s = time.monotonic() - run["began"]
+        run["done_s"] = done_s = time.monotonic() - run["began"]
         run["state"] = RunState.STOPPED if "stop" in run else RunState.ENDED if done_s > length_s else RunState.RUNNING
-        if self.mute:
-            return
-        order = run["order"]
+        if not self.mute:
+            await self._say(run)
+
+    async def _say(self, run):
+        order, done_s = run["order"], run["done_s"]
         report = RunReport(
             node=self.node.name, boot=BOOT, job=order.job, run=order.run, seq=run["seq"], wall_ms=WALL_MS,
             state=run["state"], duration_s=done_s, energy_j=100.0 * done_s, kept=run.get("stop", False),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from evenwatt_collector.jobs import progress
 from evenwatt_collector.jobs.book import active
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from evenwatt_collector.jobs.model import JobRecord
 
 _MOST: Final = 256
+_SHOWN: Final = 50
+"""In the status document; the rest is in ``/api/v1/jobs``."""
 _TEXT: Final = 400
 
 
@@ -22,6 +24,33 @@ def job_list(records: Iterable[JobRecord], zone: str, epoch: int) -> JobList:
     here = [record for record in records if zone in _zones(record)]
     here.sort(key=lambda record: (not record.open, -(record.ended_s or record.submitted_s), record.id))
     return JobList(zone=zone, wall_ms=0, epoch=epoch, jobs=[_line(record) for record in here[:_MOST]])
+
+
+def job_rows(records: Iterable[JobRecord]) -> list[dict[str, Any]]:
+    """Return jobs for the status document, those that are open first."""
+    ordered = sorted(records, key=lambda record: (not record.open, -(record.ended_s or record.submitted_s), record.id))
+    return [
+        {
+            "id": record.id,
+            "name": record.spec.name,
+            "workload": record.workload,
+            "state": record.state.value,
+            "zone": (record.runs[-1].zone if record.runs else "") or (record.pieces[0].zone if record.pieces else ""),
+            "node": next((run.node for run in active(record)), ""),
+            "done": round(progress.done_share(record), 3),
+            "start_s": record.pieces[0].start_s if record.pieces else None,
+            "end_s": record.ended_s
+            if record.ended_s is not None
+            else (record.pieces[-1].end_s if record.pieces else None),
+            "deadline_s": record.deadline_s,
+            "late": record.late,
+            "energy_j": progress.energy_j(record),
+            "emissions_g": progress.grams(record),
+            "expected_g": expected_g(record),
+            "why": record.why,
+        }
+        for record in ordered[:_SHOWN]
+    ]
 
 
 def expected_g(record: JobRecord) -> float:

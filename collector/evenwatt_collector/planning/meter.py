@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _KEPT: Final = 256
 _LEAST_S: Final = 0.5
+_SAME: Final = 0.01
+"""A node calls a cap kept that it holds to a hundredth: what is set aside for memory moves, and rounding does."""
 
 
 @dataclass(slots=True)
@@ -47,7 +49,7 @@ class RunMeter:
         live = node.live
         if live is not None and (not self.points or live.wall_ms > self.points[-1][0]):
             self.points.append((live.wall_ms, live.total.total_j))
-            if not self.caps or self.caps[-1][1] != node.cap_w:
+            if not self.caps or not _same(self.caps[-1][1], node.cap_w):
                 self.caps.append((live.wall_ms, node.cap_w))
         self.shared |= not alone
 
@@ -97,3 +99,9 @@ class RunMeter:
         at_end = [cap_w for at_ms, cap_w in self.caps if at_ms <= end_ms]
         changed = any(start_ms < at_ms <= end_ms for at_ms, _ in self.caps)
         return (at_end[-1] if at_end else None), not changed
+
+
+def _same(before_w: float | None, now_w: float | None) -> bool:
+    if before_w is None or now_w is None:
+        return before_w is now_w
+    return abs(now_w - before_w) <= max(1.0, _SAME * before_w)

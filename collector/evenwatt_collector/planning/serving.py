@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from evenwatt_collector.jobs.model import JobState
 from evenwatt_collector.models.following import Following, make_desk
 from evenwatt_collector.models.variants import service_id
@@ -45,6 +47,10 @@ class Serving:
     def restore(self, connection: Connection) -> None:
         """Take up what ran before."""
         self._following.restore(connection)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return what services should run, for the status document."""
+        return [msgspec.to_builtins(one) for one in self._said]
 
     def troubles(self) -> list[str]:
         """Return what is wrong, in words."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -20,7 +21,7 @@ from evenwatt_collector.jobs.book import QUIET_S, Book
 from evenwatt_collector.jobs.desk import ConflictError
 from evenwatt_collector.jobs.hosts import Start, slots, suits
 from evenwatt_collector.jobs.logs import LogPiece
-from evenwatt_collector.jobs.model import Decision, JobRecord
+from evenwatt_collector.jobs.model import Decision, JobRecord, JobState
 from evenwatt_collector.jobs.times import duration_s, in_words
 from evenwatt_collector.plan.alternatives import explain
 from evenwatt_collector.plan.planner import Planner
@@ -28,7 +29,7 @@ from evenwatt_collector.plan.problem import Objective
 from evenwatt_collector.planning.capping import Capping
 from evenwatt_collector.planning.closing import Closing
 from evenwatt_collector.planning.desk import Desk
-from evenwatt_collector.planning.lists import job_list
+from evenwatt_collector.planning.lists import job_list, job_rows
 from evenwatt_collector.planning.places import allowed, hosts, places
 from evenwatt_collector.planning.problems import beside, make_clock, make_job, make_problem, option, pieces
 from evenwatt_collector.planning.serving import Serving
@@ -104,6 +105,24 @@ class Planning:
             *self.closing.troubles(),
             *self.serving.troubles(),
         ]
+
+    def document(self) -> dict[str, Any]:
+        """Return jobs, services and the policy in force, for the status document."""
+        records = self.book.jobs.values()
+        counts = Counter(record.state.value for record in records)
+        return {
+            "jobs": job_rows(records),
+            "services": self.serving.rows(),
+            "planning": {
+                "dispatching": self.dispatching,
+                "made_s": self.plan.made_s if self.plan else None,
+                "solver": self.plan.solver if self.plan else "",
+                "by_state": {state.value: counts[state.value] for state in JobState},
+                "late": sum(record.late for record in records if record.open),
+                "policy": self.closing.guard.active,
+                "trouble": "; ".join(self.troubles()),
+            },
+        }
 
     async def prepare(self) -> None:
         """Take up what is known from before; called once, before ``run``."""
