@@ -6,7 +6,7 @@ import pytest
 
 from evenwatt_collector.fleet import Fleet
 from evenwatt_collector.ingest import Ingest, Sinks
-from evenwatt_wire import Ack, CommandError, ControllerState, Kind, Topic, encode
+from evenwatt_wire import Ack, CommandError, ControllerState, Kind, RunReport, RunState, Topic, encode
 from evenwatt_wire.command import Code
 from evenwatt_wire.messages import NodeState
 from tests.collector.said import ZONE, birth, event, ledger, live, state, summary
@@ -18,17 +18,26 @@ class Desk:
     def __init__(self):
         self.now_s = 0.0
         self.records, self.acks, self.jumps, self.controllers, self.logged = [], [], [], [], []
-        self.room, self.ack = True, None
+        self.runs, self.submitted = [], []
+        self.room, self.ack, self.run = True, None, None
         self.fleet = Fleet()
         sinks = Sinks(
             record=lambda zone, record, payload: self.room and not self.records.append(record),
             open_ack=self.open_ack,
             ack=lambda zone, ack: self.acks.append(ack),
+            open_run=self.open_run,
+            run=lambda zone, told: self.runs.append((zone, told)),
+            submit=lambda zone, payload: self.submitted.append((zone, payload)),
             jump=self.jumps.append,
             controller=lambda said, retained: self.controllers.append((said, retained)),
         )
         self.ingest = Ingest(self.fleet, sinks, lambda: self.now_s)
         self.ingest._log = self
+
+    def open_run(self, payload):
+        if self.run is None:
+            raise CommandError("signature", "does not match")
+        return self.run
 
     def open_ack(self, payload):
         if self.ack is None:
@@ -91,6 +100,23 @@ def test_ack_must_verify_and_come_from_its_own_node(desk):
     desk.hear(Kind.ACK, b"signed")
     assert [ack.after_w for ack in desk.acks] == [77.0]
     assert desk.fleet.find(ZONE, "n1").cap_w == 77.0
+
+
+def test_a_report_on_a_run_must_verify_and_come_from_its_own_node_and_is_never_retained(desk):
+    assert desk.hear(Kind.RUN, b"junk")["run", "malformed"] == 1
+    desk.run = RunReport(node="n1", boot="0" * 16, job="a" * 12, run="b" * 12, seq=0, wall_ms=0,
+                         state=RunState.RUNNING, duration_s=0.0, energy_j=0.0)  # fmt: skip
+    desk.hear(Kind.RUN, b"signed", node="n2")
+    desk.hear(Kind.RUN, b"signed", retained=True)
+    assert desk.runs == []
+    desk.hear(Kind.RUN, b"signed")
+    assert desk.runs == [(ZONE, desk.run)]
+
+
+def test_what_is_submitted_goes_to_whoever_checks_it(desk):
+    desk.hear(Kind.SUBMIT, b"signed", node="_ctl")
+    desk.hear(Kind.SUBMIT, b"signed", node="_ctl", retained=True)
+    assert desk.submitted == [(ZONE, b"signed")]
 
 
 def test_other_collectors_are_heard(desk):
