@@ -232,8 +232,9 @@ def test_what_is_remembered_goes_on():
 
 
 def test_services_of_jobs():
-    spec = JobSpec(name="Chat, EU", service=ServiceSpec(task=TASK, max_g_per_unit=2.0), zones=["hall"], nodes=["n*"],
-                   slo=Slo(min_quality=0.8, max_latency_s=1.5))  # fmt: skip
+    asked = ServiceSpec(task=TASK, max_g_per_unit=2.0, dwell="5m")
+    slo = Slo(min_quality=0.8, max_latency_s=1.5)
+    spec = JobSpec(name="Chat, EU", service=asked, zones=["hall"], nodes=["n*"], slo=slo)
     (service,) = services_of([spec, JobSpec(name="batch")])
     assert service == Service(
         name="chat-eu",
@@ -244,6 +245,7 @@ def test_services_of_jobs():
         nodes=("n*",),
         max_g_per_unit=2.0,
         unit="request",
+        dwell_s=300.0,
     )
     assert service_id("***") == "service"
     assert len(service_id("x" * 200)) == 63

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from evenwatt_collector.models.amounts import mass
 from evenwatt_collector.jobs.times import duration_s
+from evenwatt_collector.models.amounts import mass
 from evenwatt_collector.models.choice import Candidate, Question, candidates
 from evenwatt_collector.models.rules import Verdict, by_budget, by_day
 from evenwatt_daemon import Failure
@@ -224,6 +224,7 @@ def services_of(specs: Iterable[JobSpec]) -> list[Service]:
             nodes=tuple(spec.nodes),
             max_g_per_unit=spec.service.max_g_per_unit,
             unit=spec.service.unit if spec.service.max_g_per_unit is not None else "",
+            dwell_s=_dwell_s(spec.service.dwell),
         )
         for spec in specs
         if spec.service is not None
@@ -233,6 +234,13 @@ def services_of(specs: Iterable[JobSpec]) -> list[Service]:
 def service_id(name: str) -> str:
     """Return a name as an id of the wire."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:63].rstrip("-") or "service"
+
+
+def _dwell_s(text: str | None) -> float:
+    try:
+        return DWELL_S if text is None else duration_s(text)
+    except ValueError:  # such a job is refused when it is submitted
+        return DWELL_S
 
 
 def _may_run(service: Service, good: list[Candidate]) -> list[Candidate]:
