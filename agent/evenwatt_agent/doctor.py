@@ -105,7 +105,16 @@ def examine(settings: AgentSettings, *, write_caps: bool = False) -> list[Findin
     findings.append(agent)
     findings.append(Finding("broker", Verdict.FOUND, "the agent is connected") if online else _broker(settings))
     findings.append(_clock())
+    findings.append(_jobs(settings))
     return findings
+
+
+def _jobs(settings: AgentSettings) -> Finding:
+    if not settings.jobs.enabled:
+        return Finding("jobs", Verdict.SKIPPED, "off in the settings: nothing is run here on command")
+    from evenwatt_agent.jobs.check import examine_jobs  # noqa: PLC0415  (nothing of jobs is loaded where they are off)
+
+    return examine_jobs(settings)
 
 
 def _source(name: str, inventory: Inventory, sysfs: Path) -> Finding:

@@ -2,7 +2,8 @@
 
 Each run has a supervisor of its own, which goes on without this agent. So nothing is held here that cannot be read
 again: a restarted agent takes its runs up from the disk, and a run whose supervisor is gone without a last word is
-lost, which is said.
+lost, which is said. What is slow here (files, engines) has threads of its own; the agent's one worker is kept for its
+database, so that no cap waits for a run.
 """
 
 from __future__ import annotations
@@ -12,23 +13,32 @@ import sqlite3
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from evenwatt_agent import cgroups, clocks
-from evenwatt_agent.jobs import launch, output, templates, tree
+from evenwatt_agent.jobs import launch, templates, tree
 from evenwatt_agent.jobs.account import RunAccount
 from evenwatt_agent.jobs.book import End, RunBook, RunRecord, end_of, state_of
+from evenwatt_agent.jobs.identity import identity, trouble_with
+from evenwatt_agent.jobs.places import (
+    forget_run,
+    forget_states,
+    keep_private,
+    leave_word,
+    let_in,
+    places,
+    prepare_places,
+)
 from evenwatt_agent.jobs.plan import Phase, Standing
+from evenwatt_agent.jobs.telling import Teller
 from evenwatt_agent.processes import read_process
 from evenwatt_agent.sources.held import read_text
 from evenwatt_daemon import get_logger
 from evenwatt_wire import CommandError, Kind, RunReport, RunState
 from evenwatt_wire.command import Code, Op
-from evenwatt_wire.jobs import MAX_LOG_CHARACTERS
 
 if TYPE_CHECKING:
     import subprocess
@@ -42,7 +52,6 @@ if TYPE_CHECKING:
 
 _PROC: Final = Path("/proc")
 _TICK_S: Final = 1.0
-_REPORT_S: Final = 5.0
 _KEEP_S: Final = 60.0
 """How often what a run has used so far is written to the disk, for the case that the agent dies."""
 _CLAIM_NS: Final = 15_000_000_000
@@ -85,16 +94,15 @@ class JobDesk:
     def __init__(self, around: Surroundings) -> None:
         self._around, self._jobs = around, around.settings.jobs
         self._log: Any = get_logger("jobs")
-        self._user = launch.identity(self._jobs)
-        self._places = launch.places(around.settings)
-        launch.prepare_places(self._places, self._user)
-        launch.keep_private(around.settings.state_path)
+        self._user = identity(self._jobs)
+        self._places = places(around.settings)
+        prepare_places(self._places, self._user)
+        keep_private(around.settings.state_path)
         self._root = cgroups.find_root()
         self._account = RunAccount(around.accounting, around.task_changed)
         self._book = RunBook()
         self._supervisors: dict[str, subprocess.Popen[bytes]] = {}
-        self._told: dict[str, tuple[float, RunState]] = {}
-        """Of each run: when it was last reported, and as what."""
+        self._teller = Teller(around.settings.node, around.boot, self._places, self._say)
         self._kept_s: dict[str, float] = {}
         self._greet = True
         self._hurry = asyncio.Event()
@@ -115,7 +123,7 @@ class JobDesk:
         Raises:
             Failure: its folder or the socket cannot be opened to the user.
         """
-        launch.let_in(socket, self._user)
+        let_in(socket, self._user)
 
     def check(self, command: Command) -> None:
         """Hold a start or stop against what the owner allows.
@@ -131,7 +139,7 @@ class JobDesk:
         if order.run in self._book.records:
             raise CommandError("run-exists", f"run {order.run} has been started here before; choose another id")
         template = templates.check_order(order, self._jobs, self._book.templates())
-        if why := launch.trouble_with(template, self._jobs, self._user):
+        if why := trouble_with(template, self._jobs, self._user):
             raise CommandError("machine", f"template {template.name!r}: {why}")
 
     async def act(self, command: Command) -> tuple[Code, str]:
@@ -157,7 +165,7 @@ class JobDesk:
                 self._log.error("a run of an earlier agent cannot be read and is left alone", why=str(error))
         for record in self._book.live():
             if record.kernel_boot != self._around.kernel_boot:
-                await self._around.in_worker(partial(self._kill_rest, record))
+                await asyncio.to_thread(self._kill_rest, record)
                 await self._end(record, End(RunState.LOST, "this machine was restarted while it ran"))
                 continue
             self._log.info("taking up a run of an earlier agent", run=record.id, job=record.order.job)
@@ -170,8 +178,8 @@ class JobDesk:
         while True:
             try:
                 await self._tick()
-            except (OSError, sqlite3.Error) as error:  # a full disk; runs are held by their supervisors
-                self._log.error("cannot keep the state of runs", why=str(error))
+            except Exception as error:  # noqa: BLE001 (a full disk, say: runs are held by their supervisors)
+                self._log.error("cannot watch runs", why=repr(error))
             with suppress(TimeoutError):
                 async with asyncio.timeout(_TICK_S):
                     await self._hurry.wait()
@@ -192,7 +200,7 @@ class JobDesk:
         await self._keep(record)  # first: whatever happens now, its end will be told
         self._book.records[record.id] = record
         try:
-            await self._around.in_worker(lambda: self._launch(record))
+            await asyncio.to_thread(self._launch, record)
             await self._keep(record)
         except (OSError, CommandError) as error:
             await self._end(record, End(RunState.FAILED, f"cannot be started: {error}"))
@@ -208,8 +216,6 @@ class JobDesk:
         template = self._jobs.template(order.template)
         if template is None:
             raise CommandError("template", f"{order.template!r} is gone")
-        in_use = {each.order.job for each in self._book.live()}
-        launch.forget_states(self._places, in_use, self._jobs.states)
         plan = launch.prepare(order, template, settings, self._user, self._root)
         record.cgroup = plan.cgroup.removeprefix(str(self._root)) if plan.cgroup else ""
         supervisor = launch.launch(self._places.run(record.id))
@@ -222,16 +228,15 @@ class JobDesk:
             return Code.ACCEPTED, f"run {record.id} has {record.state} already"
         if record.stop != "now":
             record.stop = how
-        wanted = record.stop
-        await self._around.in_worker(lambda: self._leave_word(record.id, wanted))
+        await asyncio.to_thread(self._leave_word, record.id, record.stop)
         with suppress(sqlite3.Error):
             await self._keep(record)
         self._hurry.set()
-        return Code.ACCEPTED, f"run {record.id} is told to {'save its state and ' if wanted == 'keep' else ''}end"
+        return Code.ACCEPTED, f"run {record.id} is told to {'save its state and ' if record.stop == 'keep' else ''}end"
 
     def _leave_word(self, run: str, word: str) -> None:
         try:
-            launch.leave_word(self._places.run(run), word)
+            leave_word(self._places.run(run), word)
         except OSError as error:
             raise CommandError("storage", f"{self._places.run(run)}: {error.strerror}") from None
 
@@ -240,15 +245,16 @@ class JobDesk:
     async def _tick(self) -> None:
         now_s = time.monotonic()
         for record in self._book.live():
-            sight = await self._around.in_worker(partial(self._look, record))
+            sight = await asyncio.to_thread(self._look, record)
             await self._take(record, sight, now_s)
         if self._around.online():
             everything, self._greet = self._greet, False
             for record in self._book.ends_to_tell(now_s, everything=everything):
                 if record.final is not None:
-                    self._around.send(Kind.RUN, self._around.sign(record.final))
+                    self._say(record.final)
         if old := self._book.outdated(clocks.wall_ms()):
-            await self._around.in_worker(lambda: self._forget(old))
+            await self._around.in_worker(lambda: self._around.spool.forget_runs(old))
+            await asyncio.to_thread(self._forget, old)
 
     def _look(self, record: RunRecord) -> Sight:
         supervisor = self._supervisors.get(record.id)
@@ -267,19 +273,20 @@ class JobDesk:
             record.duration_s = max(0, (standing.ended_ns or time.monotonic_ns()) - standing.began_ns) * 1e-9
             await self._begin_account(record, standing)
         if standing is not None and standing.phase is Phase.ENDED:
-            if await self._tell_backlog(record):
+            if self._around.online() and await self._teller.tell_backlog(record):
                 return  # the end follows a second later
             await self._end(record, end_of(standing))
             return
         unclaimed = standing is None and not record.pid and time.monotonic_ns() - record.asked_ns < _CLAIM_NS
         if not sight.alive and not unclaimed:
-            await self._around.in_worker(lambda: self._kill_rest(record))
+            await asyncio.to_thread(self._kill_rest, record)
             why = "its supervisor ended without a word" if standing is not None else "its supervisor never began"
             await self._end(record, End(RunState.LOST, why))
             return
         record.state = state_of(standing, record)
         self._account.read(record)
-        await self._report_if_due(record, now_s)
+        if self._around.online():
+            await self._teller.tell_if_due(record, now_s)
         if now_s - self._kept_s.get(record.id, now_s - _KEEP_S) >= _KEEP_S:
             self._kept_s[record.id] = now_s
             await self._keep(record)
@@ -295,16 +302,16 @@ class JobDesk:
 
     async def _end(self, record: RunRecord, end: End) -> None:
         await self._account.end(record)
-        text = await self._around.in_worker(lambda: self._excerpt(record, last=True))
         record.state, record.ended_ms = end.state, clocks.wall_ms()
-        record.final = self._report(record, text, end)
+        record.final = await self._teller.last_word(record, end)
         try:
             await self._keep(record)
         except sqlite3.Error as error:
             self._log.error("the end of a run is not on the disk", run=record.id, why=str(error))
-        await self._around.in_worker(lambda: self._tidy(record))
+        await asyncio.to_thread(self._tidy, record)
         self._around.event("run-ended", record.id, job=record.order.job, state=end.state.value, why=end.detail)
-        self._told.pop(record.id, None)
+        in_use = {each.order.job for each in self._book.live()}
+        await asyncio.to_thread(forget_states, self._places, in_use, self._jobs.states)
         self._hurry.set()
 
     def _tidy(self, record: RunRecord) -> None:
@@ -326,61 +333,8 @@ class JobDesk:
         tree.kill_marked(f"EVENWATT_RUN={record.id}", 5.0)
         launch.end_elsewhere(folder)
 
-    # --- telling --------------------------------------------------------------------------------------------------
-
-    async def _report_if_due(self, record: RunRecord, now_s: float) -> None:
-        if not self._around.online():
-            return
-        told_s, told = self._told.get(record.id, (-_REPORT_S, None))
-        due = record.state is not told or now_s - told_s >= _REPORT_S
-        if not due and not await self._around.in_worker(lambda: self._has_output(record)):
-            return
-        self._told[record.id] = (now_s, record.state)
-        await self._send_report(record)
-
-    async def _tell_backlog(self, record: RunRecord) -> bool:
-        """Tell what a run wrote first, before its end tells what it wrote last; return whether there was that much."""
-        folder, at = self._places.run(record.id), record.log_byte
-        told_s, _ = self._told.get(record.id, (0.0, None))
-        if told_s < 0 or not self._around.online():
-            return False
-        if not await self._around.in_worker(lambda: output.waiting(folder, at, MAX_LOG_CHARACTERS)):
-            return False
-        self._told[record.id] = (-1.0, record.state)  # once
-        await self._send_report(record)
-        return True
-
-    async def _send_report(self, record: RunRecord) -> None:
-        text = await self._around.in_worker(lambda: self._excerpt(record, last=False))
-        self._around.send(Kind.RUN, self._around.sign(self._report(record, text, None)))
-
-    def _has_output(self, record: RunRecord) -> bool:
-        return output.waiting(self._places.run(record.id), record.log_byte, 0)
-
-    def _excerpt(self, record: RunRecord, *, last: bool) -> output.Excerpt:
-        return output.excerpt(self._places.run(record.id), record.log_byte, MAX_LOG_CHARACTERS, last=last)
-
-    def _report(self, record: RunRecord, text: output.Excerpt, end: End | None) -> RunReport:
-        record.seq += 1
-        log_start = record.log_start + text.skipped
-        record.log_start, record.log_byte = log_start + len(text.text), text.next_byte
-        return RunReport(
-            self._around.settings.node,
-            self._around.boot,
-            record.order.job,
-            record.id,
-            record.seq,
-            clocks.wall_ms(),
-            record.state,
-            record.duration_s,
-            record.energy_j,
-            end.exit_code if end else None,
-            end.kept if end else False,
-            end.detail[:400] if end else "",
-            list(record.units.items())[:16],
-            log_start,
-            text.text,
-        )
+    def _say(self, report: RunReport) -> None:
+        self._around.send(Kind.RUN, self._around.sign(report))
 
     # --- the disk -------------------------------------------------------------------------------------------------
 
@@ -394,9 +348,8 @@ class JobDesk:
             raise CommandError("storage", f"{self._around.settings.state_path}: {error}") from None
 
     def _forget(self, runs: list[str]) -> None:
-        self._around.spool.forget_runs(runs)
         for run in runs:
-            launch.forget_run(self._places, run)
+            forget_run(self._places, run)
 
 
 def _order(command: Command) -> JobOrder:

@@ -1,165 +1,36 @@
-"""Getting a run ready and under way: folders, cgroup, plan, supervisor. Blocking; called in the worker thread."""
+"""Getting a run ready and under way: folders, cgroup, plan, supervisor. Blocking; called in a thread."""
 
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
-import stat
 import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from evenwatt_agent import cgroups
 from evenwatt_agent.groups import TASK_PREFIX
+from evenwatt_agent.jobs.identity import SEARCH_PATH
+from evenwatt_agent.jobs.places import places
 from evenwatt_agent.jobs.plan import Plan
 from evenwatt_agent.jobs.templates import filled, limit_s
 from evenwatt_agent.task_client import SOCKET_VARIABLE, TASK_VARIABLE
-from evenwatt_daemon import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
-    from evenwatt_agent.jobs.settings import JobsSettings, TemplateSettings
+    from evenwatt_agent.jobs.identity import Identity
+    from evenwatt_agent.jobs.settings import TemplateSettings
     from evenwatt_agent.settings import AgentSettings
     from evenwatt_wire import JobOrder
 
-SEARCH_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _END_S: Final = 20.0
 _INSIDE: Final = "/evenwatt/state"
 """Where a container sees its job's folder."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """As whom work runs."""
-
-    name: str
-    uid: int
-    gid: int
-    groups: tuple[int, ...]
-
-    def may(self, path: Path, bit: int) -> bool:
-        """Whether this user's permission on a path includes ``bit`` (4 read, 2 write, 1 execute or enter)."""
-        status = path.stat()
-        shift = 6 if status.st_uid == self.uid else 3 if status.st_gid in (self.gid, *self.groups) else 0
-        return bool(status.st_mode >> shift & bit)
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where runs keep what they need."""
-
-    base: Path
-
-    def run(self, run: str) -> Path:
-        """Folder of a run: the agent's own."""
-        return self.base / "runs" / run
-
-    def state(self, job: str) -> Path:
-        """Folder of a job that survives its runs: the user's."""
-        return self.base / "state" / job
-
-    def scratch(self, run: str) -> Path:
-        """Folder of a run that goes with it: the user's."""
-        return self.base / "scratch" / run
-
-
-def identity(jobs: JobsSettings) -> Identity:
-    """Return the user that work runs as.
-
-    Raises:
-        Failure: this agent cannot become that user, or must not.
-    """
-    entry = pwd.getpwnam(jobs.user)
-    groups = tuple(sorted(set(os.getgrouplist(jobs.user, entry.pw_gid)) - {entry.pw_gid}))
-    if os.geteuid() != 0:
-        raise Failure(f"jobs.user is {jobs.user!r}, but only an agent that is root can start work as another user")
-    if entry.pw_uid == 0 or 0 in (entry.pw_gid, *groups):
-        raise Failure(f"jobs.user is {jobs.user!r}, who is root or in its group; name a user without privileges")
-    return Identity(jobs.user, entry.pw_uid, entry.pw_gid, groups)
-
-
-def places(settings: AgentSettings) -> Places:
-    """Return where this node's runs lie."""
-    return Places(Path(settings.jobs.work_dir or settings.state_path / "jobs"))
-
-
-def prepare_places(where: Places, user: Identity) -> None:
-    """Make the folders that all runs share.
-
-    Raises:
-        Failure: one cannot be made, or the user cannot reach them.
-    """
-    try:
-        for folder, mode in ((where.base, 0o711), *((where.base / n, 0o711) for n in ("state", "scratch", "runs"))):
-            folder.mkdir(parents=True, exist_ok=True)
-            folder.chmod(mode)
-    except OSError as error:
-        raise Failure(
-            f"{error.filename}: {error.strerror}; jobs.work_dir must be a folder that root can write"
-        ) from None
-    if (closed := closed_to(user, where.base)) is not None:
-        fix = f"chmod o+x {closed}, or name another jobs.work_dir"
-        raise Failure(f"{where.base}: user {user.name!r} cannot reach it, because {closed} is closed to others; {fix}")
-
-
-def keep_private(state: Path) -> None:
-    """Close the agent's own memory to others, whatever umask it was made with: the way to it may be open now."""
-    for path in state.glob("agent.db*"):
-        path.chmod(0o600)
-
-
-def let_in(socket: Path, user: Identity) -> None:
-    """Open a socket to the user's group, and the way to it.
-
-    Raises:
-        Failure: that is not possible.
-    """
-    try:
-        os.chown(socket, -1, user.gid)
-        socket.parent.chmod(stat.S_IMODE(socket.parent.stat().st_mode) | 0o011)
-    except OSError as error:
-        raise Failure(f"{socket}: {error.strerror}; runtime_dir must be a folder of root") from None
-
-
-def closed_to(user: Identity, path: Path) -> Path | None:
-    """Return the first folder on the way to a path that a user may not enter, or None."""
-    return next((folder for folder in reversed([path, *path.parents]) if not user.may(folder, 1)), None)
-
-
-def trouble_with(template: TemplateSettings, jobs: JobsSettings, user: Identity) -> str:
-    """Return why a template cannot be run on this machine now; empty if it can."""
-    if template.unit and shutil.which("systemctl", path=SEARCH_PATH) is None:
-        return "there is no systemctl here"
-    if template.container and not os.access(jobs.engine, os.X_OK):
-        return f"{jobs.engine} cannot be executed; name the engine in jobs.engine"
-    if not template.command:
-        return ""
-    try:
-        return _trouble_with_program(Path(template.command[0]), user)
-    except OSError as error:
-        return f"{template.command[0]}: {error.strerror}"
-
-
-def _trouble_with_program(path: Path, user: Identity) -> str:
-    program = path.resolve(strict=True)
-    way = [program, *program.parents]
-    if (closed := closed_to(user, program.parent)) is not None:
-        return f"{path} cannot be reached by {user.name}: {closed} is closed to others"
-    if not stat.S_ISREG(program.stat().st_mode) or not user.may(program, 1):
-        return f"{path} cannot be executed by {user.name}"
-    owned = next((part for part in way if part.stat().st_uid == user.uid or _may_change(user, part)), None)
-    return f"{owned} can be changed by {user.name}, so anything could run in its place" if owned else ""
-
-
-def _may_change(user: Identity, path: Path) -> bool:
-    """Whether a user may replace what lies there; in a sticky folder nobody replaces what others own."""
-    return user.may(path, 2) and not path.stat().st_mode & stat.S_ISVTX
 
 
 def prepare(
@@ -220,32 +91,6 @@ def end_elsewhere(folder: Path) -> None:
                 timeout=_END_S,
                 env={"PATH": SEARCH_PATH},
             )
-
-
-def leave_word(folder: Path, word: str) -> None:
-    """Tell a run's supervisor something: ``keep``, ``now`` or ``seen``.
-
-    Raises:
-        OSError: the disk does not take it.
-    """
-    temporary = folder / "stop.new"
-    temporary.write_text(word)
-    temporary.replace(folder / "stop")
-
-
-def forget_states(where: Places, in_use: Collection[str], most: int) -> None:
-    """Remove what jobs keep whose last run is longest ago, beyond the ``most`` latest."""
-    with suppress(OSError):
-        found = sorted((where.base / "state").iterdir(), key=lambda path: -path.lstat().st_mtime)
-        for folder in found[most:]:
-            if folder.name not in in_use:
-                shutil.rmtree(folder, ignore_errors=True)  # safe against links that are put in its way
-
-
-def forget_run(where: Places, run: str) -> None:
-    """Remove a run's folder."""
-    shutil.rmtree(where.run(run), ignore_errors=True)
-    shutil.rmtree(where.scratch(run), ignore_errors=True)
 
 
 def make_cgroup(run: str, root: Path | None) -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from evenwatt_agent.jobs import launch
 from evenwatt_agent.jobs.book import RunRecord
+from evenwatt_agent.jobs.places import leave_word, places
 
 if TYPE_CHECKING:
     from evenwatt_agent.settings import AgentSettings
@@ -22,6 +22,6 @@ def end_all(settings: AgentSettings, spool: Spool) -> int:
         with suppress(msgspec.DecodeError, OSError):
             record = msgspec.json.decode(body, type=RunRecord)
             if record.live:
-                launch.leave_word(launch.places(settings).run(record.id), "now")
+                leave_word(places(settings).run(record.id), "now")
                 told += 1
     return told

@@ -16,12 +16,13 @@ from evenwatt_agent.task_client import TaskRefusedError, ask
 _UNIT: Final = re.compile(r"[A-Za-z0-9_./%-]{1,40}")
 _KINDS: Final = 16
 _LINE_BYTES: Final = 4_096
-_FLUSH_S: Final = 1.0
+_FLUSH_S: Final = 0.25
+"""Reports of a run are a few seconds apart: what was done until then is told to a few percent."""
 _RETRY_S: Final = 5.0
 
 
 class UnitsForward:
-    """Takes lines and tells the agent sums, at most once a second.
+    """Takes lines and tells the agent sums, at most four times a second.
 
     Args:
         socket: Where the agent listens for tasks.

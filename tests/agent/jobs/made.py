@@ -8,6 +8,7 @@ from dataclasses import replace
 from evenwatt_agent import cgroups
 from evenwatt_agent.jobs import launch
 from evenwatt_agent.jobs.output import excerpt
+from evenwatt_agent.jobs.places import leave_word
 from evenwatt_agent.jobs.plan import Phase, Plan, Standing
 from tests.agent.jobs.yard import UID
 from tests.support import wait_for
@@ -62,13 +63,13 @@ class Made:
 
     def ended(self):
         standing = self.await_phase(Phase.ENDED)
-        launch.leave_word(self.folder, "seen")
+        leave_word(self.folder, "seen")
         self.process.wait(20)
         assert (self.folder / "supervisor.log").read_text() == ""
         return standing
 
     def ask(self, word):
-        launch.leave_word(self.folder, word)
+        leave_word(self.folder, word)
 
     def output(self):
         return excerpt(self.folder, 0, 100_000, last=True).text

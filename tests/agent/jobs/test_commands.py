@@ -162,17 +162,19 @@ async def test_what_is_stale_replayed_retained_or_signed_by_others_is_never_run(
             b"\0" * 5_000,
         ):
             await heard.say(payload)
+        log = busy.folder / "agent.log"
+        await eventually(lambda: '"code": "too-large"' in log.read_text(), "all are refused")
     async with ear() as heard:
         await heard.say(changed(good, key, **fresh), retain=True)
         with busy.agent():
-            await eventually(lambda: len(heard.births) > 1, "the node is born again")
+            await eventually(lambda: heard.births, "the node is born again")
             last = await begin(heard, busy, "work", FINE, run="9" * 12)
             await heard.report(last, RunState.ENDED)
         runs = {report.run for report in heard.reports}
         await heard.say(b"", retain=True)
     assert runs == {last, good[0].job.run}
     for code in ("replay", "expired", "validity", "addressee", "unknown-key", "too-large", "retained"):
-        assert f'"code": "{code}"' in (busy.folder / "agent.log").read_text(), code
+        assert f'"code": "{code}"' in log.read_text(), code
 
 
 async def test_without_its_own_permission_a_node_runs_nothing(yard, ear):

@@ -7,6 +7,7 @@ import itertools
 import os
 import signal
 import sqlite3
+import subprocess
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -16,7 +17,7 @@ from evenwatt_agent.cgroups import find_root
 from evenwatt_wire import ControllerState, Kind, RunState, Topic, decode, encode
 from evenwatt_wire.command import Code
 from evenwatt_wire.messages import NodeState
-from tests.agent.jobs.yard import processes_with
+from tests.agent.jobs.yard import fill, processes_with
 from tests.site import NODE, ZONE
 from tests.support import eventually
 
@@ -363,5 +364,29 @@ async def test_the_states_of_too_many_jobs_are_forgotten_oldest_first(yard, ear)
     async with at_work(yard, ear) as (heard, _):
         for letter in "abcd":
             await heard.report(await begin(heard, yard, "work", job=letter * 12), RunState.ENDED)
-        kept = sorted(path.name[0] for path in (yard.folder / "state" / "jobs" / "state").iterdir())
-        assert kept == ["b", "c", "d"], "the two before the one that began last, and that one"
+        states = yard.folder / "state" / "jobs" / "state"
+        await eventually(lambda: sorted(path.name[0] for path in states.iterdir()) == ["c", "d"], "two are kept")
+
+
+async def test_on_a_full_disk_nothing_is_started_the_agent_lives_and_starts_again_when_there_is_room(yard, ear):
+    state = yard.folder / "small"
+    state.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=755", "none", state], check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        program = yard.program("work", "echo up")
+        yard.write_jobs({"name": "work", "command": [program]}, state_dir="small")
+        async with at_work(yard, ear) as (heard, agent):
+            await heard.report(await begin(heard, yard, "work"), RunState.ENDED)
+            fill(state / "filler")
+            refusals = []
+            while len(refusals) < 3:
+                answer = await heard.ask(yard.start("work"))
+                refusals += [answer.detail.partition(":")[0]] if answer.code is Code.REJECTED else []
+                fill(state / "filler")
+            assert set(refusals) <= {"storage", "start"}
+            (state / "filler").unlink()
+            await heard.report(await begin(heard, yard, "work"), RunState.ENDED)
+            assert agent.poll() is None
+    finally:
+        subprocess.run(["umount", "-l", state], check=True)

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from evenwatt_agent.jobs import launch
 from evenwatt_agent.jobs.output import excerpt, pieces
 from evenwatt_agent.jobs.plan import Phase, Standing, Why
 from tests.agent.jobs.made import RUN, Made
-from tests.agent.jobs.yard import UID, need_root, processes_of, processes_with
+from tests.agent.jobs.yard import UID, fill, need_root, processes_of, processes_with
 from tests.support import need, wait_for
 
 SH = "/bin/sh"
@@ -335,12 +334,6 @@ def small_disk(open_folder):
         pytest.skip("no file system can be mounted here")
     yield folder
     subprocess.run(["umount", "-l", folder], check=True)
-
-
-def fill(path):
-    with suppress(OSError), path.open("wb", buffering=0) as filler:
-        while filler.write(b"0" * 4_096):
-            pass
 
 
 def test_a_full_disk_costs_output_and_not_the_run_or_its_end(small_disk):

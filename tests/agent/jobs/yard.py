@@ -8,9 +8,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from evenwatt_wire import Ack, JobOrder, Kind, RunReport, Topic, decode
+from evenwatt_wire import Ack, JobOrder, Kind, RunReport, Topic, decode, seal
 from evenwatt_wire.command import Op, open_ack, open_run
 from tests.site import NODE, ZONE, Site
 from tests.support import eventually
@@ -40,7 +41,7 @@ class Yard(Site):
         path.chmod(0o755)
         return str(path)
 
-    def write_jobs(self, *templates, slots=4, user=USER, max_run_s=600.0, **jobs):
+    def write_jobs(self, *templates, slots=4, user=USER, max_run_s=600.0, state_dir=None, **jobs):
         table = {"enabled": True, "user": user, "slots": slots, "max_run_s": max_run_s} | jobs
         text = "[jobs]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
         for template in templates:
@@ -49,7 +50,13 @@ class Yard(Site):
             text += "[[jobs.templates]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in flat.items())
             for key, rows in inner.items():
                 text += f"[jobs.templates.{key}]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in rows.items())
-        self.write_settings(text)
+        self.write_settings(text, **({"state_dir": state_dir} if state_dir else {}))
+
+    def command(self, op, *, key=None, **fields):
+        """As a site's, but valid for long enough on a machine that is busy with other tests."""
+        command, _ = super().command(op, key=key, **fields)
+        lasting = msgspec.structs.replace(command, expires_ms=command.issued_ms + 110_000)
+        return lasting, seal(lasting, key or self.controller)
 
     def order(self, template, values=(), **fields):
         self.count += 1
@@ -90,7 +97,7 @@ class Ear:
             elif topic.kind is Kind.RUN:
                 self.reports.append(open_run(message.payload, self.ring))
                 self.at.append(time.monotonic())
-            elif topic.kind is Kind.BIRTH:
+            elif topic.kind is Kind.BIRTH and not message.retained:
                 self.births.append(decode(topic, message.payload))
 
     async def say(self, payload, *, retain=False):
@@ -141,3 +148,10 @@ def processes_of(uid):
             if folder.name.isdigit() and folder.stat().st_uid == uid:
                 found.append(int(folder.name))
     return found
+
+
+def fill(path):
+    """Write until the disk is full."""
+    with suppress(OSError), path.open("ab", buffering=0) as filler:
+        while filler.write(b"0" * 512):
+            pass
