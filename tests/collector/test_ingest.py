@@ -27,12 +27,17 @@ class Desk:
             ack=lambda zone, ack: self.acks.append(ack),
             open_run=self.open_run,
             run=lambda zone, told: self.runs.append((zone, told)),
-            submit=lambda zone, payload: self.submitted.append((zone, payload)),
+            submit=self.submit,
             jump=self.jumps.append,
             controller=lambda said, retained: self.controllers.append((said, retained)),
         )
         self.ingest = Ingest(self.fleet, sinks, lambda: self.now_s)
         self.ingest._log = self
+
+    def submit(self, zone, payload):
+        if payload != b"signed":
+            raise CommandError("signature", "does not match")
+        self.submitted.append((zone, payload))
 
     def open_run(self, payload):
         if self.run is None:
