@@ -1,6 +1,7 @@
 """Who answers for models: reads the registry, the ledger and the moment, and asks the pure parts.
 
-What tasks cost is read from the ledger at most once in ten minutes, on a connection of its own.
+What tasks did lately is read from the ledger at most once in 20 seconds, and what they did before at most once in ten
+minutes, on a connection of its own.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 KIND: Final = "models-table"
 """Documents in which imported tables are kept, by source."""
-_FRESH_S: Final = 600.0
+_RECENT_S: Final = 20.0
+_WHOLE_S: Final = 600.0
 
 
 class VariantView(Struct, frozen=True, kw_only=True):
@@ -86,8 +88,10 @@ class Models:
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
-        self._pieces: list[Piece] = []
-        self._read_s = float("-inf")
+        self._pieces: dict[int, list[Piece]] = {}
+        """By the day with which they begin."""
+        self._whole_s = self._recent_s = float("-inf")
+        """When all of them were read, and when the latest."""
         self._lock = asyncio.Lock()
 
     async def costs(self) -> Costs:
@@ -97,11 +101,15 @@ class Models:
             Failure: the registry or the database cannot be read.
         """
         async with self._lock:  # whoever comes meanwhile gets what the first one reads
-            stale = time.monotonic() - self._read_s > _FRESH_S
-            registry, pieces = await asyncio.to_thread(self._read, stale)
-            if stale:
-                self._pieces, self._read_s = pieces, time.monotonic()
-            return await asyncio.to_thread(Costs, registry, self._pieces, self._sources.made().now_s)
+            now_s = time.monotonic()
+            whole, recent = now_s - self._whole_s > _WHOLE_S, now_s - self._recent_s > _RECENT_S
+            registry, pieces = await asyncio.to_thread(self._read, whole=whole, recent=recent)
+            if whole:
+                self._pieces, self._whole_s = pieces, now_s
+            if whole or recent:
+                self._pieces, self._recent_s = self._pieces | pieces, now_s
+            every = [piece for day in self._pieces.values() for piece in day]
+            return await asyncio.to_thread(Costs, registry, every, self._sources.made().now_s)
 
     def places(self) -> list[PlaceNow]:
         """Return nodes and grids now."""
@@ -124,13 +132,15 @@ class Models:
         costs = await self.costs()
         return await asyncio.to_thread(self._card, asked, costs)
 
-    def _read(self, pieces: bool) -> tuple[Registry, list[Piece]]:
+    def _read(self, *, whole: bool, recent: bool) -> tuple[Registry, dict[int, list[Piece]]]:
         stated = load_settings(ModelsFile, self._sources.file) if self._sources.file else ModelsFile()
 
-        def both(connection: Connection) -> tuple[Registry, list[Piece]]:
+        def both(connection: Connection) -> tuple[Registry, dict[int, list[Piece]]]:
             variants, published = together(imported_tables(connection))
             registry = make_registry(stated, variants, published, self._sources.file or "models")
-            return registry, read_pieces(connection, self._sources.made()) if pieces else []
+            if not whole and not recent:
+                return registry, {}
+            return registry, read_pieces(connection, self._sources.made(), recent=not whole)
 
         return self._ask(both)
 

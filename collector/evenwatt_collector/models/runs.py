@@ -27,8 +27,13 @@ Labels = dict[str, tuple[str, str]]
 """Model and phase by the id of a task."""
 
 
-def read_pieces(connection: Connection, made: Made) -> list[Piece]:
-    """Return what tasks with a model did in the last twelve weeks.
+def read_pieces(connection: Connection, made: Made, *, recent: bool = False) -> dict[int, list[Piece]]:
+    """Return what tasks with a model did in the last twelve weeks, by the day with which each stretch begins.
+
+    Args:
+        connection: To read from.
+        made: Now, and whose reports these are.
+        recent: Of yesterday and today only: what came late before that can wait.
 
     Raises:
         DatabaseError: it cannot be read.
@@ -36,16 +41,18 @@ def read_pieces(connection: Connection, made: Made) -> list[Piece]:
     today = int(made.now_s // DAY_S)
     begins = [today - sum(OLDER) - DAYS + 1, today - OLDER[0] - DAYS + 1, *range(today - DAYS + 1, today + 1)]
     ends = [*begins[1:], today + 1]
-    worked = _worked_days(connection, begins[0])
+    asked = [*zip(begins, ends, strict=True)][-2 if recent else 0 :]
+    worked = _worked_days(connection, asked[0][0])
     labels = task_labels(connection)
-    found = []
-    for begin, end in zip(begins, ends, strict=True):
+    found: dict[int, list[Piece]] = {}
+    for begin, end in asked:
+        found[begin] = []
         if any(begin <= day < end for day in worked):
             query = ReportQuery(
                 by=By.TASK, start_s=float(begin * DAY_S), end_s=min(float(end * DAY_S), made.now_s), timezone="UTC"
             )
             rows = build_report(connection, query, made).rows
-            found += [piece for row in rows if (piece := _piece(row, labels, query.end_s - 1)) is not None]
+            found[begin] = [piece for row in rows if (piece := _piece(row, labels, query.end_s - 1)) is not None]
     return found
 
 
