@@ -103,7 +103,7 @@ def _factors(out: Console, one: Scored) -> None:
             words.digits(factor.base),
             words.digits(factor.actual),
             words.UNKNOWN if factor.ratio is None else f"{factor.ratio:.3f}",
-            words.UNKNOWN if factor.points is None else f"{factor.points:+.1f}",
+            words.UNKNOWN if factor.points is None else _points(factor.points),
         ]
         for factor in one.factors
     ]
@@ -117,10 +117,14 @@ def _factors(out: Console, one: Scored) -> None:
             words.digits(prod(bases)) if bases else words.UNKNOWN,
             words.digits(prod(factor.actual for factor in one.factors)),
             f"{prod(ratios):.3f}" if ratios else words.UNKNOWN,
-            f"{fsum(points):+.1f}" if points else words.UNKNOWN,
+            _points(fsum(points)) if points else words.UNKNOWN,
         ]
     )
     out.print(table(["  FACTOR", "UNIT", "BASE", "NOW", "RATIO", "POINTS"], rows, 2))
+
+
+def _points(value: float) -> str:
+    return f"{round(value, 1) + 0.0:+.1f}"  # no minus before a zero
 
 
 def _runs(one: Scored) -> str:

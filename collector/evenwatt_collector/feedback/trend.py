@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 ENOUGH: Final = 20
 """Values below which nothing is said."""
-SURE: Final = 0.95
+SURE: Final = 0.99
+"""One-sided; five measures are looked at together, in both directions."""
 _BINS: Final = 120
 
 
