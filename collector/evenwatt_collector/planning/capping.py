@@ -145,7 +145,8 @@ class Capping:
         self._around.caps_w.clear()
         self._around.caps_w.update(caps_w)
         self._drop({run.id for _, run in running})
-        self._keep()
+        if time.monotonic() - self._kept_s >= _KEEP_S:
+            self.save()
 
     def _choose(self, record: JobRecord, run: Run, node: Node, *, alone: bool, wall_s: float) -> float | None:
         unit = record.spec.work.unit if record.spec.work else ""
@@ -211,8 +212,9 @@ class Capping:
             del self._meters[id_]
             self.choices.pop(id_, None)
 
-    def _keep(self) -> None:
-        if time.monotonic() - self._kept_s < _KEEP_S or not self._changed:
+    def save(self) -> None:
+        """Keep what was learned since the last time; the keeper writes it a little later."""
+        if not self._changed:
             return
         self._kept_s = time.monotonic()
         self._changed.clear()

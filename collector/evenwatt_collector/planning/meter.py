@@ -41,8 +41,8 @@ class RunMeter:
     """Reports whose moment no live window has reached yet."""
     last: tuple[int, float, float] | None = None
     """Time (ms), units and joules at the end of the window before."""
-    shared: bool = False
-    """Something else ran on the node since the window began."""
+    company: deque[int] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    """Node's time (ms) at which something else ran on it."""
 
     def look(self, node: Node, *, alone: bool) -> None:
         """Note how the node stands; call it each second."""
@@ -51,7 +51,8 @@ class RunMeter:
             self.points.append((live.wall_ms, live.total.total_j))
             if not self.caps or not _same(self.caps[-1][1], node.cap_w):
                 self.caps.append((live.wall_ms, node.cap_w))
-        self.shared |= not alone
+            if not alone:
+                self.company.append(live.wall_ms)
 
     def take(self, told: RunReport) -> None:
         """Note what the run says."""
@@ -73,7 +74,6 @@ class RunMeter:
             return None
         units = dict(told.units).get(self.unit, 0.0)
         before, self.last = self.last, (told.wall_ms, units, joules)
-        shared, self.shared = self.shared, False
         if before is None or told.wall_ms - before[0] < 1000 * _LEAST_S or units < before[1]:
             return None
         cap_w, steady = self._cap_over(before[0], told.wall_ms)
@@ -85,7 +85,7 @@ class RunMeter:
             energy_j=joules - before[2],
             seconds=(told.wall_ms - before[0]) / 1000,
             at_s=told.wall_ms / 1000,
-            clean=steady and not shared,
+            clean=steady and not any(before[0] <= at_ms <= told.wall_ms for at_ms in self.company),
         )
 
     def _joules_at(self, wall_ms: int) -> float | None:

@@ -147,6 +147,7 @@ class Planning:
                 self._planned_s = time.monotonic()
             await pause(stop, STEP_S)
         self.save()
+        self.capping.save()
 
     # --- what is heard --------------------------------------------------------------------------------------------
 
