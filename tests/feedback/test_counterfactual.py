@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -177,6 +178,13 @@ def test_without_speed_up_more_slots_are_as_fast_as_one(spans):
     whole = [(start, start + length) for start, length in spans]
     union = work_s(whole, [1.0])
     assert union <= sum(length for _, length in spans) + 1e-9
+    slowing = [1.0, 1.7, 2.2]
+    edges = sorted({moment for span in whole for moment in span})
+    by_hand = 0.0
+    for start, end in pairwise(edges):
+        wide = sum(first <= start and last >= end for first, last in whole)
+        by_hand += (end - start) * slowing[min(wide, 3) - 1] if wide else 0.0
+    assert work_s(whole, slowing) == pytest.approx(by_hand)
     assert work_s(whole, [float(i + 1) for i in range(8)]) == pytest.approx(sum(length for _, length in spans))
 
 

@@ -92,10 +92,11 @@ def work_s(spans: Sequence[tuple[float, float]], speedup: Sequence[float]) -> fl
         spans: Start and end of each run, Unix time.
         speedup: Speed on 1, 2, ... slots against one; beyond its end, its last value.
     """
-    edges = sorted({moment for span in spans for moment in span})
-    total = []
-    for start_s, end_s in pairwise(edges):
-        wide = sum(1 for first, last in spans if first <= start_s and last >= end_s)
-        if wide:
+    real = [(first, last) for first, last in spans if last > first]
+    changes = sorted([(first, 1) for first, _ in real] + [(last, -1) for _, last in real])
+    total, wide = [], 0
+    for (start_s, step), (end_s, _) in pairwise(changes):
+        wide += step
+        if wide and end_s > start_s:
             total.append((end_s - start_s) * speedup[min(wide, len(speedup)) - 1])
     return fsum(total)
