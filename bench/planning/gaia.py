@@ -91,7 +91,7 @@ def measure(series: list[Path], jobs: Path, say: Callable[[str], None], *, rolli
             row["evenwatt_average_forecast"] = _rolling(
                 trace, every, lambda h, o=outlook, s=start: o.at(s + h), known=False
             )
-        found[name] = {key: round(float(value), 4) for key, value in row.items()}
+        found[name] = {key: round(float(value), 5) for key, value in row.items()}
         say(f"gaia {name}: " + ", ".join(f"{key} {value:.4f}" for key, value in found[name].items()))
     return found
 

@@ -13,6 +13,7 @@ def fill(weights: Any, length: float) -> float:
 
     solver = highspy.Highs()
     solver.setOptionValue("output_flag", False)
+    solver.setOptionValue("threads", 1)
     count = len(weights)
     solver.addVars(count, np.zeros(count), np.ones(count))
     solver.changeColsCost(count, np.arange(count, dtype=np.int32), np.asarray(weights, dtype=np.float64))

@@ -99,7 +99,7 @@ def measure(path: Path, say: Callable[[str], None]) -> dict[str, dict[str, Any]]
         perfect, missed_perfect = saved(values)
         row = {
             "saved_pct": round(float(np.mean([pct for pct, _ in runs])), 3),
-            "saved_perfect_pct": round(perfect, 3),
+            "saved_perfect_pct": round(float(perfect), 3),
             "optimum_pct": round(100 * (1 - sum(_least(task, split, values) for task in tasks) / base), 3),
             "published_pct": figure,
             "rule_pct": round(
