@@ -21,6 +21,10 @@ from evenwatt_collector.jobs.times import duration_s, moment_s
 from evenwatt_collector.policy.problems import errors
 
 POWER_KW = 0.5
+_NAN = float("nan")
+_NOWHEN = {"start_s": _NAN, "end_s": _NAN, "zone": "here", "grams": _NAN, "low_g": _NAN, "high_g": _NAN}
+NAN = (200, {"decision": {"chosen": _NOWHEN, "baseline": _NOWHEN}})
+"""An answer that is JSON for many readers, and no advice."""
 
 
 class GridServer:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from evenwatt_cli.main import entry
-from tests.bridges.grid_server import GridServer
+from tests.bridges.grid_server import NAN, GridServer
 from tests.support import free_port, process, wait_for
 
 EVENWATT = Path(sys.executable).with_name("evenwatt")
@@ -82,7 +82,9 @@ def test_at_exit_nothing_is_printed(advise):
     assert (done.returncode, done.stdout, done.stderr) == (10, "", "")
 
 
-@pytest.mark.parametrize("answer", [(500, {"error": "broken"}), (200, b"<html>"), (422, {"error": "no zone"}), None])
+@pytest.mark.parametrize(
+    "answer", [(500, {"error": "broken"}), (200, b"<html>"), (422, {"error": "no zone"}), NAN, None]
+)
 def test_without_advice_it_says_so_and_the_work_starts(advise, grid, answer):
     grid.broken = answer
     done = advise("--length", "2h", "--deadline", "+12h", url=None if answer else f"http://127.0.0.1:{free_port()}")

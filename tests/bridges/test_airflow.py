@@ -14,7 +14,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from tests.bridges.grid_server import GridServer
+from tests.bridges.grid_server import NAN, GridServer
 from tests.bridges.loading import load
 from tests.support import free_port
 
@@ -93,7 +93,7 @@ def test_the_next_question_may_not_come_too_late(sensor, grid):
     assert wait_of(sensor, grid, poke_interval=1800.0).poke(context(begun))
 
 
-@pytest.mark.parametrize("answer", [(500, {"error": "broken"}), (200, b"<html>"), (200, {"decision": {}}), None])
+@pytest.mark.parametrize("answer", [(500, {"error": "broken"}), (200, b"<html>"), (200, {"decision": {}}), NAN, None])
 def test_without_advice_it_is_time(sensor, grid, caplog, answer):
     grid.broken = answer
     url = grid.url if answer else f"http://127.0.0.1:{free_port()}"

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.bridges.grid_server import GridServer
+from tests.bridges.grid_server import NAN, GridServer
 from tests.bridges.kube_server import KubeServer, stamp
 from tests.bridges.loading import BRIDGES, load
 from tests.support import free_port, need, process, wait_for
@@ -106,7 +106,9 @@ def test_without_a_collector_a_new_job_starts_and_an_advised_one_keeps_its_hour(
     assert "cannot be reached" in kube.notes("jobs", "new")["why"]
 
 
-@pytest.mark.parametrize("answer", [(500, {"error": "broken"}), (200, b"<html>"), (200, {"decision": {"chosen": 1}})])
+@pytest.mark.parametrize(
+    "answer", [(500, {"error": "broken"}), (200, b"<html>"), (200, {"decision": {"chosen": 1}}), NAN]
+)
 def test_an_answer_that_is_no_advice_starts_it(grid, kube, answer):
     grid.broken = answer
     kube.add("jobs", "train", labels=DEADLINE, annotations=LENGTH, suspend=True)

@@ -18,6 +18,7 @@ import os
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, ClassVar
 
 try:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 AT_ONCE = timedelta(seconds=60)
 PATIENCE_S = 5.0
+_NO_ADVICE = (OSError, HTTPException, ValueError, OverflowError, KeyError, TypeError, AttributeError)
+"""What asking may end with: nobody there, or an answer that is no decision."""
 
 
 class EvenwattCleanHourSensor(BaseSensorOperator):  # type: ignore[misc,unused-ignore]
@@ -86,7 +89,7 @@ class EvenwattCleanHourSensor(BaseSensorOperator):  # type: ignore[misc,unused-i
             chosen, baseline_g = decision["chosen"], float(decision["baseline"]["grams"])
             start_s, grams = chosen["start_s"], float(chosen["grams"])
             start = None if start_s is None else datetime.fromtimestamp(float(start_s), UTC)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except _NO_ADVICE as error:
             self.log.warning("start now: no advice from %s: %s; work comes first", self.url, error)
             return True
         if start is None or start <= now + AT_ONCE:

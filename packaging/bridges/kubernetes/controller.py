@@ -20,7 +20,9 @@ A Job that somebody else suspended later, or that Kueue manages, is left alone.
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
+import math
 import os
 import re
 import signal
@@ -279,14 +281,21 @@ def ask(url: str, work: Workload, wish: Wish) -> Advice:
             said = json.load(answer)
         decision = said.get("decision") or said
         chosen = decision["chosen"]
-        start_s = None if chosen["start_s"] is None else float(chosen["start_s"])
-        return Advice(start_s, float(chosen["grams"]), float(decision["baseline"]["grams"]))
+        start_s = None if chosen["start_s"] is None else _finite(chosen["start_s"])
+        return Advice(start_s, _finite(chosen["grams"]), _finite(decision["baseline"]["grams"]))
     except urllib.error.HTTPError as error:
         raise ValueError(f"the collector answered {error.code}: {error.read(200).decode(errors='replace')}") from None
-    except OSError as error:
-        raise UnreachableError(f"{url}: {error}") from None
+    except (OSError, http.client.HTTPException) as error:
+        raise UnreachableError(f"{url}: {error!r}") from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"the collector's answer cannot be read ({error!r})") from None
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value!r} is no number")
+    return number
 
 
 class Api:
@@ -343,8 +352,8 @@ class Api:
             return urllib.request.urlopen(request, timeout=timeout_s, context=tls)  # noqa: S310
         except urllib.error.HTTPError:
             raise
-        except OSError as error:
-            raise UnreachableError(f"{self._url}: {error}") from None
+        except (OSError, http.client.HTTPException) as error:
+            raise UnreachableError(f"{self._url}: {error!r}") from None
 
 
 # --- the controller -----------------------------------------------------------------------------------------------
@@ -449,7 +458,7 @@ def main(arguments: list[str] | None = None) -> int:
             if options.once or options.overdue:
                 return 0
             controller.wait(version, options.interval)
-        except (UnreachableError, OSError, ValueError, KeyError) as error:
+        except (UnreachableError, OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
             say(f"the cluster cannot be read: {error}")
             if options.once or options.overdue:
                 return 1

@@ -22,7 +22,9 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import http.client
 import json
+import math
 import os
 import re
 import signal
@@ -349,8 +351,8 @@ class Collector:
             said = self._call("/api/v1/advise", self.spec(job, wish, now_s))
             decision = said.get("decision") or said
             chosen = decision["chosen"]
-            start = None if chosen["start_s"] is None else float(chosen["start_s"])
-            return Advice(start, float(chosen["grams"]), float(decision["baseline"]["grams"]))
+            start = None if chosen["start_s"] is None else _finite(chosen["start_s"])
+            return Advice(start, _finite(chosen["grams"]), _finite(decision["baseline"]["grams"]))
         except urllib.error.HTTPError as error:
             say(f"job {job.id}: no advice: {error.code} {error.read(300).decode(errors='replace')}")
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -410,8 +412,15 @@ class Collector:
                 return json.loads(answer.read())
         except urllib.error.HTTPError:
             raise
-        except OSError as error:
-            raise UnreachableError(f"{self._url}: {error}") from None
+        except (OSError, http.client.HTTPException) as error:
+            raise UnreachableError(f"{self._url}: {error!r}") from None
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value!r} is no number")
+    return number
 
 
 def call(*command: str) -> str:
