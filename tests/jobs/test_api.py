@@ -20,7 +20,7 @@ from tests.jobs.desk import StoredDesk
 from tests.jobs.made import ID, NOW_S, decision, record, spec
 from tests.live.alerts import served
 
-TOKEN = "0123456789abcdef0123456789abcdef"  # noqa: S105
+TOKEN = "0123456789abcdef0123456789abcdef"
 JOB = {"id": ID, "name": "nightly", "template": "nightly", "length": "45m"}
 SIGNED = {"Authorization": f"Bearer {TOKEN}"}
 

@@ -164,15 +164,15 @@ def _scale(places: Sequence[PlaceView], frame: _Frame, plan: PlanView) -> tuple[
 def _curve(place: PlaceView, plan: PlanView, frame: _Frame, scale: tuple[float, float], signs: _Signs) -> Text:
     least, most = scale
     values = _columns(place.intensity_g_per_kwh, plan, frame)
-    known = frame.column(plan.start_s + place.known_slots * plan.slot_s)
+    known = (plan.start_s + place.known_slots * plan.slot_s - frame.start_s) / frame.step_s
     line = Text(_label(place.zone, frame.left), style="bold")
     for column, value in enumerate(values):
         height = (value - least) / (most - least) if most > least else 0.0
-        if column < known:
+        if column + 0.5 < known:
             line.append(signs.levels[min(7, int(8 * height))], style=_COLOURS[min(2, int(3 * height))])
         else:
             line.append(signs.dotted, style="dim")
-    line.append(f" {digits(min(values))}-{digits(max(values))}")
+    line.append(f" {min(values):.0f}-{max(values):.0f}")
     if frame.left > 12:
         line.append(" g/kWh")
     return line
