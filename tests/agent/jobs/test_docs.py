@@ -37,7 +37,8 @@ def test_systemd_takes_the_drop_in(tmp_path):
         (tmp_path / program).write_text("#!/bin/sh\n")
         (tmp_path / program).chmod(0o755)
     (tmp_path / "evenwatt-agent.service").write_text(unit)
-    shutil.copytree(ROOT / "systemd" / "evenwatt-agent.service.d", tmp_path / "evenwatt-agent.service.d")
+    (tmp_path / "evenwatt-agent.service.d").mkdir()
+    shutil.copy(ROOT / "systemd/drop-ins/evenwatt-agent-jobs.conf", tmp_path / "evenwatt-agent.service.d" / "jobs.conf")
     command = ["systemd-analyze", "verify", "--man=no", str(tmp_path / "evenwatt-agent.service")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert [line for line in done.stderr.splitlines() if "evenwatt" in line] == []
