@@ -377,7 +377,13 @@ def report(
 @app.command()
 def demo(
     *,
-    seconds: Annotated[float, typer.Option(min=5, help="How long to run; 0 or Ctrl-C ends the live view.")] = 3600,
+    scenario: Annotated[
+        str, typer.Option(help="bursts: caps and leases; clean-hours: jobs, models, learned caps.")
+    ] = "bursts",
+    seconds: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(min=5, help="How long to run; Ctrl-C ends it. Default: 3600; clean-hours: 480."),
+    ] = None,
     headless: Annotated[bool, typer.Option("--headless", help="No live view; progress on standard error.")] = False,
     json: Json = False,
     nodes: Annotated[int, typer.Option(min=1, max=64, help="Simulated nodes.")] = 8,
@@ -389,9 +395,15 @@ def demo(
     keep: Annotated[Optional[Path], typer.Option(help="Keep logs, settings and the database in this folder.")] = None,  # noqa: UP045
 ) -> None:
     """See the whole loop on this machine: simulated hardware, real agents, broker, collector and caps."""
+    if scenario == "clean-hours":
+        from evenwatt_cli.demo.clean.main import SECONDS, run_clean_hours
+
+        raise typer.Exit(run_clean_hours(seconds or SECONDS, keep, headless=headless, as_json=json))
+    if scenario != "bursts":
+        raise Failure(f"--scenario {scenario!r}: expected bursts or clean-hours")
     from evenwatt_cli.demo.run import Options, run_demo
 
-    options = Options(seconds, nodes, budget_w, tuple(fault or ()), headless=headless, as_json=json, keep=keep)
+    options = Options(seconds or 3600, nodes, budget_w, tuple(fault or ()), headless=headless, as_json=json, keep=keep)
     raise typer.Exit(run_demo(options))
 
 

@@ -90,6 +90,20 @@ def test_a_stopped_guest_asks_for_nothing(run, process):
     assert sum(state.power_w for state in machine.plant.components.values()) == pytest.approx(87.0)
 
 
+def test_a_guest_may_ask_for_more_or_less(run, process):
+    machine = run(host())
+    register(machine, process.pid, load=1.0)
+    machine.step_to(SECOND)
+    machine.step_to(2 * SECOND)
+    draft = machine.places.guests / "draft.new"
+    draft.write_text('{"load": 0.0625}')
+    draft.replace(machine.places.guests / f"{process.pid}.json")
+    machine.step_to(3 * SECOND)
+    machine.step_to(4 * SECOND)
+    busy_w = 87.0 + 0.0625 * (500.0 - 87.0)
+    assert sum(state.power_w for state in machine.plant.components.values()) == pytest.approx(busy_w, rel=1e-3)
+
+
 @pytest.mark.parametrize("sensitivity", [1.0, 0.5])
 def test_work_is_slower_under_a_cap_and_less_so_where_clocks_matter_less(run, process, sensitivity):
     machine = run(host())

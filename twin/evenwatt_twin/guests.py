@@ -53,6 +53,8 @@ class _Identity:
 class _Guest:
     identity: _Identity
     claim: Claim
+    stamp: tuple[int, int]
+    """Of the file with the claim: it is read again when that is replaced."""
     file: NumberFile
     stopped: bool = False
     busy_s: float = 0.0
@@ -108,8 +110,8 @@ class Guests:
         """See who has come and who has gone."""
         for entry in os.scandir(self._folder):
             name, _, ending = entry.name.partition(".")
-            if ending == "json" and name.isdigit() and int(name) not in self._guests:
-                self._welcome(int(name), Path(entry.path))
+            if ending == "json" and name.isdigit():
+                self._hear(int(name), Path(entry.path))
         for pid, guest in list(self._guests.items()):
             state = self._state(guest.identity)
             guest.stopped = state in _STOPPED
@@ -154,13 +156,24 @@ class Guests:
         for guest in self._guests.values():
             guest.file.close()
 
-    def _welcome(self, pid: int, path: Path) -> None:
-        identity = self._identify(pid)
+    def _hear(self, pid: int, path: Path) -> None:
+        """Take what somebody claims, if it is news."""
+        guest, stamp = self._guests.get(pid), _stamp(path)
+        if guest is not None and guest.stamp == stamp:
+            return
         claim = _read_claim(path)
+        if guest is not None and claim is not None:
+            guest.claim, guest.stamp = claim, stamp
+            return
+        identity = self._identify(pid)
         if identity is None or claim is None:  # nobody, or nonsense: it is not served
             path.unlink(missing_ok=True)
             return
-        self._guests[pid] = _Guest(identity, claim, NumberFile(self._folder / f"{pid}.work", 0))
+        self._welcome(identity, claim, stamp)
+
+    def _welcome(self, identity: _Identity, claim: Claim, stamp: tuple[int, int]) -> None:
+        pid = identity.pid
+        self._guests[pid] = _Guest(identity, claim, stamp, NumberFile(self._folder / f"{pid}.work", 0))
         parent = self._identify(identity.parent)
         if parent is not None and parent.pid > 1:
             self._parents.setdefault(parent.pid, _Parent(parent))
@@ -246,6 +259,14 @@ class Guests:
             return None
         fields = stat.rpartition(")")[2].split()
         return fields if len(fields) > 19 else None
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_ino, found.st_mtime_ns
 
 
 def _read_claim(path: Path) -> Claim | None:

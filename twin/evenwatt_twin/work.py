@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 
 _LOOK_S = 0.2
-_TELL_S = 0.5
 _COME_S = 10.0
 """A machine that has not begun to serve after so long is not there."""
 
@@ -40,14 +39,11 @@ class Work:
         _say(f"{'going on at' if before else 'beginning at'} {before:.0f} of {self._options.amount:.0f}")
         self._register()
         done = told = 0.0
-        tell_s = 0.0
         try:
             while done < left and not self._asked_to_save:
                 time.sleep(_LOOK_S)
                 done = min(left, self._served_s() * self._options.units_per_s)
-                if time.monotonic() >= tell_s:
-                    tell_s = time.monotonic() + _TELL_S
-                    told = self._tell(done, told)
+                told = self._tell(done, told)
         finally:
             self._claim.unlink()
         self._tell(done, told)

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import psutil
 
@@ -25,6 +25,28 @@ if TYPE_CHECKING:
     from evenwatt_cli.demo.scenario import Scenario
 
 _STOP_S: Final = 12.0
+
+
+class Places(Protocol):
+    """Where a scenario has written what its processes read."""
+
+    @property
+    def folder(self) -> Path:
+        """Logs, keys and settings."""
+
+    @property
+    def spec(self) -> Path:
+        """The twin's spec file."""
+
+    @property
+    def twins(self) -> Path:
+        """Folder of the machines' trees."""
+
+    def settings(self, name: str) -> Path:
+        """Settings file of an agent, or of ``collector``."""
+
+    def state_dir(self, node: str) -> Path:
+        """State directory of a node's agent."""
 
 
 class Child:
@@ -99,7 +121,7 @@ class Child:
 class Twin(Child):
     """The simulated machines."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Places) -> None:
         command = [sys.executable, "-m", "evenwatt_twin", str(scenario.spec), "--dir", str(scenario.twins)]
         super().__init__("twin", command, scenario.folder / "twin.log")
         self._out = scenario.folder / "twin.log"
@@ -121,7 +143,7 @@ class Twin(Child):
 class Agent(Child):
     """A real agent on a simulated machine (or on this one)."""
 
-    def __init__(self, scenario: Scenario, name: str, machine: dict[str, Any] | None) -> None:
+    def __init__(self, scenario: Places, name: str, machine: dict[str, Any] | None) -> None:
         environment: dict[str, str] = {}
         if machine and machine.get("nvml_dir"):
             environment = {"LD_LIBRARY_PATH": machine["nvml_dir"], "EVENWATT_TWIN_NVML": machine["nvml_state"]}
@@ -149,7 +171,7 @@ class Job(Child):
             self._pidfile.write_text(f"{self._process.pid}\n")
 
 
-def collector(scenario: Scenario) -> Child:
+def collector(scenario: Places) -> Child:
     """The real collector."""
     command = [sys.executable, "-m", "evenwatt_collector", "--config", str(scenario.settings("collector"))]
     return Child("collector", command, scenario.folder / "collector.log")

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from evenwatt_cli.demo.faults import Fault, parse_faults
+from evenwatt_cli.demo.folder import demo_folder
 from evenwatt_cli.demo.processes import Agent, Child, Job, Twin, collector, start_broker
 from evenwatt_cli.demo.report import Measured, make_report
 from evenwatt_cli.demo.scenario import Event, Scenario, make_scenario, real_node_settings, write_policy
@@ -50,7 +50,7 @@ def run_demo(options: Options) -> Exit:
         Failure: something did not start, or a fault makes no sense.
     """
     with ExitStack() as stack:
-        folder = _folder(options, stack)
+        folder = demo_folder(options.keep, stack)
         gpus = shutil.which("cc") is not None or shutil.which("gcc") is not None
         scenario = make_scenario(folder, options.nodes, options.budget_w, gpus=gpus)
         faults = parse_faults(options.faults, frozenset(node.name for node in scenario.nodes))
@@ -204,15 +204,6 @@ class Demo:
     def _refuse_dead(child: Child) -> None:
         if child.exited is not None:
             raise Failure(f"{child.name} died: {child.last_words()}", exit_code=EXIT_FAILURE)
-
-
-def _folder(options: Options, stack: ExitStack) -> Path:
-    if options.keep is None:
-        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="evenwatt-")))
-    options.keep.mkdir(parents=True, exist_ok=True)
-    if any(options.keep.iterdir()):
-        raise Failure(f"--keep {options.keep}: not empty; name an empty or new folder")
-    return options.keep.resolve()
 
 
 def _own_name() -> str | None:

@@ -1,0 +1,133 @@
+"""What the demo sees while it runs, from outside: status, jobs, plan and services, as anybody could ask for them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from evenwatt_cli.demo.clean.day import GridDay
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A node that ran a job at a moment, and the cap that was read back from it."""
+
+    wall_s: float
+    mono_ns: int
+    node: str
+    workload: str
+    run: str
+    cap_w: float
+
+
+@dataclass(slots=True)
+class Change:
+    """A service that runs another variant."""
+
+    wall_s: float
+    variant: str
+    intensity_g: float
+    why: str
+
+
+@dataclass(slots=True)
+class Seen:
+    """Everything so far."""
+
+    day: GridDay
+    status: Document = field(default_factory=dict)
+    jobs: dict[str, Document] = field(default_factory=dict)
+    """By id."""
+    plan: Document = field(default_factory=dict)
+    held: list[Held] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    service: Document = field(default_factory=dict)
+    """What the service should run, as the collector decided it."""
+    score: Document = field(default_factory=dict)
+    improvement: Document = field(default_factory=dict)
+    began_s: float = 0.0
+    """Unix time, like the others."""
+    ended_s: float = 0.0
+    frozen_s: float = 0.0
+    """When what the first jobs emitted was made the baseline; 0: not yet."""
+    failures: list[str] = field(default_factory=list)
+    """Commands that did not work."""
+
+    @property
+    def nodes(self) -> list[Document]:
+        """The nodes as the collector has them."""
+        found: list[Document] = self.status.get("nodes", [])
+        return found
+
+    def running(self) -> Iterator[tuple[Document, Document]]:
+        """Yield each job that runs with its latest run."""
+        for job in self.jobs.values():
+            for run in job["runs"]:
+                if run["ended_s"] is None and run["state"] is not None:
+                    yield job, run
+
+    def take_service(self, told: Document) -> None:
+        """Take which variant the service should run now."""
+        self.service = told
+        if not self.changes or self.changes[-1].variant != told["variant"]:
+            now_s = time.time()
+            self.changes.append(Change(now_s, told["variant"], self.day.intensity_g(now_s), told["why"]))
+
+
+class Window:
+    """Asks the collector.
+
+    Args:
+        url: Where it answers.
+        seen: Takes what it says.
+    """
+
+    def __init__(self, url: str, seen: Seen) -> None:
+        self._client = httpx.Client(base_url=f"{url}/api/v1", timeout=5.0)
+        self._seen = seen
+
+    def look(self) -> bool:
+        """Ask how things are; return False if nobody answers."""
+        try:
+            self._seen.status = self._get("/status")
+            for job in self._get("/jobs?limit=500")["jobs"]:
+                self._seen.jobs[job["id"]] = job
+            self._seen.plan = self._get("/plan")
+        except httpx.HTTPError:
+            return False
+        for told in self._seen.status.get("services", []):
+            self._seen.take_service(told)
+        self._note_caps()
+        return True
+
+    def ask(self, path: str) -> Document | None:
+        """Return what else the collector knows; None if it does not answer."""
+        try:
+            return self._get(path)
+        except httpx.HTTPError:
+            return None
+
+    def close(self) -> None:
+        """Ask no more."""
+        self._client.close()
+
+    def _get(self, path: str) -> Document:
+        document: Document = self._client.get(path).raise_for_status().json()
+        return document
+
+    def _note_caps(self) -> None:
+        caps_w = {node["node"]: node.get("cap_w") for node in self._seen.nodes}
+        wall_s, mono_ns = time.time(), time.monotonic_ns()
+        for job, run in self._seen.running():
+            cap_w = caps_w.get(run["node"])
+            if cap_w is not None:
+                workload = job["spec"].get("workload") or job["spec"]["name"]
+                self._seen.held.append(Held(wall_s, mono_ns, run["node"], workload, run["id"], cap_w))
