@@ -21,7 +21,7 @@ from evenwatt_collector.storage.jobs import outcomes
 from evenwatt_daemon import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping
 
     from evenwatt_collector.carbon.weigh import Known
     from evenwatt_collector.report.build import Made
@@ -41,33 +41,37 @@ def gather(connection: Connection, by: Cut, period: tuple[float, float], made: M
         DatabaseError: it cannot be read.
     """
     start_s, end_s = period
-    whole = build_report(connection, _query(by, start_s, end_s), made)
-    numbers: dict[str, int] = dict(connection.rows("SELECT name, id FROM zone ORDER BY name"))
     parts: dict[str, dict[str, Figures]] = {}
-    places = {}
-    names = sorted({site.zone for site in whole.sites})
-    for zone in names:
-        here = whole if len(names) == 1 else build_report(connection, _query(by, start_s, end_s, zone=zone), made)
+    reports: dict[str, Report] = {}
+    places, left_out = {}, []
+    for zone, number, nodes in connection.rows(
+        "SELECT zone.name, zone.id, COUNT(node.id) FROM zone LEFT JOIN node ON node.zone = zone.id "
+        "GROUP BY zone.name, zone.id ORDER BY zone.name"
+    ):
+        facts = known(connection, number, start_s, end_s)
+        if facts is None:
+            left_out += [f"left out, since no grid is configured for it: zone {zone}"] if nodes else []
+            continue
+        here = reports[zone] = build_report(connection, _query(by, start_s, end_s, zone=zone), made)
         for row in here.rows:
             if not row.residual:
                 parts.setdefault(row.name, {})[zone] = row.figures
         until_s = min(end_s, here.known_at_s)
-        facts = known(connection, numbers[zone], start_s, end_s)
-        if facts is not None and until_s > start_s:
+        if until_s > start_s:
             places[zone] = Place(mean_g_per_kwh=period_mean(facts, start_s, until_s), total=here.total)
     return Material(
         by=by,
         start_s=start_s,
         end_s=end_s,
-        known_at_s=whole.known_at_s,
+        known_at_s=min((here.known_at_s for here in reports.values()), default=made.now_s),
         made_s=made.now_s,
         version=made.version,
         fleet=made.fleet,
         parts=tuple(Part(name=name, by_zone=by_zone) for name, by_zone in sorted(parts.items())),
         places=places,
         outcomes=tuple(outcomes(connection, start_s, end_s)),
-        factors=tuple(_factors(whole)),
-        notes=whole.notes,
+        factors=tuple(_factors(reports.values())),
+        notes=(*_notes(reports), *left_out),
     )
 
 
@@ -121,12 +125,22 @@ def _query(
     return ReportQuery(by=By(by), start_s=start_s, end_s=end_s, timezone="UTC", zone=zone, workload=workload)
 
 
-def _factors(report: Report) -> Iterable[str]:
-    """Say which intensities a report rests on, with what makes them what they are."""
-    seen: Sequence[str] = sorted(
-        f"{used.grid} by {used.source} ({used.basis}, {used.standing}{f'; {used.detail}' if used.detail else ''})"
-        for used in report.used
-        if used.kind is Kind.AVERAGE
-    )
-    pues = sorted({f"PUE {site.zone} {site.pue:g}" for site in report.sites})
-    return [*dict.fromkeys(seen), *pues]
+def _factors(reports: Iterable[Report]) -> list[str]:
+    """Say which intensities and which overheads reports rest on."""
+    intensities, overheads = set(), set()
+    for report in reports:
+        overheads |= {f"PUE {site.zone} {site.pue:g}" for site in report.sites}
+        for used in report.used:
+            if used.kind is Kind.AVERAGE:
+                more = f"; {used.detail}" if used.detail else ""
+                intensities.add(f"{used.grid} by {used.source} ({used.basis}, {used.standing}{more})")
+    return [*sorted(intensities), *sorted(overheads)]
+
+
+def _notes(reports: Mapping[str, Report]) -> list[str]:
+    """Return what a reader has to know: once what holds for all zones, else with the zone's name."""
+    zones: dict[str, list[str]] = {}
+    for zone, report in reports.items():
+        for note in report.notes:
+            zones.setdefault(note, []).append(zone)
+    return [note if len(where) == len(reports) else f"{', '.join(where)}: {note}" for note, where in zones.items()]
