@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 
 from evenwatt_cli.main import entry
 from evenwatt_collector.jobs.logs import LogPiece
-from evenwatt_collector.jobs.model import JobRecord, JobState, Run
+from evenwatt_collector.jobs.model import JobRecord, JobState, Piece, Run
 from evenwatt_collector.jobs.submission import Cancelled, SubmissionDesk, Submitted
 from evenwatt_collector.jobs.tokens import Tokens
 from evenwatt_collector.jobs_api import jobs_routes
@@ -209,7 +209,8 @@ def test_waiting_ends_as_the_job_ends(evenwatt, desk, monkeypatch, end, code):
 def test_jobs_in_a_table(evenwatt, desk):
     assert "No job is open" in evenwatt("jobs")[1]
     done = record("d" * 12, state=JobState.DONE, ended_s=NOW_S, outcome=outcome("d" * 12), spec=spec(name="old"))
-    late = record(late=True, why="no room", decision=decision())
+    piece = Piece(zone="hall", start_s=NOW_S, end_s=NOW_S + 60)
+    late = record(late=True, why="no room", decision=decision(), pieces=[piece])
     store.save_records(desk.connection, [late, done])
     code, out, _ = evenwatt("jobs")
     assert code == 3

@@ -106,6 +106,11 @@ def test_what_is_late_or_not_planned_is_said():
     assert any("late" in line for line in lines if line.startswith("a "))
 
 
+def test_a_flat_curve_has_one_figure():
+    (line,) = (line for line in drawn(plan(places=[place(curve=[330.2] * 48)])) if line.startswith("hall"))
+    assert line.endswith("▁ 330 g/kWh")
+
+
 def test_an_empty_plan_and_one_that_starts_nothing():
     empty = drawn(plan(slots=0, places=[], dispatching=False, notes=["no plan has been made yet"]))
     assert empty == [

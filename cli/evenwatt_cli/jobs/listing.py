@@ -110,7 +110,7 @@ def table(records: list[JobRecord], now_s: float, *, open_only: bool) -> Rendera
     made.add_column("WHEN", overflow="ellipsis", no_wrap=True)
     made.add_column("CO2e", justify="right", no_wrap=True)
     for record in records:
-        late = record.open and record.late
+        late = record.open and record.late and bool(record.pieces or record.runs)
         made.add_row(
             record.id[:8],
             record.spec.name,

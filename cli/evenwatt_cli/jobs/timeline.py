@@ -172,7 +172,8 @@ def _curve(place: PlaceView, plan: PlanView, frame: _Frame, scale: tuple[float, 
             line.append(signs.levels[min(7, int(8 * height))], style=_COLOURS[min(2, int(3 * height))])
         else:
             line.append(signs.dotted, style="dim")
-    line.append(f" {min(values):.0f}-{max(values):.0f}")
+    figures = dict.fromkeys((f"{min(values):.0f}", f"{max(values):.0f}"))
+    line.append(f" {'-'.join(figures)}")
     if frame.left > 12:
         line.append(" g/kWh")
     return line
@@ -211,7 +212,7 @@ def _bar(job: PlannedView, plan: PlanView, frame: _Frame, signs: _Signs) -> Text
     line.append("".join(cells), style="red" if job.late else "green" if running else "cyan")
     line.append(f" {mass(job.grams)}")
     if frame.left > 12:
-        line.append(f" {'late' if job.late else job.state.value}")
+        line.append(f" {'late' if job.late and job.pieces else job.state.value}")
     return line
 
 
