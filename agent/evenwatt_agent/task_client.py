@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import socket
 import warnings
 from contextvars import ContextVar
@@ -61,7 +60,7 @@ def ask(request: dict[str, Any], path: str | None = None) -> dict[str, Any]:
 
 def new_id() -> str:
     """Return a fresh task id: 12 hexadecimal digits."""
-    return secrets.token_hex(6)
+    return os.urandom(6).hex()
 
 
 class task:  # noqa: N801  (read as a verb: ``with task(...)``)

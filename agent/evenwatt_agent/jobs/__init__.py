@@ -4,5 +4,5 @@
 told. ``supervisor`` is a process of its own for each run: it starts the work as an unprivileged user
 (``privileges``), keeps what it writes (``output``), ends all of it (``tree``), and goes on when the agent dies.
 ``desk`` is the shell in the agent around all this; ``identity``, ``places`` and ``launch`` get a run under way,
-``account`` counts it, ``telling`` reports it. Nothing of it is loaded while jobs are off.
+``watching`` looks at it, ``account`` counts it, ``telling`` reports it; ``asking`` speaks to engines and systemd. Nothing of it is loaded while jobs are off.
 """

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from evenwatt_agent import cgroups, clocks
-from evenwatt_agent.jobs import launch, templates, tree
+from evenwatt_agent.jobs import launch, templates
 from evenwatt_agent.jobs.account import RunAccount
 from evenwatt_agent.jobs.book import End, RunBook, RunRecord, end_of, state_of
 from evenwatt_agent.jobs.identity import identity, trouble_with
@@ -32,10 +32,10 @@ from evenwatt_agent.jobs.places import (
     places,
     prepare_places,
 )
-from evenwatt_agent.jobs.plan import Phase, Standing
+from evenwatt_agent.jobs.plan import Phase
 from evenwatt_agent.jobs.telling import Teller
+from evenwatt_agent.jobs.watching import Sight, end_rest, look
 from evenwatt_agent.processes import read_process
-from evenwatt_agent.sources.held import read_text
 from evenwatt_daemon import get_logger
 from evenwatt_wire import CommandError, Kind, RunReport, RunState
 from evenwatt_wire.command import Code, Op
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from evenwatt_agent.accounting import Accounting
+    from evenwatt_agent.jobs.plan import Standing
     from evenwatt_agent.settings import AgentSettings
     from evenwatt_agent.spool import Spool
     from evenwatt_agent.tasks import Task
@@ -73,15 +74,6 @@ class Surroundings:
     online: Callable[[], bool]
     event: Callable[..., None]
     task_changed: Callable[[Task], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """What was seen of a run."""
-
-    standing: Standing | None
-    alive: bool
-    """Whether its supervisor is."""
 
 
 class JobDesk:
@@ -165,7 +157,7 @@ class JobDesk:
                 self._log.error("a run of an earlier agent cannot be read and is left alone", why=str(error))
         for record in self._book.live():
             if record.kernel_boot != self._around.kernel_boot:
-                await asyncio.to_thread(self._kill_rest, record)
+                await asyncio.to_thread(end_rest, record, self._places, self._root)
                 await self._end(record, End(RunState.LOST, "this machine was restarted while it ran"))
                 continue
             self._log.info("taking up a run of an earlier agent", run=record.id, job=record.order.job)
@@ -245,7 +237,7 @@ class JobDesk:
     async def _tick(self) -> None:
         now_s = time.monotonic()
         for record in self._book.live():
-            sight = await asyncio.to_thread(self._look, record)
+            sight = await asyncio.to_thread(look, record, self._places, self._supervisors.get(record.id))
             await self._take(record, sight, now_s)
         if self._around.online():
             everything, self._greet = self._greet, False
@@ -255,17 +247,6 @@ class JobDesk:
         if old := self._book.outdated(clocks.wall_ms()):
             await self._around.in_worker(lambda: self._around.spool.forget_runs(old))
             await asyncio.to_thread(self._forget, old)
-
-    def _look(self, record: RunRecord) -> Sight:
-        supervisor = self._supervisors.get(record.id)
-        ended = supervisor is not None and supervisor.poll() is not None  # reaps it, too
-        standing = Standing.read(self._places.run(record.id))
-        if standing is not None and not record.pid:
-            record.pid, record.start = standing.pid, standing.start
-        alive = record.pid > 0 and not ended and _lives(record.pid, record.start)
-        if not alive and (standing is None or standing.phase is not Phase.ENDED):  # it may have ended in between
-            standing = Standing.read(self._places.run(record.id)) or standing
-        return Sight(standing, alive)
 
     async def _take(self, record: RunRecord, sight: Sight, now_s: float) -> None:
         standing = sight.standing
@@ -279,7 +260,7 @@ class JobDesk:
             return
         unclaimed = standing is None and not record.pid and time.monotonic_ns() - record.asked_ns < _CLAIM_NS
         if not sight.alive and not unclaimed:
-            await asyncio.to_thread(self._kill_rest, record)
+            await asyncio.to_thread(end_rest, record, self._places, self._root)
             why = "its supervisor ended without a word" if standing is not None else "its supervisor never began"
             await self._end(record, End(RunState.LOST, why))
             return
@@ -323,16 +304,6 @@ class JobDesk:
             with suppress(Exception):
                 supervisor.wait(1.0)
 
-    def _kill_rest(self, record: RunRecord) -> None:
-        """End what a supervisor has left behind that was killed, or never began."""
-        folder = self._places.run(record.id)
-        with suppress(OSError):
-            (folder / "plan.json").unlink()
-        if record.cgroup:
-            tree.kill_cgroup(Path(f"{self._root}{record.cgroup}"), 5.0)
-        tree.kill_marked(f"EVENWATT_RUN={record.id}", 5.0)
-        launch.end_elsewhere(folder)
-
     def _say(self, report: RunReport) -> None:
         self._around.send(Kind.RUN, self._around.sign(report))
 
@@ -356,13 +327,6 @@ def _order(command: Command) -> JobOrder:
     if command.job is None:
         raise AssertionError("a start has a job: its shape is checked when it is opened")
     return command.job
-
-
-def _lives(pid: int, start: int) -> bool:
-    """Whether a process still runs; one that has ended and that nobody has waited for does not (proc_pid_stat(5))."""
-    process = read_process(_PROC, pid)
-    state = (read_text(_PROC / str(pid) / "stat") or "").rpartition(")")[2].split()[:1]
-    return process is not None and process.start == start and state not in ([], ["Z"], ["X"])
 
 
 def _label(order: JobOrder) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from evenwatt_agent import cgroups
 from evenwatt_agent.groups import TASK_PREFIX
+from evenwatt_agent.jobs.asking import answer
 from evenwatt_agent.jobs.identity import SEARCH_PATH
 from evenwatt_agent.jobs.places import places
 from evenwatt_agent.jobs.plan import Plan
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from evenwatt_agent.settings import AgentSettings
     from evenwatt_wire import JobOrder
 
-_END_S: Final = 20.0
 _INSIDE: Final = "/evenwatt/state"
 """Where a container sees its job's folder."""
 
@@ -76,21 +76,12 @@ def launch(folder: Path) -> subprocess.Popen[bytes]:
 
 def end_elsewhere(folder: Path) -> None:
     """End work that lives outside its supervisor's tree, whose supervisor is gone."""
-    with suppress(OSError, ValueError, TypeError, subprocess.TimeoutExpired):
+    with suppress(OSError, ValueError, TypeError):
         plan = Plan.read(folder / "plan.claimed")
         if plan.scratch:
             shutil.rmtree(plan.scratch, ignore_errors=True)
         if plan.kill:
-            quiet = subprocess.DEVNULL
-            subprocess.run(
-                plan.kill,
-                stdin=quiet,
-                stdout=quiet,
-                stderr=quiet,
-                check=False,
-                timeout=_END_S,
-                env={"PATH": SEARCH_PATH},
-            )
+            answer(plan.kill)
 
 
 def make_cgroup(run: str, root: Path | None) -> str:

@@ -18,7 +18,6 @@ import os
 import selectors
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Final
 
 from evenwatt_agent.jobs import privileges
+from evenwatt_agent.jobs.asking import answer, answers, start_command
 from evenwatt_agent.jobs.output import OutputFile
 from evenwatt_agent.jobs.plan import Phase, Plan, Standing, Why
 from evenwatt_agent.jobs.tree import Herd
@@ -44,10 +44,8 @@ _TELL_S: Final = 600.0
 """How long it tries to tell a run's end to a disk that does not take it."""
 _SEEN_S: Final = 3.0
 """How long it stays after the end, so that the agent can still read what its tree has used."""
-_ASK_S: Final = 20.0
 _LAST_READS: Final = 64
 """What a pipe can still hold, and some more."""
-_PATH: Final = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 
 
 class Supervisor:
@@ -84,7 +82,7 @@ class Supervisor:
     # --- while it runs --------------------------------------------------------------------------------------------
 
     def _start(self) -> bool:
-        if self._plan.busy and _answers(self._plan.busy):
+        if self._plan.busy and answers(self._plan.busy):
             return self._not_started("it runs already, and was not started for a job")
         output, write_output = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         units, write_units = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -181,7 +179,7 @@ class Supervisor:
             return
         self._next_s = now_s + self._plan.wait_s
         if self._plan.save:
-            _start_command(self._plan.save)
+            start_command(self._plan.save)
         else:
             with suppress(ProcessLookupError):
                 os.kill(self._main, self._plan.signal)
@@ -194,7 +192,7 @@ class Supervisor:
             return
         self._killing, self._next_s = True, now_s + _TERMINATE_S
         if self._plan.terminate:
-            _start_command(self._plan.terminate)
+            start_command(self._plan.terminate)
         else:
             self._herd.signal(signal.SIGTERM)
             self._herd.signal(signal.SIGCONT)
@@ -204,7 +202,7 @@ class Supervisor:
         standing = self._standing
         if not self._plan.main_pid or standing.main_pid:
             return
-        words = _answer(self._plan.main_pid).strip()
+        words = answer(self._plan.main_pid).strip()
         if words.isdigit() and (process := read_process(Path("/proc"), int(words))) and process.pid > 1:
             standing.main_pid, standing.main_start = process.pid, process.start
             self._tell()
@@ -217,7 +215,7 @@ class Supervisor:
         standing.kept = self._saving and self._exit == 0
         standing.exit_code = self._exit
         if self._plan.kill and standing.why is not Why.START:
-            _answer(self._plan.kill)
+            answer(self._plan.kill)
         if not self._herd.kill(_KILL_S):
             standing.detail = f"{standing.detail} some of its processes cannot be killed".strip()
         for _ in range(_LAST_READS):
@@ -265,30 +263,6 @@ def main(folder: Path) -> int:
         return EXIT_NOTHING_TO_DO
     Supervisor(folder, plan).run()
     return 0
-
-
-def _answers(command: list[str]) -> bool:
-    done = _ask(command)
-    return done is not None and done.returncode == 0
-
-
-def _answer(command: list[str]) -> str:
-    done = _ask(command)
-    return done.stdout.decode(errors="replace") if done is not None else ""
-
-
-def _ask(command: list[str]) -> subprocess.CompletedProcess[bytes] | None:
-    with suppress(OSError, subprocess.TimeoutExpired):
-        return subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=_ASK_S, env=_PATH
-        )
-    return None
-
-
-def _start_command(command: list[str]) -> None:
-    """Start a command and do not wait for it: it is reaped like every child."""
-    with suppress(OSError):
-        os.posix_spawn(command[0], command, _PATH)
 
 
 def _bytes_in(folders: list[str]) -> int:

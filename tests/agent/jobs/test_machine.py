@@ -122,4 +122,4 @@ def test_the_desk_is_the_only_way_in():
         for path in (root / package).glob("*.py")
         if any(word in path.read_text() for word in ("Popen(", "execve(", "posix_spawn("))
     }
-    assert starters == {"launch.py", "privileges.py", "supervisor.py"}
+    assert starters == {"asking.py", "launch.py", "privileges.py"}
