@@ -7,6 +7,7 @@ seconds; grams are CO2 equivalents as the collector expects them, never measured
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -148,7 +149,7 @@ def _forced(wish: Wish, now_s: float, margin_s: float) -> str:
     """Say why it has to start now whatever is advised; nothing, if it has not."""
     late_s = now_s - wish.latest_start_s
     if late_s > AT_ONCE_S:
-        return f"it will be {in_words(late_s)} late"
+        return f"it will be {_span(late_s)} late"
     if late_s >= 0:
         return "it is the latest start"
     return "by the next time of asking it could be too late" if late_s + margin_s > 0 else ""
@@ -168,7 +169,7 @@ def describe(wish: Wish, verdict: Verdict, now_s: float, zone: tzinfo | None = N
     if verdict.start:
         line = f"start now{where}"
     else:
-        line = f"start at {_clock(verdict.at_s, now_s, zone)} (in {in_words(verdict.at_s - now_s)}){where}"
+        line = f"start at {_clock(verdict.at_s, now_s, zone)} (in {_span(verdict.at_s - now_s)}){where}"
         if advice and advice.saved_pct is not None and verdict.at_s == advice.start_s:
             line += f": {advice.saved_pct:.0f} % less, {_grams(advice.saved_g)}"
     if verdict.note:
@@ -222,6 +223,11 @@ def _utc(wall_s: float) -> str:
 def _clock(wall_s: float, now_s: float, zone: tzinfo | None) -> str:
     moment = datetime.fromtimestamp(wall_s, UTC).astimezone(zone)
     return f"{moment:%H:%M}" if wall_s - now_s < _FAR_S else f"{moment:%a %d %b %H:%M}"
+
+
+def _span(seconds: float) -> str:
+    """Return a length as ``2 h 59 min``."""
+    return re.sub(r"(\d+)([dhms])", lambda part: f"{part[1]} {'min' if part[2] == 'm' else part[2]}", in_words(seconds))
 
 
 def _grams(grams: float) -> str:

@@ -163,7 +163,7 @@ def _ask_or_say(url: str, wish: Wish) -> tuple[Advice | None, str]:
 def _wait(options: AdviseOptions, wish: Wish, url: str, every_s: float) -> int:
     """Ask, sleep and ask again until it is time; the latest advice holds while there is no newer one."""
     advice: Advice | None = None
-    said: tuple[float, bool] | None = None
+    said: tuple[int, bool] | None = None
     while True:
         newer, trouble = _ask_or_say(url, wish)
         advice = newer or advice
@@ -171,10 +171,10 @@ def _wait(options: AdviseOptions, wish: Wish, url: str, every_s: float) -> int:
         verdict = judge(wish, advice, now_s, margin_s=0.0, trouble=trouble)
         if verdict.start:
             break
-        if said != (verdict.at_s, newer is not None):
-            said = (verdict.at_s, newer is not None)
-            if not options.at_exit:
-                print(describe(wish, verdict, now_s), file=sys.stderr)
+        answer = (round(verdict.at_s / 60), newer is not None)
+        if answer != said and not options.at_exit:
+            print(describe(wish, verdict, now_s), file=sys.stderr)
+        said = answer
         # Wall time may be set and machines sleep: never further than one asking ahead.
         time.sleep(max(0.0, min(verdict.at_s - now_s, every_s, max(wish.latest_start_s - now_s, 0.05))))
     if options.command:

@@ -35,7 +35,7 @@ def test_waiting_says_until_when_and_what_it_is_worth():
     verdict = judge(wish(), advice(), NOW, margin_s=300)
     assert not verdict.start
     assert describe(wish(), verdict, NOW, UTC).splitlines() == [
-        "start at 11:00 (in 3h): 41 % less, 120 g",
+        "start at 11:00 (in 3 h): 41 % less, 120 g",
         "  expected 170 g (140 g to 210 g), now it would be 290 g; estimated from ours, issued 07:00",
     ]
 
@@ -51,8 +51,8 @@ def test_now_says_so_and_what_is_expected():
     [
         ({"deadline_s": NOW + 2 * HOUR + 200}, advice(), True, "could be too late"),
         ({"deadline_s": NOW + 2 * HOUR}, advice(), True, "the latest start"),
-        ({"deadline_s": NOW + HOUR}, advice(), True, "1h late"),
-        ({"deadline_s": NOW + HOUR}, None, True, "1h late"),
+        ({"deadline_s": NOW + HOUR}, advice(), True, "1 h late"),
+        ({"deadline_s": NOW + HOUR}, None, True, "1 h late"),
         ({}, None, True, "nobody advised"),
         ({}, advice(None, why="the deadline is too near"), True, "too near"),
         ({}, advice(NOW + 11 * HOUR), False, "its deadline asks"),
@@ -75,7 +75,7 @@ def test_a_day_is_named_where_the_hour_alone_could_be_misread():
 def test_where_is_said_where_there_is_a_choice():
     either = wish(zones=("here", "there"))
     line = describe(either, judge(either, advice(zone="there"), NOW, margin_s=300), NOW, UTC)
-    assert line.startswith("start at 11:00 (in 3h) in there: 41 %")
+    assert line.startswith("start at 11:00 (in 3 h) in there: 41 %")
 
 
 @given(
