@@ -22,11 +22,12 @@ from starlette.applications import Starlette
 from evenwatt_cli.exits import Exit
 from evenwatt_cli.main import entry as evenwatt
 from evenwatt_collector.carbon.site import DeviceFacts
+from evenwatt_collector.feedback.asking import ImprovementQuery
 from evenwatt_collector.feedback.guard import Guard
 from evenwatt_collector.report.build import Made
 from evenwatt_collector.score.answer import from_document, scores
 from evenwatt_collector.score.asking import ScoreQuery
-from evenwatt_collector.score.desk import GUARD, DatabaseDesk
+from evenwatt_collector.score.desk import GUARD, DatabaseDesk, open_and_freeze, open_and_improve, open_and_score
 from evenwatt_collector.score.gather import gather, period_mean
 from evenwatt_collector.score_api import score_routes
 from evenwatt_collector.storage import LedgerWriter, connect
@@ -162,6 +163,18 @@ def test_a_baseline_is_superseded_and_never_changed(database):
     spoilt = verb("score", "resnet", *DAY_2, *at, code=3)
     assert "was changed after it was frozen" in spoilt
     assert "no baseline of its class is frozen" in spoilt
+    assert json.loads(verb("score", "freeze", "resnet", *DAY_1, *at, "--json"))["version"] == 3  # and never 1 again
+
+
+def test_on_either_database(where):
+    fill(where)
+    first = ScoreQuery(start_s=T0, end_s=T0 + DAY)
+    versions = [open_and_freeze(where, first, "resnet", MADE).version for _ in range(2)]
+    assert versions == [1, 2]
+    found = open_and_score(where, ScoreQuery(name="resnet", start_s=T0, end_s=T0 + DAY), MADE)
+    assert found.scores[0].against.version == 2
+    assert found.scores[0].grade.points == pytest.approx(50)
+    assert open_and_improve(where, ImprovementQuery(), MADE).whole.total.saved.jobs == 30
 
 
 def test_the_fleet_counts_its_idle(database):

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from evenwatt_collector.score.baseline import KIND, Baseline, Subject, fitting, newest
+from evenwatt_collector.score.baseline import KIND, Baseline, Subject, fitting, newest, seal
 from evenwatt_collector.score.freezing import freeze, freeze_fleet, matching
 from evenwatt_collector.score.gather import baselines, gather, runs
 from evenwatt_collector.score.scoring import Scored, score_fleet, score_part
-from evenwatt_collector.storage.documents import put_document
+from evenwatt_collector.storage.documents import documents, put_document
 from evenwatt_daemon import Failure
 
 if TYPE_CHECKING:
@@ -100,6 +100,10 @@ def freeze_class(
     else:
         pattern = pattern or (before.pattern if before else name)
         found = freeze(material, name, pattern, query.unit or (before.unit if before else None), every)
+    stored = documents(connection, KIND, found.name)
+    if stored and (found.version <= len(stored) or found.made_s <= stored[0].at_s):  # some could not be read
+        version, made_s = max(found.version, len(stored) + 1), max(found.made_s, stored[0].at_s + 1)
+        found = seal(msgspec.structs.replace(found, version=version, made_s=made_s))
     put_document(connection, KIND, found.name, found, found.made_s)
     return found
 

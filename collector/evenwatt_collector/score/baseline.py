@@ -101,8 +101,10 @@ def seal(baseline: Baseline) -> Baseline:
 
 def digest(baseline: Baseline) -> str:
     """Return the SHA-256 of everything but the hash itself."""
-    plain = msgspec.to_builtins(msgspec.structs.replace(baseline, digest=""))
-    return hashlib.sha256(msgspec.json.encode(plain, order="sorted")).hexdigest()
+    plain = msgspec.structs.replace(baseline, digest="")
+    # As it is read back: a whole number in a field of floats is a float then.
+    read = msgspec.convert(msgspec.to_builtins(plain), Baseline)
+    return hashlib.sha256(msgspec.json.encode(msgspec.to_builtins(read), order="sorted")).hexdigest()
 
 
 def from_document(value: Any) -> Baseline:
