@@ -113,7 +113,10 @@ def slurm(tmp_path_factory):
     ):
         wait_for(lambda: "idle" in made("sinfo", "-h", check=False), "the node is idle", 60)
         yield made
+        for number in made("squeue", "-h", "-t", "suspended", "-o", "%A").split():
+            made("scontrol", "resume", number, check=False)  # a step that stands still does not end
         made("scancel", "-u", "root", check=False)
+        wait_for(lambda: not made("squeue", "-h", check=False).strip(), "every step has ended", 60)
 
 
 def test_a_job_submitted_with_a_forecast_begins_later_at_once(slurm):
