@@ -6,6 +6,7 @@ is ``{"error": WORDS}``, and ``problems`` beside it where a job is wrong: each w
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from typing import TYPE_CHECKING, Any, Final
 
@@ -70,7 +71,7 @@ class _Api:
         by = authorised(request, self._tokens)
         known_keys(request, frozenset({"check"}))
         check_only = flag(request, "check")
-        entries = _entries(await body(request))
+        entries = await asyncio.to_thread(_entries, await body(request))  # a thousand jobs take a while
         admitted = await self._desk.submit(entries, by, check_only=check_only)
         answer = {
             "jobs": admitted.records,
@@ -123,7 +124,7 @@ class _Api:
     async def advise(self, request: Request) -> Response:
         """Say what would be decided; nothing is kept, so nobody has to be known."""
         known_keys(request, _NONE)
-        entries = _entries(await body(request))
+        entries = await asyncio.to_thread(_entries, await body(request))  # a thousand jobs take a while
         if len(entries) != 1:
             raise RequestError(400, f"found {len(entries)} jobs, expected one; ask for each of them")
         return _json(await self._desk.advise(entries[0], "advise"))

@@ -74,6 +74,8 @@ def test_a_job_that_contradicts_nothing_is_taken(raw):
         ({"service": {"task": "chat"}}, "length: error: a service has no end, so it has no length"),
         ({"service": {"task": "chat"}, "length": None, "deadline": "+9h"}, "deadline: error: a service has no end"),
         ({"service": {"task": "chat"}, "length": None}, "template: error: a service is told its variant"),
+        ({"service": {"task": "chat", "dwell": "soon"}, "length": None, "template": None},
+         "service.dwell: error: found 'soon': expected a length of time"),
         ({"service": {"task": " "}, "length": None, "template": None}, "service.task: error: it is empty"),
         ({"earliest": "2026-11-01T00:00:00Z"}, "earliest: warning: 2026-11-01 00:00 UTC is over; it may begin at once"),
         ({"checkpoint_s": 5}, "checkpoint_s: warning: has no effect, since interruptible is false"),

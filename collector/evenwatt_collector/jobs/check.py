@@ -93,6 +93,8 @@ def _service(spec: JobSpec, known: Known) -> Iterator[Problem]:
     for name, text in (("task", spec.service.task), ("unit", spec.service.unit)):
         if not text.strip():
             yield Problem(("service", name), f"it is empty; name the {name}")
+    _, wrong = _tried("dwell", spec.service.dwell, duration_s)
+    yield from (Problem(("service", "dwell"), problem.text) for problem in wrong)
     if known.tasks is not None and spec.service.task.strip() and spec.service.task not in known.tasks:
         near = difflib.get_close_matches(spec.service.task, known.tasks, n=1)
         fix = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known.tasks)) or 'none'}"

@@ -7,19 +7,19 @@ has chosen, so that sending it twice makes one job; within a text ``after`` may 
 from __future__ import annotations
 
 import difflib
-import json
 import re
-import tomllib
 from dataclasses import dataclass
 from datetime import date, datetime, time
+from functools import cache
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import fields
+from msgspec.structs import FieldInfo, fields
 
 from evenwatt_collector.jobs.spec import JobSpec
+from evenwatt_collector.jobs.texts import MOST_BYTES, Form, UnreadableError, parsed
 from evenwatt_collector.policy.lines import Lines
 from evenwatt_collector.policy.problems import Path, Problem
 
@@ -28,11 +28,8 @@ if TYPE_CHECKING:
 
 MOST_JOBS: Final = 1_000
 """In one text."""
-MOST_BYTES: Final = 1_048_576
-Form = Literal["toml", "json"]
 
 _ID: Final = re.compile(r"[0-9a-f]{12}")
-_AT_LINE: Final = re.compile(r"^(?P<what>.*?) \(at line (?P<line>\d+), column (?P<column>\d+)\)$", re.DOTALL)
 _LONGEST: Final = 60
 _TYPES: Final = {
     "float | null": "a number", "float": "a number", "int | null": "a whole number", "int": "a whole number",
@@ -42,6 +39,7 @@ _TYPES: Final = {
 _IDENTIFIER: Final = "1 to 63 of a-z, 0-9 and '-', and no '-' at its ends"
 _EXPECTED: Final[dict[str, str]] = {
     "length": 'a length of time in quotes such as "45m" or "1h30m"',
+    "dwell": 'a length of time in quotes such as "30m"',
     "max_run": 'a length of time in quotes such as "6h"',
     "quiet": 'a length of time in quotes such as "5m"',
     "earliest": 'a moment such as "2026-11-27T18:00:00Z", or "+2h" from now',
@@ -70,6 +68,9 @@ _EXPECTED: Final[dict[str, str]] = {
 }
 
 
+__all__ = ["MOST_BYTES", "MOST_JOBS", "Entry", "Form", "Read", "form_of", "read", "schema"]
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One job of a text."""
@@ -94,8 +95,8 @@ def read(text: bytes, form: Form, new_id: Callable[[], str]) -> Read:
     """Read jobs; ``new_id`` makes an id (12 hexadecimal digits) for each that bears none."""
     lines = Lines("")
     try:
-        raw, lines = _parsed(text, form)
-    except _UnreadableError as error:
+        raw, lines = parsed(text, form)
+    except UnreadableError as error:
         return Read([], [error.problem], lines)
     problems: list[Problem] = []
     rows = list(_rows(raw, problems))
@@ -142,62 +143,6 @@ def schema() -> dict[str, Any]:
         "anyOf": [found, several],
         "$defs": {**definitions, "JobSpec": job},
     }
-
-
-# --- the text ---------------------------------------------------------------------------------------------------------
-
-
-class _UnreadableError(Exception):
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.text)
-        self.problem = problem
-
-
-def _parsed(text: bytes, form: Form) -> tuple[object, Lines]:
-    if len(text) > MOST_BYTES:
-        raise _UnreadableError(Problem((), f"{len(text):,} bytes, expected at most {MOST_BYTES:,}; split it"))
-    try:
-        words = text.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = text.count(b"\n", 0, error.start) + 1
-        raise _UnreadableError(Problem((), "not UTF-8 text; save it as UTF-8", line=line)) from None
-    return (_toml(words), Lines(words)) if form == "toml" else (_json(words), Lines(""))
-
-
-def _toml(words: str) -> object:
-    try:
-        return tomllib.loads(words)
-    except tomllib.TOMLDecodeError as error:
-        found = _AT_LINE.match(str(error))
-        if found is None:  # "at end of document"
-            text = f"not TOML: {error}; complete the last line"
-            raise _UnreadableError(Problem((), text, line=words.count("\n") + 1)) from None
-        text = f"not TOML at column {found['column']}: {found['what']}; correct it"
-        raise _UnreadableError(Problem((), text, line=int(found["line"]))) from None
-    except RecursionError:
-        raise _UnreadableError(Problem((), "nested too deeply; a job has no lists within lists")) from None
-
-
-def _json(words: str) -> object:
-    try:
-        msgspec.json.decode(words)  # strict: no NaN, no half characters
-        return json.loads(words, object_pairs_hook=_once)
-    except json.JSONDecodeError as error:
-        text = f"not JSON at column {error.colno}: {error.msg}; correct it"
-        raise _UnreadableError(Problem((), text, line=error.lineno)) from None
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise _UnreadableError(Problem((), f"not JSON: {error}; correct it")) from None
-    except RecursionError:
-        raise _UnreadableError(Problem((), "nested too deeply; a job has no lists within lists")) from None
-
-
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    table = dict(pairs)
-    if len(table) < len(pairs):
-        keys = [key for key, _ in pairs]
-        doubled = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"key {doubled!r} stands twice in one object; leave one out")
-    return table
 
 
 # --- the list of jobs -------------------------------------------------------------------------------------------------
@@ -295,7 +240,7 @@ def _table(kind: type[Struct], raw: object, path: Path) -> Iterator[Problem]:
     if not isinstance(raw, dict):
         yield Problem(path, f"found {_shown(raw)}, expected a table")
         return
-    known = {known.encode_name: known for known in fields(kind)}
+    known = _fields(kind)
     for key in sorted(raw.keys() - known.keys()):
         near = difflib.get_close_matches(key, known, n=1)
         fix = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(known)}"
@@ -306,6 +251,11 @@ def _table(kind: type[Struct], raw: object, path: Path) -> Iterator[Problem]:
             yield from _table(inner, raw[key], (*path, key)) if inner else _leaf(expected.type, raw[key], (*path, key))
         elif expected.required:
             yield Problem((*path, key), f"missing; add {key} = ... with {_EXPECTED.get(key, 'a value')}")
+
+
+@cache
+def _fields(kind: type[Struct]) -> dict[str, FieldInfo]:
+    return {known.encode_name: known for known in fields(kind)}
 
 
 def _leaf(kind: Any, raw: object, path: Path) -> Iterator[Problem]:

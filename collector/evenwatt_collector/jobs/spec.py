@@ -51,6 +51,8 @@ class Service(Struct, forbid_unknown_fields=True, kw_only=True):
     max_g_per_unit: Positive | None = None
     """Budget of emissions of a unit, in grams: a variant that keeps within it is chosen. Default: none; the variant is
     lowered in the dirtiest hours of the day."""
+    dwell: Text | None = None
+    """It changes its variant at most once in so long, what breaks a bound excepted; default 30 minutes."""
 
 
 class JobSpec(Struct, forbid_unknown_fields=True, kw_only=True):
