@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from evenwatt_collector.tuning import CapLearner, Context, Objective, Observed, Settings, Slo
 from tests.tuning.machine import Bench, Board
 
-SLOW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 BOARDS = st.builds(
     Board,
     demand_w=st.floats(40, 450),
@@ -22,12 +22,12 @@ CAPS = st.lists(st.integers(80, 299), min_size=2, max_size=12, unique=True).map(
 @given(board=BOARDS, caps_w=CAPS, seed=st.integers(0, 1000), noise=st.floats(0.002, 0.03))
 def test_it_ends_within_3_percent_at_5_percent_explored(board, caps_w, seed, noise):
     bench = Bench(CapLearner(Settings(caps_w=caps_w)), board, seed=seed, noise=noise)
-    trace = bench.run(5400)
+    trace = bench.run(3600)
     assert board.regret(trace.held_w, caps_w) <= 0.03
     assert trace.explored <= 0.05 * trace.units
 
 
-@SLOW
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     caps_w=CAPS,
     most=st.none() | st.floats(1, 3),
@@ -84,6 +84,6 @@ def test_the_unit_of_work_does_not_matter(board, scale, seed):
                 cap_w=seen.cap_w, units=seen.units * by, energy_j=seen.energy_j, seconds=seen.seconds, at_s=seen.at_s
             )
         )
-        return [(round(at_s, 3), choice.cap_w, choice.exploring) for at_s, choice in bench.run(600).choices]
+        return [(round(at_s, 3), choice.cap_w, choice.exploring) for at_s, choice in bench.run(300).choices]
 
     assert lived(1.0) == lived(scale)

@@ -87,7 +87,7 @@ def test_a_deadline_that_comes_near_makes_it_hurry():
         return Context(remaining_units=left, deadline_s=end_s)
 
     done = bench.trace.units
-    hurried = bench.run(900, near).held_w
+    hurried = bench.run(900, near, window_s=3.0).held_w
     assert hurried > relaxed
     assert "deadline" in bench.trace.last.why
     assert bench.trace.units - done >= 0.95 * 950 * units_s * 900 / 1000

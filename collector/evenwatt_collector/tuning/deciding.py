@@ -1,7 +1,8 @@
 """What to hold and what to try next, given all that is known. Pure.
 
-A cap is tried if it saves more than ``tolerance`` with a probability of at least ``doubt``; of those, the one with the
-largest expected saving. A cap is left out where the shape of the curve excludes it: once a cap binds and costs clearly
+A cap is tried if it saves more than ``tolerance`` with a probability of at least ``doubt``, or if it does not bind and
+has not been measured; of those, what has not been measured first, then the one with the largest expected saving. A
+cap is left out where the shape of the curve excludes it: once a cap binds and costs clearly
 more than a higher one, everything below costs more still (energy per unit has one minimum in power where the cap binds:
 idle power is spread over less work below it, voltage rises above it).
 """
@@ -81,8 +82,8 @@ def survey(settings: Settings, context: Context, memory: Memory, now_s: float) -
         tried = may_try(bound, memory, caps_w[allowed[-1]], now_s)
         likely, saving = surface.gain(held, settings.tolerance)
         worth = {i for i in allowed if likely[i] >= settings.doubt}
-        idle = {i for i in new if caps_w[i] > drawn_w}  # costs nothing, and tells what the model cannot know
-        found = [i for i in allowed if tried[i] and caps_w[i] >= least_w and (i in worth or i in idle)]
+        slack = {i for i in new if caps_w[i] > drawn_w}  # slows nothing down, and tells what no curve can
+        found = [i for i in allowed if tried[i] and caps_w[i] >= least_w and (i in worth or i in slack)]
         # First what is not known; where nothing distinguishes caps, the lowest, to find where the cap begins to bind.
         order = sorted(found, key=lambda i: (i not in new, i not in worth, -round(float(saving[i]), 5), i))
         promising = {i: float(saving[i]) for i in order}

@@ -33,10 +33,12 @@ _LEAST_S: Final = 3.0
 """A measurement is at least so long, and at least two windows."""
 _MOST_S: Final = 60.0
 _MANY: Final = 12
-_FIRST: Final = 0.7
+_FIRST: Final = 0.5
+"""Part of what is left of the budget that goes to caps not measured yet; the rest is for those that are alike."""
 _HOPELESS: Final = 0.08
+"""A cap that costs more than the best by this and by 2.5 standard errors is not measured any longer."""
 _STILL_S: Final = 60.0
-"""Without a unit of work finished for so long (or six times as long as a measurement), a trial is given up."""
+"""Without a unit of work finished for so long, or ten times the usual window, a trial is given up."""
 _REVIEW_S: Final = 30.0
 """So often it is asked anew whether something is worth trying, while nothing else happens."""
 _WATCHED_S: Final = 10.0
