@@ -83,7 +83,7 @@ class ZoneSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """What a kilowatt-hour costs, in the fleet's currency; plans may count with it (``jobs.price_per_g``)."""
     since: datetime | None = None
     """From when on grid, PUE, contract and water hold. Default: when they are first seen here."""
-    slot_s: Literal[300, 180, 60] = 300
+    slot_s: Literal[300, 180, 60, 10] = 300
     """Energy is kept in slots of this length; as fine as the finest intensity of the grid."""
 
 

@@ -73,3 +73,12 @@ def test_windows_of_a_steady_run_add_up_to_all_that_the_node_used_meanwhile(step
     assert sum(window.energy_j for window in windows) == pytest.approx(0.12 * (at_ms - first_ms))
     assert sum(window.units for window in windows) == pytest.approx(units)
     assert sum(window.seconds for window in windows) == pytest.approx((at_ms - first_ms) / 1000)
+
+
+def test_a_cap_that_is_read_back_a_little_differently_is_the_same():
+    meter = RunMeter("images")
+    meter.take(told(0, 100, 0.0))
+    for second in range(6):
+        meter.look(node(second * 1000, 100.0 * second, 495.0 - 2.6 * (second % 2)), alone=True)
+    meter.take(told(1, 4100, 40.0))
+    assert [(window.cap_w, window.clean) for window in meter.windows()] == [(495.0, True)]

@@ -220,3 +220,12 @@ def test_lengths_of_time_are_written_for_people():
     assert [spoken(s) for s in (0, 300, 3600, 7800, 47 * HOUR, 49 * HOUR)] == [
         "0 min", "5 min", "1 h 0 min", "2 h 10 min", "47 h 0 min", "2 days",
     ]  # fmt: skip
+
+
+def test_a_source_that_is_looked_at_often_is_asked_up_to_now_and_no_more_often(world):
+    quick = world(provider("file", period_s=5, ahead_period_s=15))
+    quick.until(T0 + 301, T0)
+    assert quick.count("file") == pytest.approx(301 / 5, abs=3)
+    assert quick.count("file", "ahead") == pytest.approx(301 / 15, abs=3)
+    late_s = [at - ask.end_s for at, _, ask in quick.asks if ask.what == "past"]
+    assert max(late_s) < 5

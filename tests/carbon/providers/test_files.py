@@ -139,3 +139,11 @@ async def test_a_leap_day_is_a_day(read):
     now_s = unix_s("2028-03-02T00:00:00Z")
     found = await read("2028-02-28,1\n2028-02-29,2\n2028-03-01,3\n", now_s=now_s)
     assert [(r.end_s - r.start_s) for r in found] == [86_400] * 3
+
+
+async def test_how_often_it_is_looked_at_is_said_in_the_settings(build, tmp_path):
+    (tmp_path / "series.csv").write_text("2026-01-01T00:00:00Z,100\n")
+    usual = build("file", path=str(tmp_path / "series.csv"))
+    quick = build("file", path=str(tmp_path / "series.csv"), period_s=5)
+    assert (usual.period_s, usual.ahead_period_s) == (300, 900)
+    assert (quick.period_s, quick.ahead_period_s) == (5, 15)

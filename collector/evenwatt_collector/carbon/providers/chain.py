@@ -221,7 +221,7 @@ class Chain:
         if provider.kind is Kind.AVERAGE and trusted:
             start_s = max(start_s, min(max(trusted), now_s) - RECENT_S - provider.lag_s)  # before, others have spoken
         start_s -= start_s % HOUR_S
-        end_s = now_s - now_s % _SAME_S
+        end_s = now_s - now_s % min(_SAME_S, provider.period_s)
         return Ask(index, "past", start_s, min(end_s, start_s + provider.chunk_s))
 
 

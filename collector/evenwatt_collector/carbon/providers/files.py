@@ -57,8 +57,6 @@ _Found = tuple[int, int | None, float | None]
 class FileSource:
     """One file."""
 
-    period_s = 300
-    ahead_period_s = 900
     chunk_s = 366 * DAY_S
     lag_s = 0
     clock_off_s = None
@@ -66,6 +64,7 @@ class FileSource:
     def __init__(self, settings: FileSettings, grid: str, basis: Basis) -> None:
         """Args: the settings; the grid and its basis, which a file has unless its own settings say otherwise."""
         self._path = Path(settings.path)
+        self.period_s, self.ahead_period_s = settings.period_s, 3 * settings.period_s
         self._grid = grid
         self.source = settings.name
         self.kind = settings.kind

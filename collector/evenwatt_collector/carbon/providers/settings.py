@@ -103,6 +103,8 @@ class FileSettings(Struct, forbid_unknown_fields=True, kw_only=True, tag_field="
     origin: datetime | None = None
     """When elapsed seconds count from; with an offset."""
     standing: Literal["measured", "estimated"] = "measured"
+    period_s: Annotated[int, Meta(ge=1, le=86_400)] = 300
+    """Time between looks whether it has changed; for what is ahead three times as long."""
 
 
 Source = (
