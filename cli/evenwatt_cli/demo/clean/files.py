@@ -120,7 +120,7 @@ warmup_s = 1.5
 
 [jobs.policy]
 version = "clean-hours"
-control_share = 0.05
+control_share = 0.0  # of a dozen jobs none is run at once on purpose, to see what the decisions are worth
 """
 
 

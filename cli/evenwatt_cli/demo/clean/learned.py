@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -15,11 +14,11 @@ from evenwatt_collector.storage.memory import recall
 from evenwatt_collector.tuning.memory import Memory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from evenwatt_cli.demo.clean.optimum import Point
     from evenwatt_cli.demo.clean.scenario import CleanScenario, Workload
-    from evenwatt_cli.demo.clean.seen import Seen
+    from evenwatt_cli.demo.clean.seen import Held, Seen
     from evenwatt_twin import Truth
 
 _SAME: Final = 0.012
@@ -41,11 +40,11 @@ def learned_caps(scenario: CleanScenario, seen: Seen, truths: dict[str, Truth]) 
 def _learned(workload: Workload, seen: Seen, truths: dict[str, Truth], memory: Memory | None) -> Document:
     points = sweep(workload)
     least, full = best(points), points[-1]
-    stretches = list(_stretches(seen, workload.name))
-    cap_w = memory.held_w if memory is not None and memory.held_w else (stretches[-1].cap_w if stretches else None)
+    seen_under = list(stretches(seen.held, workload.name))
+    cap_w = memory.held_w if memory is not None and memory.held_w else (seen_under[-1].cap_w if seen_under else None)
     found = None
     if cap_w is not None:
-        found = measured(workload, [one for one in stretches if abs(one.cap_w / cap_w - 1.0) < _SAME], truths)
+        found = measured(workload, [one for one in seen_under if abs(one.cap_w / cap_w - 1.0) < _SAME], truths)
         found = found or _on_sweep(points, cap_w)
     return {
         "unit": workload.unit,
@@ -65,23 +64,25 @@ def _on_sweep(points: list[Point], cap_w: float) -> Point:
     return max((point for point in points if point.power_w <= cap_w), key=lambda p: p.power_w, default=points[0])
 
 
-def _stretches(seen: Seen, workload: str) -> Iterator[Stretch]:
+def stretches(held: Iterable[Held], workload: str) -> Iterator[Stretch]:
     """Yield stretches of one run under one cap, as they were read back from its node."""
-    rows = sorted((row for row in seen.held if row.workload == workload), key=lambda row: (row.run, row.mono_ns))
-    for _, group in groupby(rows, key=lambda row: row.run):
-        start_ns, cap_w, last_ns = 0, 0.0, 0
-        for before, row in pairwise([None, *group]):
-            if row is None:
-                continue
-            broken = before is None or row.mono_ns - before.mono_ns > _LONGEST_NS
-            if broken or abs(row.cap_w / cap_w - 1.0) > _SAME:
-                if last_ns > start_ns + _SETTLING_NS:
-                    yield Stretch(row.node, start_ns + _SETTLING_NS, last_ns, cap_w)
-                start_ns, cap_w = row.mono_ns, row.cap_w
-            last_ns = row.mono_ns
-            node = row.node
-        if last_ns > start_ns + _SETTLING_NS:
-            yield Stretch(node, start_ns + _SETTLING_NS, last_ns, cap_w)
+    begun = last = None
+    for row in sorted((row for row in held if row.workload == workload), key=lambda row: (row.run, row.mono_ns)):
+        if begun is None or last is None or not _goes_on(begun, last, row):
+            yield from _stretch(begun, last)
+            begun = row
+        last = row
+    yield from _stretch(begun, last)
+
+
+def _goes_on(begun: Held, last: Held, row: Held) -> bool:
+    same = abs(row.cap_w / begun.cap_w - 1.0) <= _SAME
+    return row.run == begun.run and same and row.mono_ns - last.mono_ns <= _LONGEST_NS
+
+
+def _stretch(begun: Held | None, last: Held | None) -> Iterator[Stretch]:
+    if begun is not None and last is not None and last.mono_ns > begun.mono_ns + _SETTLING_NS:
+        yield Stretch(begun.node, begun.mono_ns + _SETTLING_NS, last.mono_ns, begun.cap_w)
 
 
 def _memories(scenario: CleanScenario) -> dict[str, Memory]:

@@ -22,6 +22,9 @@ _SLACK: Final = 1.8
 """What can wait is given at least so many times its length."""
 _ALMOST: Final = 0.85
 """A later wave comes only where so much of a day is left; the first one always."""
+_OVERHEAD: Final = 1.05
+_OVERHEAD_S: Final = 3.0
+"""Starting, stopping and telling so take a part of what is only seconds here; owners count it in."""
 _AT_ONCE_S: Final = 22.0
 """The first ones have this long to start: their evening only gets dirtier, so that they do not wait."""
 _BEFORE: Final = ((0.0, TRAIN, 20.0), (0.5, RENDER, 20.0))
@@ -96,7 +99,7 @@ def _arrival(at_s: float, name: str, workload: Workload, length_s: float, deadli
         "template": workload.name,
         "values": {"amount": str(amount)},
         "work": {"amount": amount, "unit": workload.unit},
-        "length": f"{length_s:g}s",
+        "length": f"{_OVERHEAD * length_s + _OVERHEAD_S:.1f}s",
         "power_w": _POWER_W,
         "deadline": f"+{deadline_s:.0f}s",
         "interruptible": interruptible,
