@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import tempfile
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -31,7 +31,8 @@ def yard(open_folder, broker):
         made.await_twin()
         yield made
         for pid in processes_with(str(open_folder)):  # what a failed test has left
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         print((open_folder / "agent.log").read_text())  # shown where a test has failed
 
 

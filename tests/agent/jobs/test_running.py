@@ -169,7 +169,9 @@ async def test_a_run_whose_supervisor_is_killed_is_lost_and_wholly_ended(yard, e
         assert (end.state, end.exit_code) == (RunState.LOST, None)
         assert "without a word" in end.detail
         assert not processes_with("sleep\x004712.1")
-        assert await begin(heard, yard, "work")
+        again = await begin(heard, yard, "work")
+        assert (await heard.ask(yard.stop(again))).code is Code.ACCEPTED
+        await heard.report(again, RunState.STOPPED)
 
 
 async def test_a_reboot_loses_runs_and_says_so(yard, ear):

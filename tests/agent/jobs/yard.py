@@ -128,12 +128,12 @@ class Ear:
 
 
 def processes_with(text):
-    """Return the pids whose command line holds ``text``."""
+    """Return the pids whose command line or environment holds ``text``."""
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit() and int(folder.name) != os.getpid():
             with suppress(OSError):
-                line = (folder / "cmdline").read_bytes()
+                line = (folder / "cmdline").read_bytes() + (folder / "environ").read_bytes()
                 state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
                 if text.encode() in line and state != "Z":
                     found.append(int(folder.name))
