@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from dataclasses import replace
 from itertools import pairwise
@@ -22,17 +23,26 @@ from evenwatt_cli.demo.clean.bars import HOURS_SHOWN, curve, job_bar, ruler
 from evenwatt_cli.demo.clean.day import HOURS, GridDay
 from evenwatt_cli.demo.clean.optimum import Stretch, best, measured, sweep
 from evenwatt_cli.demo.clean.report import make_report
-from evenwatt_cli.demo.clean.scenario import RENDER, SERVING, TRAIN, WORKLOADS, CleanScenario, write_intensity
+from evenwatt_cli.demo.clean.scenario import (
+    RENDER,
+    SERVING,
+    TRAIN,
+    WORKLOADS,
+    CleanScenario,
+    make_scenario,
+    write_intensity,
+)
 from evenwatt_cli.demo.clean.seen import Held, Seen
 from evenwatt_cli.demo.clean.stream import BEFORE, SERVICE_SPEC, arrivals
 from evenwatt_cli.demo.clean.view import picture
 from evenwatt_cli.demo.clean.words import in_words
+from evenwatt_cli.main import app
 from evenwatt_cli.operator_settings import load as load_operator
 from evenwatt_collector.carbon import IntensityTable
 from evenwatt_collector.jobs.reading import read
 from evenwatt_collector.models.registry import ModelsFile
 from evenwatt_collector.settings import load as load_collector
-from evenwatt_daemon import load_settings
+from evenwatt_daemon import Failure, load_settings
 from evenwatt_twin import Machine, preset
 from evenwatt_twin.profiles import Steady
 from evenwatt_wire import Deployments, Kind, Topic, encode
@@ -340,3 +350,33 @@ def test_a_job_that_is_still_open_after_its_deadline_is_late(scenario, monkeypat
     waiting = job(day, state="waiting", deadline_s=float(day.starts_s(3))) | {"runs": []}
     seen = replace(seen_so_far(day), jobs={"a": waiting})
     assert make_report(scenario, seen)["jobs"]["late_names"] == ["train-1"]
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+def test_without_root_it_says_why_and_what_to_do(tmp_path, day, monkeypatch):
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(Failure, match="only root can hand it to a user without privileges; run it as root"):
+        make_scenario(tmp_path, day)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can hand work to another user")
+def test_a_folder_that_the_jobs_user_cannot_pass_is_refused(tmp_path, day):
+    (tmp_path / "closed").mkdir(mode=0o700)
+    folder = tmp_path / "closed" / "demo"
+    folder.mkdir()
+    with pytest.raises(Failure, match=r"'nobody', who runs the jobs, cannot pass .*; name another --keep"):
+        make_scenario(folder, day)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--scenario", "clean"], "--scenario 'clean': expected bursts or clean-hours"),
+        (["--scenario", "clean-hours", "--seconds", "60"], "--seconds 60: .* needs 150 at least"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(options, says):
+    with pytest.raises(Failure, match=says):
+        app(["demo", *options], standalone_mode=False)

@@ -16,6 +16,7 @@ from virtual import MS, SECOND
 
 from evenwatt_twin import Machine, Steady, Truth, preset
 from evenwatt_twin import work as program
+from evenwatt_twin.guests import Guests
 
 
 def host(name: str = "m", load: float = 0.0):
@@ -184,3 +185,42 @@ def test_the_program_tells_its_units_saves_its_state_and_goes_on(run, tmp_path):
     assert sum(float(line.split()[0]) for line in lines) == pytest.approx(300 - kept, abs=1e-3)
     os.close(reader)
     os.close(writer)
+
+
+def fake_process(real: Path, pid: int, parent: int, cgroup: str) -> None:
+    folder = real / str(pid)
+    folder.mkdir(parents=True)
+    (folder / "comm").write_text("a (strange) name\n")
+    (folder / "cgroup").write_text(f"1:cpu:/elsewhere\n0::{cgroup}\n")
+    zeros = " 0" * 10
+    stat = f"{pid} (a (strange) name) S {parent} {pid} {pid} 0 -1 0{zeros} 0 20 0 1 0 {pid * 10} 0 0\n"
+    (folder / "stat").write_text(stat)
+
+
+def test_a_task_in_a_cgroup_of_its_own_is_counted_there(tmp_path):
+    real, proc, cgroup = tmp_path / "real", tmp_path / "proc", tmp_path / "cgroup"
+    for folder in (real, proc, cgroup):
+        folder.mkdir()
+    fake_process(real, 70, 1, "/")
+    for pid in (77, 78):
+        fake_process(real, pid, 70, "/user.slice/a.scope/evenwatt-task-0a1b2c3d4e5f")
+    guests = Guests(tmp_path / "guests", proc, cgroup, real)
+    for pid in (77, 78):
+        (tmp_path / "guests" / f"{pid}.json").write_text('{"load": 0.25}')
+    guests.look(0)
+    guests.advance(4.0, 1.0)
+    guests.write()
+    group = cgroup / "user.slice" / "a.scope" / "evenwatt-task-0a1b2c3d4e5f"
+    processors = os.cpu_count() or 1
+    assert f"usage_usec {round(4.0 * 0.5 * processors * 1e6)}\n" in (group / "cpu.stat").read_text()
+    assert (group / "cgroup.procs").read_text() == "77\n78\n"
+    assert (proc / "77" / "cgroup").read_text() == "0::/user.slice/a.scope/evenwatt-task-0a1b2c3d4e5f\n"
+    assert guests.load == 0.5
+    for pid in (77, 78):
+        (real / str(pid) / "stat").unlink()
+    guests.look(SECOND)
+    assert "populated 0" in (group / "cgroup.events").read_text()
+    assert guests.load == 0.0
+    guests.look(40 * SECOND)
+    assert not group.exists()
+    guests.close()

@@ -12,6 +12,7 @@ speed is the machine's to the power of its ``sensitivity``, 1 for work that comp
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final
@@ -207,10 +208,7 @@ class Guests:
         for path, group in list(self._groups.items()):
             if group.ended_ns and now_ns - group.ended_ns > _KEPT_NS:
                 del self._groups[path]
-                folder = Path(f"{self._cgroup}{path}")
-                for name in ("cpu.stat", "cgroup.procs", "cgroup.events"):
-                    (folder / name).unlink(missing_ok=True)
-                folder.rmdir()
+                _remove(Path(f"{self._cgroup}{path}"), ("cpu.stat", "cgroup.procs", "cgroup.events"))
 
     def _show(self, one: _Identity, own_s: float, waited_s: float) -> None:
         folder = self._proc / str(one.pid)
@@ -222,11 +220,7 @@ class Guests:
         replace_file(folder / "stat", f"{head} {own} 0 {waited} 0 20 0 1 0 {one.start} 0 0\n")
 
     def _hide(self, pid: int) -> None:
-        folder = self._proc / str(pid)
-        for name in ("stat", "cgroup"):
-            (folder / name).unlink(missing_ok=True)
-        if folder.exists():
-            folder.rmdir()
+        _remove(self._proc / str(pid), ("stat", "cgroup"))
 
     def _show_group(self, path: str, group: _Group) -> None:
         folder = Path(f"{self._cgroup}{path}")
@@ -259,6 +253,13 @@ class Guests:
             return None
         fields = stat.rpartition(")")[2].split()
         return fields if len(fields) > 19 else None
+
+
+def _remove(folder: Path, names: tuple[str, ...]) -> None:
+    with suppress(OSError):  # somebody may have been there before
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def _stamp(path: Path) -> tuple[int, int]:
