@@ -1,9 +1,9 @@
 """`./dev bench plan`: what planning saves beside published studies and exact solvers, how fast it is, and cap learning.
 
 Ends with one line of JSON where ``--json`` is given. Everything runs in this process, on one core. In ``shifting``,
-``saved_pct`` of scenarios of Let's Wait Awhile is with its error of 5 %, like ``published_pct``; ``saved_perfect_pct`` is
-without; ``optimum_pct`` is always the optimum of a perfect forecast. Scenarios that end in ``forecast`` or ``own`` are
-lived through with forecasts. ``gaia`` is of the first series that fits; those of all stand in ``gaia_by_series``.
+``saved_pct`` of scenarios of Let's Wait Awhile is with its error of 5 %, like ``published_pct``; ``saved_perfect_pct``
+is without; ``optimum_pct`` is always the optimum of a perfect forecast. Scenarios that end in ``forecast`` or ``own``
+are lived through with forecasts. ``gaia`` is of the first series that fits; those of all stand in ``gaia_by_series``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -22,21 +23,15 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from bench.planning import gaia, realistic, speed, wait_awhile
 from bench.planning.series import usual_step_s
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 SHARED = Path(os.environ.get("EVENWATT_SERIES", "../shared/data/carbon"))
 PARTS = ("waiting", "shifting", "gaia", "speed", "caps")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="./dev bench plan", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print one line of JSON in the end")
-    parser.add_argument("--series", nargs="+", type=Path, default=[SHARED], metavar="PATH",
-                        help="CSV files of intensity, or folders of them (default: $EVENWATT_SERIES)")  # fmt: skip
-    parser.add_argument("--jobs", nargs="+", type=Path, default=[SHARED.parent / "jobs"], metavar="PATH",
-                        help="CSV files of jobs: arrival_time, length, cpus; or folders of them")  # fmt: skip
-    parser.add_argument("--plant", nargs="+", type=Path, default=[SHARED.parent / "gpu"], metavar="PATH",
-                        help="CSV files of measured limits, or folders of them")  # fmt: skip
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
-    options = parser.parse_args()
+    options = asked()
     began_s = time.monotonic()
 
     def say(text: str) -> None:
@@ -50,12 +45,7 @@ def main() -> int:
         for path in (path for path in series if usual_step_s(path) == wait_awhile.STEP_S):
             found["shifting"] |= wait_awhile.measure(path, say)
     if "gaia" in options.only:
-        found["gaia_by_series"] = {}
-        for path in jobs:
-            for name, row in gaia.measure(series, path, say).items():
-                found["gaia_by_series"][name if len(jobs) == 1 else f"{name} {path.stem}"] = row
-        found["gaia"] = next(iter(found["gaia_by_series"].values()), {})
-        found["gaia_series"] = next(iter(found["gaia_by_series"]), None)
+        found |= policies(series, jobs, say)
     if "shifting" in options.only:
         for path in series:
             found["shifting"] |= realistic.measure(path, say)
@@ -67,7 +57,29 @@ def main() -> int:
     return 0
 
 
-def files(paths: list[Path], say) -> list[Path]:  # noqa: ANN001
+def asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="./dev bench plan", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one line of JSON in the end")
+    parser.add_argument("--series", nargs="+", type=Path, default=[SHARED], metavar="PATH",
+                        help="CSV files of intensity, or folders of them (default: $EVENWATT_SERIES)")  # fmt: skip
+    parser.add_argument("--jobs", nargs="+", type=Path, default=[SHARED.parent / "jobs"], metavar="PATH",
+                        help="CSV files of jobs: arrival_time, length, cpus; or folders of them")  # fmt: skip
+    parser.add_argument("--plant", nargs="+", type=Path, default=[SHARED.parent / "gpu"], metavar="PATH",
+                        help="CSV files of measured limits, or folders of them")  # fmt: skip
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
+    return parser.parse_args()
+
+
+def policies(series: list[Path], jobs: list[Path], say: Callable[[str], None]) -> dict:
+    by_series = {}
+    for path in jobs:
+        for name, row in gaia.measure(series, path, say).items():
+            by_series[name if len(jobs) == 1 else f"{name} {path.stem}"] = row
+    first = next(iter(by_series), None)
+    return {"gaia": by_series.get(first, {}), "gaia_series": first, "gaia_by_series": by_series}
+
+
+def files(paths: list[Path], say: Callable[[str], None]) -> list[Path]:
     """Return files, those of folders in order of name; says which are missing."""
     found: list[Path] = []
     for path in paths:
@@ -80,7 +92,7 @@ def files(paths: list[Path], say) -> list[Path]:  # noqa: ANN001
     return found
 
 
-def caps(plants: list[Path], say) -> dict:  # noqa: ANN001
+def caps(plants: list[Path], say: Callable[[str], None]) -> dict:
     try:
         from bench.planning import caps as learning
     except ImportError as error:

@@ -1,19 +1,19 @@
 """GAIA's policies (Hanafy et al., ASPLOS 2024) rebuilt from umassos/GAIA, src/, beside ours; carbon over no waiting.
 
-Its settings: time in ticks of 5 s; two queues (shorter than 2 h: waits up to 6 h; others up to 24 h); a window of 30 days
-that begins 7,000 h into the last year of the series; a core is a watt. What each knows:
+Its settings: time in ticks of 5 s; two queues (shorter than 2 h: waits up to 6 h; others up to 24 h); a window of 30
+days that begins 7,000 h into the last year of the series; a core is a watt. What each knows:
 
 - ``lowest_slot``: nothing of length; starts at the lowest tick of the waiting time.
 - ``lowest_window``, ``carbon_time``: the queue's average length; they start at a whole number of hours from arrival, of
   least carbon over that length, or of most carbon saved per time to completion.
 - ``ecovisor``: nothing of length, but may suspend: runs below the 30 % quantile of the next day, until patience ends.
-- ``wait_awhile``: the true length, and may suspend: the lowest ticks. With a perfect forecast that is the optimum, which
-  nothing can beat, only reach.
+- ``wait_awhile``: the true length, and may suspend: the lowest ticks. With a perfect forecast that is the optimum,
+  which nothing can beat, only reach.
 
-Ours, through the planner: ``evenwatt`` knows as much as ``wait_awhile``, ``evenwatt_window`` as much as ``lowest_window``
-(no suspending), ``evenwatt_average`` may suspend and knows the average length alone, like ``ecovisor`` plus that average;
-what runs longer is expected to take as long again (memoryless). ``evenwatt_forecast`` is ``evenwatt`` with rolling
-forecasts from the past instead of a perfect one.
+Ours, through the planner: ``evenwatt`` knows as much as ``wait_awhile``, ``evenwatt_window`` as much as
+``lowest_window`` (no suspending), ``evenwatt_average`` may suspend and knows the average length alone, like
+``ecovisor`` plus that average; what runs longer is expected to take as long again (memoryless). ``evenwatt_forecast``
+is ``evenwatt`` with rolling forecasts from the past instead of a perfect one; ``evenwatt_average_forecast`` likewise.
 """
 
 from __future__ import annotations
@@ -69,12 +69,12 @@ def tasks(path: Path) -> list[Task]:
 
 
 def measure(series: list[Path], jobs: Path, say: Callable[[str], None], *, rolling: bool = True) -> dict[str, Any]:
-    """Return normalised carbon by series and policy."""
+    """Return normalised carbon by series and policy; those come first that hold a year, as the study's does."""
     found: dict[str, Any] = {}
-    for path in series:
+    read = [(path, steady(path, 3600)) for path in series]
+    for path, hourly in sorted(read, key=lambda one: len(one[1].values) < YEAR_H):
         name = path.stem.split("_")[0]
         name = path.stem if name in found else name
-        hourly = steady(path, 3600)
         start = max(0, len(hourly.values) - YEAR_H) + START_H if len(hourly.values) >= YEAR_H else 0
         start = min(start, max(0, len(hourly.values) - TRACE_H))
         trace = hourly.values[start : start + TRACE_H]
@@ -158,7 +158,8 @@ def _planned(trace: Any, every: list[Task], *, split: bool, expected: bool) -> f
 
 def _job(name: str, task: Task, length: float, *, split: bool) -> Job:
     return Job(id=name, length_s=length * TICK_S, at={"here": At(power_w=float(task.cpus))}, interruptible=split,
-               earliest_s=task.arrival * TICK_S, deadline_s=(task.arrival + length + task.waiting) * TICK_S)  # fmt: skip
+               earliest_s=task.arrival * TICK_S,
+               deadline_s=(task.arrival + length + task.waiting) * TICK_S)  # fmt: skip
 
 
 def _problem(ahead: Any, jobs: dict[str, Job], hour: int) -> Problem:
@@ -201,13 +202,14 @@ def _rolling(trace: Any, every: list[Task], outlook: Callable[[int], Any], *, kn
         done += [one for one in active if one.left <= 0]
         active = [one for one in active if one.left > 0]
     base = sum(_weigh(trace, task, [(task.arrival, task.arrival + task.length)]) for task in every)
-    assert not active and at == len(waiting), "the trace ends before the work does"
+    assert not active, "the trace ends before the work does"
+    assert at == len(waiting), "the trace ends before the work comes"
     assert all(one.patience >= -1e-3 for one in done), "a task waited longer than it may"
     return sum(_weigh(trace, one.task, one.spans) for one in done) / base
 
 
 def _left(one: _Lived, begins: float, *, known: bool) -> Job:
-    """Return what is left of a task; where its length is unknown, the queue's average is expected to be left, always."""
+    """Return what is left of a task; where its length is unknown, the queue's average is expected to be left."""
     from_tick = max(begins, one.task.arrival)
     length = one.left if known else float(one.task.expected)
     job = _job("x", replace(one.task, waiting=0), length, split=True)

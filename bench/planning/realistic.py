@@ -5,9 +5,9 @@ Jobs arrive every few hours of the test period (the last months of the series) i
 a scenario. With forecasts, each hour a new one is made, all is planned anew, and what the plan says runs until the next
 hour. Grams are weighed by what came. Two forecasts:
 
-- ``forecast``: as good as a published provider of weather-based forecasts (CarbonCast: MAPE 5.4 % over day 1, 9.3 % over
-  96 h, mean of its grids), with errors that belong together over hours and shrink as the hour comes near (martingale
-  model of forecast evolution, Heath and Jackson 1994). The errors are drawn, not any provider's.
+- ``forecast``: as good as a published provider of weather-based forecasts (CarbonCast: MAPE 5.4 % over day 1, 9.3 %
+  over 96 h, mean of its grids), with errors that belong together over hours and shrink as the hour comes near
+  (martingale model of forecast evolution, Heath and Jackson 1994). The errors are drawn, not any provider's.
 - ``own``: the collector's own Forecaster, from the intensities of the past alone, refitted once a week.
 """
 
@@ -119,7 +119,12 @@ def measure(path: Path, say: Callable[[str], None]) -> dict[str, dict[str, Any]]
         optimum, perfect = _optimum(series.values, batch), _perfect(series.values, batch)
         best = 100 * (1 - optimum / base)
         label = f"{name} {length}h in {window}h"
-        found[label] = {"saved_pct": _pct(perfect, base), "optimum_pct": round(best, 3), "published_pct": None, "missed": 0}
+        found[label] = {
+            "saved_pct": _pct(perfect, base),
+            "optimum_pct": round(best, 3),
+            "published_pct": None,
+            "missed": 0,
+        }
         for key, (grams, missed) in rolled.items():
             saved = 100 * (1 - grams[length, window] / base)
             found[f"{label} {key}"] = {"saved_pct": round(saved, 3), "optimum_pct": round(best, 3),
@@ -147,7 +152,7 @@ def _perfect(values: Any, batch: list[_Task]) -> float:
         part = batch[begin : begin + 64]
         start = part[0].arrival
         ahead = values[start : max(t.deadline for t in part)]
-        jobs = {str(i): _job(str(i), t, t.length, t.arrival - start, t.deadline - start) for i, t in enumerate(part)}
+        jobs = {str(i): _job(str(i), t.length, t.arrival - start, t.deadline - start) for i, t in enumerate(part)}
         plan = Planner().plan(_problem(ahead, ahead, ahead, jobs))
         grams += sum(planned.grams for planned in plan.jobs.values())
         assert not any(planned.late for planned in plan.jobs.values())
@@ -173,7 +178,7 @@ def _rolled(series: Series, batches: Any, outlook: Outlook | Provided, first: in
         jobs = {}
         for name in active:
             task = tasks[name][1]
-            jobs[name] = _job(name, task, task.left, 0, task.deadline - hour)
+            jobs[name] = _job(name, task.left, 0, task.deadline - hour)
         plan = planner.plan(_problem(median, low, high, jobs))
         for name in list(active):
             key, task = tasks[name]
@@ -188,7 +193,7 @@ def _rolled(series: Series, batches: Any, outlook: Outlook | Provided, first: in
     return grams, missed
 
 
-def _job(name: str, task: _Task, left: float, earliest: int, deadline: int) -> Job:
+def _job(name: str, left: float, earliest: int, deadline: int) -> Job:
     return Job(id=name, length_s=left * HOUR_S, at={"here": At(power_w=1000.0)}, interruptible=True,
                earliest_s=earliest * HOUR_S, deadline_s=deadline * HOUR_S)  # fmt: skip
 

@@ -1,12 +1,12 @@
-"""Let's Wait Awhile (Wiener et al., Middleware 2021) rebuilt: its jobs, windows, error and seeds; ours and its own rule.
+"""Let's Wait Awhile (Wiener et al., Middleware 2021) rebuilt: its jobs, windows, error, seeds; ours and its own rule.
 
 From its repository (dos-group/lets-wait-awhile, simulate.py and strategy.py):
 
 - Nightly: a job of 30 min each day of 2020 at 01:00, shifted by up to +-2, 4, 6, 8 h; those that would begin before the
   year are left out.
-- ML project: 3,387 jobs (seed 0) on workdays between 9:00 and 17:00, of 4 to 90 h; due at 9:00 of the next workday if they
-  would end outside of working hours, or at 9:00 of the next Monday or Thursday. Its windows reach one step beyond what is
-  due (an inclusive end), and its baseline is the better one of two starts (the same): both are kept.
+- ML project: 3,387 jobs (seed 0) on workdays between 9:00 and 17:00, of 4 to 90 h; due at 9:00 of the next workday if
+  they would end outside of working hours, or at 9:00 of the next Monday or Thursday. Its windows reach one step beyond
+  what is due (an inclusive end), and its baseline is the better one of two starts (the same): both are kept.
 - Error: Gaussian, 5 % of the series' mean, added to every half-hour, seeds 0 to 9; the mean of all ten runs.
 
 The published figures are runs with error. ``rule_pct`` is its own rule in this harness, for the same jobs and errors.
@@ -43,8 +43,8 @@ PUBLISHED = {
     "gb": {"nightly": (4.8, 6.3, 6.7, 7.9)},
     "cal": {"nightly": (0.8, 1.1, 13.1, 33.7)},
 }
-"""% saved; by the file's first word. Order of nightly: +-2, 4, 6, 8 h; of ml: next workday without and with interruption,
-semi-weekly without and with. They hold for the series of that study alone."""
+"""% saved; by the file's first word. Order of nightly: +-2, 4, 6, 8 h; of ml: next workday without and with
+interruption, semi-weekly without and with. They hold for the series of that study alone."""
 
 STUDY = "2020_ci"
 """What its series are called."""
@@ -86,9 +86,8 @@ def measure(path: Path, say: Callable[[str], None]) -> dict[str, dict[str, Any]]
         figure = published.get("ml", (None,) * 4)[i]
         scenarios.append((f"{name} ml {rule}{' split' if split else ''}", tasks, split, figure))
     found = {}
-    for label, tasks, split, figure in scenarios:
-        base = sum(_base(task, values) for task in tasks)
-        tasks = [task for task in tasks if task.last_end <= len(values)]
+    for label, every, split, figure in scenarios:
+        tasks = [task for task in every if task.last_end <= len(values)]
         base = sum(_base(task, values) for task in tasks)
 
         def saved(seen: Any, tasks: list[Task] = tasks, split: bool = split, base: float = base) -> tuple[float, int]:
@@ -153,7 +152,7 @@ def _due(arrival: int, length: int, rule: str, begins: datetime) -> Task:
 
 def _year(series: Series) -> tuple[Any, Any, datetime] | None:
     """Return values from the first 1 January on, what came before them, and that day."""
-    for i in range(0, len(series.values)):
+    for i in range(len(series.values)):
         at = datetime.fromtimestamp(series.start_s + i * STEP_S, UTC)
         if (at.month, at.day, at.hour, at.minute) == (1, 1, 0, 0):
             break

@@ -187,8 +187,9 @@ class _Asked:
         other = self._weighed(found[1], "", work)
         mean = base.grams / base.energy_kwh if base.energy_kwh else 0.0
         limit = mean * other.grams / base.grams if base.grams else 0.0
-        return [f"above {limit:.0f} g/kWh now (expected: {mean:.0f}) it would have waited, to begin "
-                f"{(other.start_s - base.start_s) / 3600:.1f} h later"]  # fmt: skip
+        words = (f"above {limit:.0f} g/kWh now (expected: {mean:.0f}) it would have waited, to begin "
+                 f"{(other.start_s - base.start_s) / 3600:.1f} h later")  # fmt: skip
+        return [words]
 
     def _later_deadlines(self) -> list[str]:
         if not self._latest < inf:

@@ -1,7 +1,7 @@
 """Work that is faster on more slots at once and may change its width: marginal allocation. Pure; numpy.
 
-A slot on one more unit of width adds the speed that the width adds. The cheapest joule a unit of work comes first, until
-the work is done; with concave speeds, a slot's widths come in order by themselves (CarbonScaler, algorithm 1).
+A slot on one more unit of width adds the speed that the width adds. The cheapest joule a unit of work comes first,
+until the work is done; with concave speeds, a slot's widths come in order by themselves (CarbonScaler, algorithm 1).
 """
 
 from __future__ import annotations

@@ -28,6 +28,9 @@ _MOST_COLUMNS: Final = 12_000
 _MOST_SECONDS: Final = 2.0
 _GAP: Final = 1e-5
 
+Demand = dict[tuple[int, int], list[tuple[int, float, float]]]
+"""By place and slot: columns, with the job slots and watts that each takes if it is chosen."""
+
 
 @dataclass(slots=True)
 class _Model:
@@ -49,13 +52,13 @@ class _Model:
         """Add low <= sum of values <= high."""
         self.rows.append((low, high, values))
 
-    def solved(self, start: list[float] | None = None) -> list[float] | None:
+    def solved(self) -> list[float] | None:
         """Return values of all columns; None without the library or an answer."""
         try:
             import highspy  # noqa: PLC0415 -- loaded by whom it helps, and nobody has to have it
         except ImportError:
             return None
-        solver: Any = highspy.Highs()
+        solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
         for name, value in (("output_flag", False), ("time_limit", _MOST_SECONDS), ("mip_rel_gap", _GAP),
                             ("threads", 1), ("random_seed", 1)):  # fmt: skip
             solver.setOptionValue(name, value)
@@ -64,7 +67,7 @@ class _Model:
         solver.addVars(count, np.zeros(count), np.array(self.upper))
         solver.changeColsCost(count, numbers, np.array(self.cost))
         solver.changeColsIntegrality(count, numbers, np.array(self.whole, dtype=np.uint8))
-        starts, indices, values = [0], [], []
+        starts, indices, values = [0], list[int](), list[float]()
         for _, _, row in self.rows:
             indices += row.keys()
             values += row.values()
@@ -83,47 +86,56 @@ def solve(placer: Placer) -> Placer | None:
     """Return a plan in which all that can be chosen together is; None where there is too much, or no answer."""
     names = [name for name, choice in placer.choices.items()
              if placer.works[name].pinned is None and not placer.works[name].fault and choice.pieces]  # fmt: skip
-    if not 0 < len(names) <= _MOST_JOBS or placer.order.before or any(placer.choices[name].late for name in names):
-        return None
-    if any(kind(placer.works[name]) == "elastic" for name in names):
+    if not _small(placer, names):
         return None
     other = Placer(placer.grid, placer.works, placer.order, placer.objective)
     other.settle()
-    model, found = _Model(), []
-    demand: dict[tuple[int, int], list[tuple[int, float, float]]] = {}
+    model, parts = _Model(), []
+    demand: Demand = {}
     for name in names:
         window = other.window(name)
-        if window is None:
+        if window is None or len(model.cost) > _MOST_COLUMNS:
             return None
-        part = _Run if kind(window.work) == "run" else _Split
-        found.append((name, part(other.grid, window, model, demand)))
-        if len(model.cost) > _MOST_COLUMNS:
-            return None
-    room_slots, room_w = other.room.slots, other.room.watts
-    for (place, t), uses in demand.items():
-        for free, index in ((float(room_slots[place, t]), 1), (float(room_w[place, t]), 2)):
-            if np.isfinite(free):
-                values: dict[int, float] = {}
-                for use in uses:
-                    values[use[0]] = values.get(use[0], 0.0) + use[index]
-                if sum(values.values()) > free:
-                    model.row(-np.inf, free, values)
-    values_found = model.solved()
-    if values_found is None:
+        parts.append((name, (_Run if kind(window.work) == "run" else _Split)(other.grid, window, model, demand)))
+    _limit(model, other, demand)
+    values = model.solved()
+    if values is None:
         return None
-    for name, part_found in found:
-        cost, pieces = part_found.read(values_found)
+    for name, part in parts:
+        cost, pieces = part.read(values)
         if not pieces or not other.room.fits(other.works[name], pieces):
             return None
         other.put(name, Choice(pieces, cost))
     return other
 
 
+def _small(placer: Placer, names: list[str]) -> bool:
+    """Whether a set is one that this can and should solve: all on time, none waiting for another."""
+    works = [placer.works[name] for name in names]
+    return (
+        0 < len(names) <= _MOST_JOBS
+        and not placer.order.before
+        and not any(placer.choices[name].late for name in names)
+        and not any(kind(work) == "elastic" or (len(work.speedup) > 1 and kind(work) != "run") for work in works)
+    )
+
+
+def _limit(model: _Model, placer: Placer, demand: Demand) -> None:
+    """Add a row for each slot in which more could be taken than is free."""
+    for (place, t), uses in demand.items():
+        for free, index in ((float(placer.room.slots[place, t]), 1), (float(placer.room.watts[place, t]), 2)):
+            values: dict[int, float] = {}
+            for use in uses:
+                values[use[0]] = values.get(use[0], 0.0) + use[index]
+            if sum(values.values()) > free:
+                model.row(-np.inf, free, values)
+
+
 class _Run:
     """Work in one piece: a binary for each start of each place and width."""
 
     def __init__(self, grid: Grid, window: Window, model: _Model,
-                 demand: dict[tuple[int, int], list[tuple[int, float, float]]]) -> None:  # fmt: skip
+                 demand: Demand) -> None:  # fmt: skip
         self._runs = runs = Runs(grid, [window])
         self._columns: dict[int, tuple[int, int]] = {}
         for row, at in np.argwhere(np.isfinite(runs.cost)).tolist():
@@ -147,8 +159,8 @@ class _Split:
     """Work in pieces, of one width: seconds and a binary for each slot, a binary for each piece."""
 
     def __init__(self, grid: Grid, window: Window, model: _Model,
-                 demand: dict[tuple[int, int], list[tuple[int, float, float]]]) -> None:  # fmt: skip
-        self._grid, self._model_cost = grid, model.cost
+                 demand: Demand) -> None:  # fmt: skip
+        self._grid = grid
         self._fills = fills = Fills(grid, [window])
         job = window.work.job
         restart = max(0.0, job.restart_s)
@@ -172,7 +184,7 @@ class _Split:
                 if t < grid.slots:
                     demand.setdefault((place, t), []).append((z, job.slots, float(fills.watts[row])))
                 if restart or job.least_run_s > 0:
-                    begins.append(self._begin(model, touched, seconds, open_s, restart, balance))
+                    begins.append(self._begin(model, touched, seconds, restart, balance))
             going = window.work.continues == place and window.earliest <= grid.now + EPS_S
             free = restart if window.work.continues < 0 or going else 0.0
             if going and begins and window.work.continues >= 0:
@@ -180,13 +192,12 @@ class _Split:
                 free = 0.0
             balance[here] = -(float(fills.length[row]) - free)
             model.row(0.0, 0.0, balance)
-            model.cost[here] += 0.0
             if restart or job.least_run_s > 0:
-                self._least(model, touched, begins, seconds, max(0.0, job.least_run_s))
+                self._least(model, touched, begins, max(0.0, job.least_run_s))
             self._rows.append((here, row, seconds))
         model.row(1.0, 1.0, {here: 1.0 for here, _, _ in self._rows})
 
-    def _begin(self, model: _Model, touched: list[int], seconds: list[int], open_s: float, restart: float,
+    def _begin(self, model: _Model, touched: list[int], seconds: list[int], restart: float,
                balance: dict[int, float]) -> int:  # fmt: skip
         """Add whether a piece begins in the last slot; the slot before it, if it lies within, must be full."""
         s = model.column(0.0, 1.0, whole=True)
@@ -208,7 +219,7 @@ class _Split:
         first = next(t for t, z in enumerate(touched) if model.upper[z] > 0)
         balance[begins[first]] = balance.get(begins[first], 0.0) + restart
 
-    def _least(self, model: _Model, touched: list[int], begins: list[int], seconds: list[int], least: float) -> None:
+    def _least(self, model: _Model, touched: list[int], begins: list[int], least: float) -> None:
         """A piece lasts so many slots, as ``pieces`` counts them."""
         steps = int(np.ceil(least / self._grid.slot_s - EPS_S)) if least else 1
         for t, s in enumerate(begins):

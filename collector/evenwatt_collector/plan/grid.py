@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from evenwatt_collector.plan.problem import Problem
 
+    Ints = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+
 ASSUMED_G_PER_KWH: Final = 480.0
 """Where no intensity is known at all: about the world's average of recent years (Ember, via the packaged table)."""
 
@@ -60,15 +62,16 @@ class Grid:
     @property
     def edges(self) -> Floats:
         """Starts of all slots and of what comes after: (slot + 1,)."""
-        return np.arange(self.slots + 1) * self.slot_s
+        edges: Floats = np.arange(self.slots + 1, dtype=np.float64) * self.slot_s
+        return edges
 
     def cumulated(self, values: Floats) -> Floats:
         """Return what has come together by each edge, (place, slot + 1), of values a second."""
-        before: Floats = np.zeros_like(values)
+        before: Floats = np.zeros(values.shape)
         np.cumsum(values[:, :-1] * self.slot_s, axis=1, out=before[:, 1:])
         return before
 
-    def until(self, values: Floats, cumulated: Floats, place: object, moment: Floats) -> Floats:
+    def until(self, values: Floats, cumulated: Floats, place: Ints, moment: Floats) -> Floats:
         """Return the integral of values from 0 to some moments, at some places (index arrays that fit each other)."""
         at = np.clip((moment / self.slot_s).astype(np.int64), 0, self.slots)
         part: Floats = cumulated[place, at] + values[place, at] * (moment - at * self.slot_s)
@@ -162,7 +165,7 @@ def _read(clock: Clock, place: Place, notes: list[str]) -> Row:
     low, high = np.fmin(low, median), np.fmax(high, median)  # what is not known of them is the median
     slots_free, power_w = (_room(values, clock.slots) for values in (place.slots_free, place.power_free_w))
     if place.price_per_kwh is None:
-        price = np.zeros(clock.slots)
+        price: Floats = np.zeros(clock.slots)
     else:
         price = _finite(np.asarray(place.price_per_kwh, dtype=np.float64), clock.slots)
         known_price = price[~np.isnan(price)]
@@ -201,7 +204,7 @@ def _room(values: Floats | None, slots: int) -> Floats:
     if values is None:
         return np.full(slots, np.inf)
     row: Floats = np.zeros(slots)
-    flat = np.asarray(values, dtype=np.float64).ravel()[:slots]
+    flat: Floats = np.asarray(values, dtype=np.float64).ravel()[:slots]
     row[: len(flat)] = np.where(np.isnan(flat), 0.0, np.maximum(flat, 0.0))
     return row
 

@@ -30,6 +30,10 @@ _MOST_TRIED_BY_CHANCE: Final = 64
 """The same where only the room that somebody left is new."""
 
 _HAIR: Final = 1e-3
+"""Of what a job weighs: less is not worth the time of looking."""
+
+_FEW: Final = 2000
+"""Jobs: in so few, each is tried that could gain if it were alone."""
 
 Finder = Callable[[], "Found | None"]
 
@@ -47,30 +51,31 @@ def improve(placer: Placer, changes: Changes) -> set[str]:
                      if choice.cost > choice.bound * (1 + least_gain) and name not in changes.jobs
                      and _movable(placer, name)]  # fmt: skip
             names += [name for _, name in sorted(could, reverse=True)[:_MOST_TRIED_BY_CHANCE]]
-    now = weights(placer, names)
-    best = _bounds(placer, names)
-    gains: list[tuple[float, str, Finder]] = []
-    for name, weighs in zip(names, now, strict=True):
-        choice, (could_weigh, finder) = placer.choices[name], best[name]
-        choice.cost, choice.bound = weighs, could_weigh
-        if could_weigh < weighs * (1 - least_gain) - 1e-9:
-            gains.append((weighs - could_weigh, name, finder))
-    gains.sort(key=lambda one: -one[0])
+    gains = _gains(placer, names, least_gain)
     return {name for _, name, finder in gains[:most] if _moved(placer, name, finder, least_gain)}
 
 
 def settle_better(placer: Placer, most: int) -> int:
     """Move jobs that weigh less elsewhere, in a plan that nobody has seen yet; return how many of them moved."""
     names = [name for name in placer.choices if _movable(placer, name)]
-    best = _bounds(placer, names)
-    gains: list[tuple[float, str]] = []
+    gains = _gains(placer, names, _HAIR)
+    return sum(_moved(placer, name, finder, _HAIR) for _, name, finder in gains[:most])
+
+
+def _gains(placer: Placer, names: Sequence[str], least_gain: float) -> list[tuple[float, str, Finder]]:
+    """Return who would gain so much by what room there is now, those first that would gain most.
+
+    In large sets the room that a job has itself is not counted as free: few would gain by that alone.
+    """
+    best = _bounds(placer, names, alone=len(names) <= _FEW)
+    gains: list[tuple[float, str, Finder]] = []
     for name, weighs in zip(names, weights(placer, names), strict=True):
-        choice = placer.choices[name]
-        choice.cost, choice.bound = weighs, best[name][0]
-        if choice.bound < weighs * (1 - _HAIR):
-            gains.append((weighs - choice.bound, name))
-    gains.sort(reverse=True)
-    return sum(_moved(placer, name, best[name][1], _HAIR) for _, name in gains[:most])
+        choice, (bound, could_weigh, finder) = placer.choices[name], best[name]
+        choice.cost, choice.bound = weighs, bound
+        if could_weigh < weighs * (1 - least_gain) - 1e-9:
+            gains.append((weighs - could_weigh, name, finder))
+    gains.sort(key=lambda one: -one[0])
+    return gains
 
 
 def _moved(placer: Placer, name: str, finder: Finder, least_gain: float) -> bool:
@@ -131,15 +136,21 @@ def weights(placer: Placer, names: Sequence[str]) -> list[float]:
     return found
 
 
-def _bounds(placer: Placer, names: Sequence[str]) -> dict[str, tuple[float, Finder]]:
-    """Return what each could weigh at the least, if it were alone; and what finds the best with what room there is."""
-    found: dict[str, tuple[float, Finder]] = {}
+def _bounds(placer: Placer, names: Sequence[str], *, alone: bool) -> dict[str, tuple[float, float, Finder]]:
+    """Return what each could weigh if it were alone, what it could about weigh now, and what finds how.
+
+    Args:
+        placer: The plan.
+        names: Whose.
+        alone: Whether the second is the same as the first.
+    """
+    found: dict[str, tuple[float, float, Finder]] = {}
     for i in range(0, len(names), CHUNK):
         windows: dict[str, Window] = {}
         for name in names[i : i + CHUNK]:
             window = placer.window(name)
             if window is None:
-                found[name] = inf, _nothing
+                found[name] = inf, inf, _nothing
             else:
                 windows[name] = window
         kinds: dict[str, list[str]] = {"run": [], "fill": [], "pieces": [], "elastic": []}
@@ -148,25 +159,27 @@ def _bounds(placer: Placer, names: Sequence[str]) -> dict[str, tuple[float, Find
         runs = Runs(placer.grid, [windows[name] for name in kinds["run"]])
         fills = Fills(placer.grid, [windows[name] for name in kinds["fill"]])
         split = Pieces(placer.grid, [windows[name] for name in kinds["pieces"]]).by_job()
-        for j, (name, weighs) in enumerate(zip(kinds["run"], runs.best()[0], strict=True)):
-            found[name] = weighs, partial(_run, runs, j, placer)
-        for j, (name, weighs) in enumerate(zip(kinds["fill"], fills.best()[0], strict=True)):
-            found[name] = weighs, partial(_fill, fills, j, placer)
+        together: tuple[tuple[str, Runs | Fills], ...] = (("run", runs), ("fill", fills))
+        for which, some in together:
+            bounds = some.best()[0]
+            now = bounds if alone or placer.room.unlimited else some.weights_with_room(placer.room)
+            for j, (name, bound, could) in enumerate(zip(kinds[which], bounds, now, strict=True)):
+                found[name] = bound, could, partial(_one, some, j, placer)
         for name, one in zip(kinds["pieces"], split, strict=True):
-            found[name] = inf if one is None else one[0], partial(placer.find, windows[name])
+            weighs = inf if one is None else one[0]
+            found[name] = weighs, weighs, partial(placer.find, windows[name])
         for name in kinds["elastic"]:
-            alone = placer.find(windows[name])
-            found[name] = inf if alone is None else alone[0], partial(placer.find, windows[name])
+            one = placer.find(windows[name])
+            weighs = inf if one is None else one[0]
+            found[name] = weighs, weighs, partial(placer.find, windows[name])
     return found
 
 
-def _run(runs: Runs, j: int, placer: Placer) -> Found | None:
-    one = runs.best_with_room(j, placer.room)
+def _one(some: Runs | Fills, j: int, placer: Placer) -> Found | None:
+    if isinstance(some, Fills):
+        return some.best_with_room(j, placer.room)
+    one = some.best_with_room(j, placer.room)
     return None if one is None else (one[0], (one[1],))
-
-
-def _fill(fills: Fills, j: int, placer: Placer) -> Found | None:
-    return fills.best_with_room(j, placer.room)
 
 
 def _nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -99,19 +100,16 @@ def _equal(one: object, other: object) -> bool:
 
 def keep(placer: Placer, problem: Problem, grid: Grid, changes: Changes, plan: Plan) -> Placer:
     """Return a plan under what is new, nothing improved yet; ``touched`` are the jobs that are not as they were."""
-    if changes.places and grid.names != placer.grid.names or changes.clock and grid.slot_s != placer.grid.slot_s:
+    if (changes.places and grid.names != placer.grid.names) or (changes.clock and grid.slot_s != placer.grid.slot_s):
         return _anew(problem, grid, placer, plan)
-    old_grid = placer.grid
-    shift = grid.start_s - old_grid.start_s
-    again = changes.jobs | changes.begun
-    for name in changes.gone | again:
-        if name in placer.choices:
-            placer.lift(name)
+    old_grid, again = placer.grid, changes.jobs | changes.begun
+    for name in (changes.gone | again) & placer.choices.keys():
+        placer.lift(name)
     for name in changes.gone:
         del placer.works[name]
     placer.grid, placer.objective = grid, problem.objective
     if changes.clock:
-        _shift(placer, shift)
+        _shift(placer, grid.start_s - old_grid.start_s)
     for name in again:
         placer.works[name] = works.read(grid, problem.jobs[name])
     if changes.moved or changes.clock:
@@ -178,10 +176,10 @@ def _cascade(placer: Placer) -> None:
         for name in level:
             choice = placer.choices[name]
             ends = [placer.choices[o].pieces[-1].end for o in before[name] if placer.choices[o].pieces]
-            if choice.pieces and placer.works[name].pinned is None and ends:
-                if choice.pieces[0].start < max(ends) - EPS_S:
-                    placer.lift(name)
-                    moved.append(name)
+            fixed = not choice.pieces or placer.works[name].pinned is not None
+            if not fixed and choice.pieces[0].start < max(ends, default=-inf) - EPS_S:
+                placer.lift(name)
+                moved.append(name)
         if moved:
             placer.place(moved)
             placer.touched |= set(moved)
@@ -221,24 +219,20 @@ def still(placer: Placer, name: str, planned: Planned) -> tuple[Piece, ...] | No
         for start, end, width in spans
         if end > grid.now + EPS_S
     )
-    if not pieces or pieces[-1].end > work.deadline + EPS_S:
-        return None
-    if begun and work.continues != place:
-        return None  # it should run by now and does not
+    if not pieces or pieces[-1].end > work.deadline + EPS_S or (begun and work.continues != place):
+        return None  # it ended, ends too late, or should run by now and does not
     if pieces[0].start < window.earliest + (0.0 if begun else option.transfer_s) - EPS_S:
         return None
     lacks = _lacking(work, pieces, option.speed, continues=begun)
-    if abs(lacks) > 1.0:
-        return None
     last = pieces[-1]
     stretched = last._replace(end=last.end + lacks / (option.speed * work.speedup[last.width - 1]))
-    return (*pieces[:-1], stretched) if stretched.end > stretched.start else None
+    return (*pieces[:-1], stretched) if abs(lacks) <= 1.0 and stretched.end > stretched.start else None
 
 
 def _lacking(work: Work, pieces: tuple[Piece, ...], speed: float, *, continues: bool) -> float:
     """Return seconds of work that pieces lack."""
     done = sum((piece.end - piece.start) * work.speedup[piece.width - 1] for piece in pieces) * speed
-    gaps = sum(1 for a, b in zip(pieces, pieces[1:], strict=False) if b.start > a.end + EPS_S)
+    gaps = sum(1 for a, b in pairwise(pieces) if b.start > a.end + EPS_S)
     if work.continues >= 0 and not (continues and pieces[0].start <= work.earliest + EPS_S):
         gaps += 1  # it was stopped: going on later costs a restart
     restart = max(0.0, work.job.restart_s) * speed * work.speedup[pieces[0].width - 1]

@@ -1,4 +1,4 @@
-"""A plan made anew: jobs placed one after the other, under prices on room where that is scarce, exactly where few. Pure."""
+"""A plan made anew: one job after the other, under prices on room where that is scarce, exactly where few. Pure."""
 
 from __future__ import annotations
 

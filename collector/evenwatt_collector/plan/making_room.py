@@ -11,7 +11,7 @@ from evenwatt_collector.plan.room import Room
 
 if TYPE_CHECKING:
     from evenwatt_collector.plan.placing import Placer
-    from evenwatt_collector.plan.work import Piece
+    from evenwatt_collector.plan.work import Piece, Work
 
 _MOST_MOVED: Final = 24
 _MOST_TRIES: Final = 6
@@ -27,10 +27,7 @@ def for_job(placer: Placer, name: str) -> bool:
     work = placer.works[name]
     if work.earliest + work.shortest() > work.deadline + EPS_S:
         return False
-    for wanted in _wanted(placer, name):
-        if _tried(placer, name, wanted):
-            return True
-    return False
+    return any(_tried(placer, name, wanted) for wanted in _wanted(placer, name))
 
 
 def _wanted(placer: Placer, name: str) -> list[tuple[float, tuple[Piece, ...]]]:
@@ -72,17 +69,20 @@ def _movable(placer: Placer, name: str) -> bool:
 
 
 def _tried(placer: Placer, name: str, wanted: tuple[float, tuple[Piece, ...]]) -> bool:
+    """Lift as few as it takes, those first that free most of what is missing and have most time."""
     work = placer.works[name]
-    spans = [(piece.place, piece.start, piece.end) for piece in wanted[1]]
-    in_way = [
-        other for other, choice in placer.choices.items() if _touch(placer, choice, spans) and _movable(placer, other)
-    ]
-    in_way.sort(key=lambda other: (placer.works[other].job.priority, -_slack(placer, other)))
+    missing = _missing(placer, work, wanted[1])
+    in_way = {
+        other: slots
+        for other, choice in placer.choices.items()
+        if (slots := _slots(placer, choice.pieces, missing)) and _movable(placer, other)
+    }
     lifted: dict[str, Choice] = {}
-    for other in in_way[:_MOST_MOVED]:
-        if placer.room.fits(work, wanted[1]):
-            break
+    while missing and in_way and len(lifted) < _MOST_MOVED:
+        other = max(in_way, key=lambda one: (len(in_way[one] & missing), _slack(placer, one)))
+        del in_way[other]
         lifted[other] = placer.lift(other)
+        missing = _missing(placer, work, wanted[1])
     if placer.room.fits(work, wanted[1]):
         placer.put(name, Choice(wanted[1], wanted[0]))
         if _replaced(placer, lifted):
@@ -91,6 +91,26 @@ def _tried(placer: Placer, name: str, wanted: tuple[float, tuple[Piece, ...]]) -
     for other, choice in lifted.items():
         placer.put(other, choice)
     return False
+
+
+def _missing(placer: Placer, work: Work, pieces: tuple[Piece, ...]) -> set[tuple[int, int]]:
+    """Return (place, slot) where there is too little room for pieces."""
+    found: set[tuple[int, int]] = set()
+    for piece in pieces:
+        blocked = placer.room.blocked(piece.place, work.job.slots * piece.width, piece.watts)
+        span = range(placer.grid.first_slot(piece.start), placer.grid.end_slot(piece.end))
+        found |= {(piece.place, t) for t in span if blocked[t]}
+    return found
+
+
+def _slots(placer: Placer, pieces: tuple[Piece, ...], among: set[tuple[int, int]]) -> set[tuple[int, int]]:
+    grid = placer.grid
+    return {
+        (piece.place, t)
+        for piece in pieces
+        for t in range(grid.first_slot(piece.start), grid.end_slot(piece.end))
+        if (piece.place, t) in among
+    }
 
 
 def _replaced(placer: Placer, lifted: dict[str, Choice]) -> bool:
@@ -105,15 +125,6 @@ def _replaced(placer: Placer, lifted: dict[str, Choice]) -> bool:
         placer.put(other, Choice(found[1], found[0]))
         placed.append(other)
     return True
-
-
-def _touch(placer: Placer, choice: Choice, spans: list[tuple[int, float, float]]) -> bool:
-    slot_s = placer.grid.slot_s
-    return any(
-        piece.place == place and piece.start < end + slot_s and piece.end > start - slot_s
-        for piece in choice.pieces
-        for place, start, end in spans
-    )
 
 
 def _slack(placer: Placer, name: str) -> float:

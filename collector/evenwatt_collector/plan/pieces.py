@@ -70,10 +70,9 @@ class Pieces:
         self._high = high = latest_ends(grid, windows, owner, place, low, self._need)
         self._restart = np.array([max(0.0, work.job.restart_s) for work in works], dtype=np.float64)
         self._least = np.array([max(0.0, work.job.least_run_s) for work in works], dtype=np.float64)
-        self._continues = np.array(
-            [work.continues == row.option.place and row.low <= grid.now + EPS_S for work, row in zip(works, rows, strict=True)],
-            dtype=np.bool_,
-        )  # fmt: skip
+        goes_on = [work.continues == row.option.place and row.low <= grid.now + EPS_S
+                   for work, row in zip(works, rows, strict=True)]  # fmt: skip
+        self._continues = np.array(goes_on, dtype=np.bool_)
         begun = np.array([work.continues >= 0 for work in works], dtype=np.bool_)
         # The first piece of all is free of a restart, so that much less need be run.
         self._target = np.where(begun, self._need, self._need - self._restart)
@@ -120,28 +119,36 @@ class Pieces:
         steps = np.ceil(self._least / self._grid.slot_s - EPS_S).astype(np.int64).clip(1, self._grid.slots)
         for step in np.unique(steps).tolist():
             rows = np.flatnonzero(steps == step)
-            runs, done = self._bisected(rows, step)
-            for i, on, did in zip(rows.tolist(), runs, done.tolist(), strict=True):
-                if did >= self._target[i] - EPS_S:
-                    used[i] = self._cut(i, np.where(on, self.open_s[i], 0.0))
+            more, less, done = self._bisected(rows, step)
+            for k, i in enumerate(rows.tolist()):
+                if done[k] < self._target[i] - EPS_S:
+                    continue
+                ways = [self._cut(i, np.where(more[k], self.open_s[i], 0.0))]
+                if less[k].any():
+                    ways.append(self._grown(i, np.where(less[k], self.open_s[i], 0.0)))
+                ways = [way for way in ways if self._missing(i, way) <= EPS_S]
+                if ways:
+                    used[i] = min(ways, key=lambda way: float(way @ self.rate[i]))
         return used
 
-    def _bisected(self, rows: Ints, step: int) -> tuple[Bools, Floats]:
-        """Return in which slots to run, and seconds of work that come of it, at the least price that gets it done."""
+    def _bisected(self, rows: Ints, step: int) -> tuple[Bools, Bools, Floats]:
+        """Return in which slots to run at the least price that gets the work done, and at the most that does not.
+
+        And the seconds of work that come of the first.
+        """
         low = np.zeros(len(rows))
         high = self.rate[rows].max(axis=1) * 1.001 + 1e-30
         if not len(rows):
-            return np.zeros((0, self.open_s.shape[1]), dtype=np.bool_), low
-        # Where work is worth more than it ever weighs, all is run that can be; more restarts may still be needed.
+            nothing = np.zeros((0, self.open_s.shape[1]), dtype=np.bool_)
+            return nothing, nothing, low
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
             enough = self._program(rows, middle, step)[0] >= self._target[rows]
             low, high = np.where(enough, low, middle), np.where(enough, middle, high)
+        # Where work is worth more than it ever weighs, all is run that can be; restarts may ask for still more.
+        high = np.where(self._program(rows, high, step)[0] < self._target[rows], high * 1e3, high)
         done, choices = self._program(rows, high, step, keep=True)
-        short = done < self._target[rows]
-        if short.any():
-            done, choices = self._program(rows, np.where(short, high * 1e3, high), step, keep=True)
-        return _traced(choices, step), done
+        return _traced(choices, step), _traced(self._program(rows, low, step, keep=True)[1], step), done
 
     def _program(self, rows: Ints, price: Floats, step: int, *, keep: bool = False) -> tuple[Floats, _Choices]:
         """Run the dynamic program; return seconds of work (restarts taken off) and, if wanted, what was chosen."""
@@ -179,24 +186,47 @@ class Pieces:
         chosen.ends_on = ends_on
         return np.where(ends_on, on_s, off_s), chosen
 
+    def _missing(self, i: int, used: Floats) -> float:
+        """Return seconds that are yet to be run, restarts counted; below 0 if it is too much."""
+        pieces = _spans(used)
+        goes_on = bool(self._continues[i]) and used[int((self.open_s[i] > 0).argmax())] > 0
+        return float(self._target[i]) + float(self._restart[i]) * (len(pieces) - goes_on) - float(used.sum())
+
+    def _grown(self, i: int, used: Floats) -> Floats:
+        """Add to pieces what is missing: the cleanest slot beside one, as much of it as it takes."""
+        open_s, rate = self.open_s[i], self.rate[i]
+        for _ in range(len(used)):
+            missing = self._missing(i, used)
+            if missing <= EPS_S:
+                break
+            running = used > 0
+            beside = np.zeros(len(used), dtype=np.bool_)
+            beside[:-1] |= running[1:]
+            beside[1:] |= running[:-1]
+            some = np.flatnonzero(beside & ~running & (open_s > 0))
+            if not len(some):
+                break
+            t = int(some[rate[some].argmin()])
+            used[t] = open_s[t]
+        return self._cut(i, used)
+
     def _cut(self, i: int, used: Floats) -> Floats:
         """Take off what is too much: from ends of pieces, the dirtiest first, leaving each its least length."""
         rate, least, restart = self.rate[i], float(self._least[i]), float(self._restart[i])
         for _ in range(4 * len(used)):
-            pieces = _spans(used)
-            starts = len(pieces) - int(bool(self._continues[i]) and pieces[0][0] == int((self.open_s[i] > 0).argmax()))
-            excess = float(used.sum()) - restart * starts - float(self._target[i])
+            excess = -self._missing(i, used)
             if excess <= EPS_S:
                 break
+            pieces = _spans(used)
             ends = []
             for k, (first, last) in enumerate(pieces):
                 length = float(used[first : last + 1].sum())
                 spare = length - (least if k < len(pieces) - 1 else 0.0)
                 if len(pieces) > 1 and length - restart <= excess and self._droppable(i, k, pieces):
-                    ends.append((float(rate[first : last + 1] @ used[first : last + 1]) / max(EPS_S, length - restart),
-                                 first, last, length))  # fmt: skip
-                ends.extend((float(rate[t]), t, t, min(spare, excess, float(used[t])))
-                            for t in {first, last} if spare > EPS_S)  # fmt: skip
+                    worth = float(rate[first : last + 1] @ used[first : last + 1]) / max(EPS_S, length - restart)
+                    ends.append((worth, first, last, length))
+                if spare > EPS_S:
+                    ends += [(float(rate[t]), t, t, min(spare, excess, float(used[t]))) for t in {first, last}]
             if not ends:
                 break
             _, first, last, seconds = max(ends)
@@ -248,7 +278,7 @@ def soonest(
     grid: Grid,
     window: Window,
     room: Room,
-    restarts: bool = True,  # noqa: FBT001, FBT002
+    restarts: bool = True,
 ) -> tuple[float, tuple[Piece, ...]] | None:
     """Return the pieces that end soonest: every slot is used in which there is room, on the greatest width."""
     found: tuple[float, float, tuple[Piece, ...]] | None = None

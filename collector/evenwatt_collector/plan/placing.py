@@ -1,8 +1,8 @@
 """Jobs put into what room is left, one after the other, each where it weighs least. Pure.
 
-Jobs are looked at in chunks, in arrays; then each takes its best place if there is room, or the best for which there is.
-A deadline is never given up for grams: what finds no room before its deadline makes some (``making_room``), and only
-what can be met in no way is planned as soon as possible, after everything that can still be on time.
+Jobs are looked at in chunks, in arrays; then each takes its best place, or the best for which there is room. A deadline
+is never given up for grams: what finds no room before its deadline makes some (``making_room``), and only
+what can be met in no way is planned as soon as possible, after all that can still be on time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from evenwatt_collector.plan.splits import Fills
 from evenwatt_collector.plan.windows import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from evenwatt_collector.plan.grid import Grid
     from evenwatt_collector.plan.order import Order
@@ -147,8 +147,9 @@ class Placer:
         if work.plain:
             return Fills(grid, [window], self.prices).best_with_room(0, self.room, soonest=soonest)
         if not work.job.restart_s > 0 and not work.job.least_run_s > 0:
-            one = elastic.soonest if soonest else elastic.best
-            return one(grid, window, self.room)
+            if soonest:
+                return elastic.soonest(grid, window, self.room)
+            return elastic.best(grid, window, self.room, self.prices)
         if soonest:
             return pieces.soonest(grid, window, self.room)
         return Pieces(grid, [window], self.prices, self.room).best(0)
@@ -200,46 +201,49 @@ class Placer:
         """Place jobs that wait for nothing unplaced; return those that found no room on time."""
         windows = {name: window for name in names if (window := self.window(name)) is not None}
         missed = [name for name in names if name not in windows]
+        finders = self._finders(windows)
+        for name, window in windows.items():
+            found, bound = finders[kind(window.work)](name)
+            if found is None:
+                missed.append(name)
+            else:
+                choice = self._weighed(window, found)
+                choice.bound = bound
+                self.put(name, choice)
+        return missed
+
+    def _finders(self, windows: dict[str, Window]) -> dict[str, Callable[[str], tuple[Found | None, float]]]:
+        """Look at jobs together; return what finds one's best with what room there is then, and its weight without."""
         kinds: dict[str, list[str]] = {"run": [], "fill": [], "pieces": [], "elastic": []}
-        for name in windows:
-            kinds[kind(self.works[name])].append(name)
+        for name, window in windows.items():
+            kinds[kind(window.work)].append(name)
         runs = Runs(self.grid, [windows[name] for name in kinds["run"]], self.prices)
         fills = Fills(self.grid, [windows[name] for name in kinds["fill"]], self.prices)
         split = Pieces(self.grid, [windows[name] for name in kinds["pieces"]], self.prices, self.room).by_job()
         best_runs, best_fills = list(zip(*runs.best(), strict=True)), list(zip(*fills.best(), strict=True))
-        at = {name: i for kind in kinds.values() for i, name in enumerate(kind)}
-        for name in windows:
-            i, work = at[name], self.works[name]
-            found: Found | None = None
-            bound = inf
-            if not work.job.interruptible:
-                cost, row, column = best_runs[i]
-                bound = cost
-                if cost < inf:
-                    found = cost, (runs.piece(row, column),)
-                    if not self.room.fits(work, found[1]):
-                        one = runs.best_with_room(i, self.room)
-                        found = None if one is None else (one[0], (one[1],))
-            elif work.plain:
-                cost, row = best_fills[i]
-                bound = cost
-                if cost < inf:
-                    found = cost, fills.pieces(row)
-                    if not self.room.fits(work, found[1]):
-                        found = fills.best_with_room(i, self.room)
-            elif kind(work) == "pieces":
-                found = split[i]
-                if found is not None and not self.room.fits(work, found[1]):
-                    found = self.find(windows[name])
-            else:
-                found = elastic.best(self.grid, windows[name], self.room, self.prices)
-            if found is None:
-                missed.append(name)
-            else:
-                choice = self._weighed(windows[name], found)
-                choice.bound = bound
-                self.put(name, choice)
-        return missed
+        at = {name: i for some in kinds.values() for i, name in enumerate(some)}
+
+        def run(name: str) -> tuple[Found | None, float]:
+            cost, row, column = best_runs[at[name]]
+            piece = runs.piece(row, column) if cost < inf else None
+            if piece is None or self.room.fits(self.works[name], (piece,)):
+                return (None if piece is None else (cost, (piece,))), cost
+            one = runs.best_with_room(at[name], self.room)
+            return (None if one is None else (one[0], (one[1],))), cost
+
+        def fill(name: str) -> tuple[Found | None, float]:
+            cost, row = best_fills[at[name]]
+            found = (cost, fills.pieces(row)) if cost < inf else None
+            if found is None or self.room.fits(self.works[name], found[1]):
+                return found, cost
+            return fills.best_with_room(at[name], self.room), cost
+
+        def restarting(name: str) -> tuple[Found | None, float]:
+            found = split[at[name]]
+            fits = found is None or self.room.fits(self.works[name], found[1])
+            return (found if fits else self.find(windows[name])), inf
+
+        return {"run": run, "fill": fill, "pieces": restarting, "elastic": lambda name: (self.find(windows[name]), inf)}
 
     def _weighed(self, window: Window, found: Found) -> Choice:
         """Keep to running at once where what is gained is less than what is uncertain about it."""
@@ -257,6 +261,7 @@ class Placer:
 
 
 def kind(work: Work) -> str:
+    """Return how a job is solved: ``run``, ``fill``, ``pieces`` or ``elastic``."""
     if not work.job.interruptible:
         return "run"
     if work.plain:

@@ -17,14 +17,14 @@ from evenwatt_collector.plan import work as works
 from evenwatt_collector.plan.improving import improve
 from evenwatt_collector.plan.keeping import Changes, compare, keep
 from evenwatt_collector.plan.making import make
-from evenwatt_collector.plan.placing import Placer
 from evenwatt_collector.plan.problem import Objective, Plan
 from evenwatt_collector.plan.weighing import planned
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from evenwatt_collector.plan.grid import Grid
+    from evenwatt_collector.plan.placing import Placer
     from evenwatt_collector.plan.problem import Planned, Problem
 
 
@@ -87,7 +87,7 @@ class Planner:
         return problem if self._objective is None else replace(problem, objective=self._objective)
 
     def _done(
-        self, problem: Problem, placer: Placer, solver: str, before: dict[str, Planned], again: Collection[str]
+        self, problem: Problem, placer: Placer, solver: str, before: Mapping[str, Planned], again: Collection[str]
     ) -> Plan:
         """Weigh what is new or weighs something else now, and put the plan together."""
         names = [name for name in placer.works if name in again or name not in before]

@@ -86,8 +86,8 @@ def _wanted(placer: Placer, windows: Sequence[Window], prices: Prices) -> tuple[
             slots[piece.place, span] += runs.slots[row]
             watts[piece.place, span] += piece.watts
     fills = Fills(grid, plain, prices)  # restarts are left out: prices need not be exact
-    cost, row = (np.array(values) for values in fills.best())
-    rows = row[np.isfinite(cost)]
+    weighs, best = fills.best()
+    rows = np.array(best, dtype=np.int64)[np.isfinite(weighs)]
     if len(rows):
         touched = fills.used_s[rows] > 0
         units = np.array([plain[j].work.job.slots for j in fills.owner[rows].tolist()])

@@ -32,8 +32,8 @@ def baseline(grid: Grid, work: Work, earliest: float | None = None) -> tuple[Pie
 def supported(grid: Grid, work: Work, left: Iterable[Piece], taken: Iterable[Piece], objective: Objective) -> bool:
     """Whether moving gains grams even where the forecast errs against it.
 
-    What is left counts with its lower quantile, what is moved to with its upper one, each as far as ``risk`` says; where
-    both use the same slot, its error is the same for both and falls out.
+    What is left counts with its lower quantile, what is moved to with its upper one, each as far as ``risk`` says;
+    where both use the same slot, its error is the same for both and falls out.
     """
     return gain(grid, work, left, taken, objective) > 0
 

@@ -53,7 +53,7 @@ class Room:
     def over(self) -> set[tuple[int, int]]:
         """Return (place, slot) where more is taken than there is."""
         short = (self.slots < -self._slack_slots) | (self.watts < -self._slack_w)
-        return set(map(tuple, np.argwhere(short).tolist()))
+        return {(int(place), int(t)) for place, t in np.argwhere(short)}
 
     def fits(self, work: Work, pieces: Iterable[Piece]) -> bool:
         """Whether there is room for pieces."""

@@ -97,6 +97,14 @@ class Runs:
         cost[owners], row[owners] = costs[order[firsts]], order[firsts]
         return cost.tolist(), row.tolist(), columns[row].tolist()
 
+    def weights_with_room(self, room: Room) -> list[float]:
+        """Return weight of the best run of each job in what room there is now, for all at once."""
+        found = np.full(len(self.windows), inf)
+        if len(self.owner):
+            rows = slice(0, len(self.owner))
+            np.minimum.at(found, self.owner, np.where(self._free(rows, room), self.cost, inf).min(axis=1))
+        return found.tolist()
+
     def best_with_room(self, j: int, room: Room, *, soonest: bool = False) -> tuple[float, Piece] | None:
         """Return weight and run of the best (or the soonest to end) for which there is room."""
         rows = self.rows(j)
@@ -115,7 +123,11 @@ class Runs:
 
     def _starts(self, rows: slice) -> Floats:
         edges, length = self._grid.edges, self.length[rows, None]
-        columns = self.low[rows, None], self.high[rows, None] - length, np.broadcast_to(edges, (len(length), len(edges)))
+        columns = (
+            self.low[rows, None],
+            self.high[rows, None] - length,
+            np.broadcast_to(edges, (len(length), len(edges))),
+        )
         found: Floats = np.concatenate((*columns, edges[1:] - length), axis=1)
         return found
 
@@ -181,8 +193,8 @@ class Runs:
         grid = self._grid
         slots, slot_s, place, length = grid.slots, grid.slot_s, self.place, self.length
         cumulated = grid.cumulated(weight)
-        for column, starts in enumerate((self.low, np.where(np.isinf(self.high), self.low, self.high - length))):
-            starts = np.maximum(starts, 0.0)
+        latest = np.maximum(0.0, np.where(np.isinf(self.high), self.low, self.high - length))
+        for column, starts in enumerate((self.low, latest)):
             first = np.clip(starts / slot_s, 0, slots).astype(np.int64)
             cost[:, column] = transfer * weight[place, first] + factor * (
                 grid.until(weight, cumulated, place, starts + length) - grid.until(weight, cumulated, place, starts)

@@ -1,7 +1,7 @@
 """A forecast that jumps more than its series ever did, with the jumps taken out. Pure; numpy.
 
 Work is put where a forecast is lowest, so where its noise is lowest: of a forecast with independent errors the plan
-picks the errors (the optimiser's curse). How much of that noise there is shows in its roughness: the mean squared second
+picks the errors (the optimiser's curse). How much noise there is shows in its roughness: the mean squared second
 difference of independent noise is six times its variance, and what the forecast has more of than what came in the past
 is noise. It is filtered by ordinary kriging (Cressie, Statistics for Spatial Data, 1993, 3.2 and 3.4) with a power
 variogram that is fitted to the past. A forecast that is no rougher than its past is returned as it is.
@@ -74,8 +74,8 @@ def _variogram(history: Floats) -> tuple[float, float]:
     halves = np.array([np.nanmean((history[lag:] - history[:-lag]) ** 2) / 2 for lag in lags.tolist()])
     if not (halves > 0).all():
         return max(1e-9, float(halves[0])), 1.0
-    power, level = np.polyfit(np.log(lags), np.log(halves), 1)
-    power = min(max(float(power), _POWERS[0]), _POWERS[1])
+    slope = float(np.polyfit(np.log(lags), np.log(halves), 1)[0])
+    power = min(max(slope, _POWERS[0]), _POWERS[1])
     return float(np.exp(np.log(halves).mean() - power * np.log(lags).mean())), power
 
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from evenwatt_collector.plan.room import Room
     from evenwatt_collector.plan.runs import Prices
     from evenwatt_collector.plan.windows import Window
-    from evenwatt_collector.plan.work import Option
 
     Ints = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
@@ -66,6 +65,15 @@ class Fills:
             owners, firsts = np.unique(self.owner[order], return_index=True)
             cost[owners], row[owners] = self.cost[order[firsts]], order[firsts]
         return cost.tolist(), row.tolist()
+
+    def weights_with_room(self, room: Room) -> list[float]:
+        """Return weight of the best place of each job in what room there is now, for all at once."""
+        found = np.full(len(self.windows), inf)
+        if len(self.owner):
+            slots = np.array([window.work.job.slots for window in self.windows], dtype=np.float64)[self.owner]
+            open_s = np.where(room.blocked_rows(self.place, slots, self.watts), 0.0, self.open_s)
+            np.minimum.at(found, self.owner, self._filled(slice(0, len(self.owner)), open_s, self.order)[1])
+        return found.tolist()
 
     def pieces(self, row: int) -> tuple[Piece, ...]:
         """Return the pieces of a row."""
@@ -111,24 +119,25 @@ class Fills:
         return used, cost
 
 
-def rates(grid: Grid, place: object, watts: Floats, slots: Floats, prices: Prices | None) -> Floats:
+def rates(grid: Grid, place: Ints, watts: Floats, slots: Floats, prices: Prices | None) -> Floats:
     """Return grams a second of rows in each slot; of equal slots the sooner weighs a hair less."""
     weight: Floats = grid.weight[place] if prices is None else grid.weight[place] + prices.joule[place]
     later = _SOONER * float(grid.weight.mean()) * np.arange(grid.slots + 1) / (grid.slots + 1)
     rate: Floats = (weight + later) * watts[:, None]
-    return rate if prices is None else rate + prices.slot_s[place] * slots[:, None]
+    if prices is not None:
+        rate = rate + prices.slot_s[place] * slots[:, None]
+    return rate
 
 
 def open_seconds(grid: Grid, low: Floats, high: Floats) -> Floats:
     """Return how much of each slot lies within windows, s: (row, slot + 1)."""
     edges = grid.edges
     ends = np.append(edges[1:], WHENEVER_S)
-    return np.maximum(0.0, np.minimum(ends, high[:, None]) - np.maximum(edges, low[:, None]))
+    seconds: Floats = np.maximum(0.0, np.minimum(ends, high[:, None]) - np.maximum(edges, low[:, None]))
+    return seconds
 
 
-def laid(
-    grid: Grid, place: int, used: Floats, low: float, high: float, width: int, watts: float
-) -> tuple[Piece, ...]:
+def laid(grid: Grid, place: int, used: Floats, low: float, high: float, width: int, watts: float) -> tuple[Piece, ...]:
     """Return seconds of slots as pieces: a slot used in part is joined to what is used beside it."""
     pieces: list[Piece] = []
     slot_s, last = grid.slot_s, grid.slots

@@ -32,9 +32,7 @@ class Window(NamedTuple):
     """Whether it may go beyond what is forecast although it would fit before."""
 
 
-def latest_ends(
-    grid: Grid, windows: Sequence[Window], owner: Ints, place: Ints, low: Floats, length: Floats
-) -> Floats:
+def latest_ends(grid: Grid, windows: Sequence[Window], owner: Ints, place: Ints, low: Floats, length: Floats) -> Floats:
     """Return by when work must end, for rows of windows at places.
 
     A reserve for taking longer is kept before the deadline, as far as there is time; and what is not forecast is left
