@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from evenwatt_collector.plan.placing import Found, Placer
     from evenwatt_collector.plan.windows import Window
 
-_MOST_TRIED: Final = 600
+_MOST_TRIED: Final = 300
 """Where there is little room, few of those that would gain can: so many are tried, those that would gain most first."""
 
 _MOST_TRIED_BY_CHANCE: Final = 64
@@ -67,15 +67,29 @@ def _gains(placer: Placer, names: Sequence[str], least_gain: float) -> list[tupl
 
     In large sets the room that a job has itself is not counted as free: few would gain by that alone.
     """
-    best = _bounds(placer, names, alone=len(names) <= _FEW)
+    alone = len(names) <= _FEW or placer.room.unlimited
     gains: list[tuple[float, str, Finder]] = []
-    for name, weighs in zip(names, weights(placer, names), strict=True):
-        choice, (bound, could_weigh, finder) = placer.choices[name], best[name]
-        choice.cost, choice.bound = weighs, bound
-        if could_weigh < weighs * (1 - least_gain) - 1e-9:
-            gains.append((weighs - could_weigh, name, finder))
+    now = weights(placer, names)
+    for i in range(0, len(names), CHUNK):
+        some = names[i : i + CHUNK]
+        best = _bounds(placer, some, alone=alone)
+        for name, weighs in zip(some, now[i : i + CHUNK], strict=True):
+            choice, (bound, could_weigh, finder) = placer.choices[name], best[name]
+            choice.cost, choice.bound = weighs, bound
+            if could_weigh < weighs * (1 - least_gain) - 1e-9:
+                gains.append((weighs - could_weigh, name, partial(_found, *finder)))
     gains.sort(key=lambda one: -one[0])
     return gains
+
+
+def _found(placer: Placer, some: Runs | Fills | Window | None, j: int) -> Found | None:
+    """Return the best with what room there is then."""
+    if isinstance(some, Fills):
+        return some.best_with_room(j, placer.room)
+    if isinstance(some, Runs):
+        one = some.best_with_room(j, placer.room)
+        return None if one is None else (one[0], (one[1],))
+    return None if some is None else placer.find(some)
 
 
 def _moved(placer: Placer, name: str, finder: Finder, least_gain: float) -> bool:
@@ -136,51 +150,39 @@ def weights(placer: Placer, names: Sequence[str]) -> list[float]:
     return found
 
 
-def _bounds(placer: Placer, names: Sequence[str], *, alone: bool) -> dict[str, tuple[float, float, Finder]]:
-    """Return what each could weigh if it were alone, what it could about weigh now, and what finds how.
+Where = tuple["Placer", "Runs | Fills | Window | None", int]
+
+
+def _bounds(placer: Placer, names: Sequence[str], *, alone: bool) -> dict[str, tuple[float, float, Where]]:
+    """Return what each could weigh if it were alone, what it could about weigh now, and where to look for how.
 
     Args:
         placer: The plan.
         names: Whose.
         alone: Whether the second is the same as the first.
     """
-    found: dict[str, tuple[float, float, Finder]] = {}
-    for i in range(0, len(names), CHUNK):
-        windows: dict[str, Window] = {}
-        for name in names[i : i + CHUNK]:
-            window = placer.window(name)
-            if window is None:
-                found[name] = inf, inf, _nothing
-            else:
-                windows[name] = window
-        kinds: dict[str, list[str]] = {"run": [], "fill": [], "pieces": [], "elastic": []}
-        for name in windows:
-            kinds[kind(placer.works[name])].append(name)
-        runs = Runs(placer.grid, [windows[name] for name in kinds["run"]])
-        fills = Fills(placer.grid, [windows[name] for name in kinds["fill"]])
-        split = Pieces(placer.grid, [windows[name] for name in kinds["pieces"]]).by_job()
-        together: tuple[tuple[str, Runs | Fills], ...] = (("run", runs), ("fill", fills))
-        for which, some in together:
-            bounds = some.best()[0]
-            now = bounds if alone or placer.room.unlimited else some.weights_with_room(placer.room)
-            for j, (name, bound, could) in enumerate(zip(kinds[which], bounds, now, strict=True)):
-                found[name] = bound, could, partial(_one, some, j, placer)
-        for name, one in zip(kinds["pieces"], split, strict=True):
-            weighs = inf if one is None else one[0]
-            found[name] = weighs, weighs, partial(placer.find, windows[name])
-        for name in kinds["elastic"]:
-            one = placer.find(windows[name])
-            weighs = inf if one is None else one[0]
-            found[name] = weighs, weighs, partial(placer.find, windows[name])
+    found: dict[str, tuple[float, float, Where]] = {}
+    kinds: dict[str, list[str]] = {"run": [], "fill": [], "pieces": [], "elastic": []}
+    windows: dict[str, Window] = {}
+    for name in names:
+        window = placer.window(name)
+        if window is None:
+            found[name] = inf, inf, (placer, None, 0)
+        else:
+            windows[name] = window
+            kinds[kind(window.work)].append(name)
+    runs = Runs(placer.grid, [windows[name] for name in kinds["run"]])
+    fills = Fills(placer.grid, [windows[name] for name in kinds["fill"]])
+    together: tuple[tuple[str, Runs | Fills], ...] = (("run", runs), ("fill", fills))
+    for which, some in together:
+        bounds = some.best()[0]
+        now = bounds if alone else some.weights_with_room(placer.room)
+        for j, (name, bound, could) in enumerate(zip(kinds[which], bounds, now, strict=True)):
+            found[name] = bound, could, (placer, some, j)
+    split = Pieces(placer.grid, [windows[name] for name in kinds["pieces"]]).by_job()
+    scaled = [placer.find(windows[name]) for name in kinds["elastic"]]
+    slow = zip([*kinds["pieces"], *kinds["elastic"]], [*split, *scaled], strict=True)
+    for name, one in slow:
+        weighs = inf if one is None else one[0]
+        found[name] = weighs, weighs, (placer, windows[name], 0)
     return found
-
-
-def _one(some: Runs | Fills, j: int, placer: Placer) -> Found | None:
-    if isinstance(some, Fills):
-        return some.best_with_room(j, placer.room)
-    one = some.best_with_room(j, placer.room)
-    return None if one is None else (one[0], (one[1],))
-
-
-def _nothing() -> None:
-    return None

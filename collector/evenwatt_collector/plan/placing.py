@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from evenwatt_collector.plan.grid import Grid
     from evenwatt_collector.plan.order import Order
-    from evenwatt_collector.plan.problem import Floats, Objective
+    from evenwatt_collector.plan.problem import Floats, Objective, Segment
     from evenwatt_collector.plan.work import Piece, Work
 
 CHUNK: Final = 1024
@@ -45,6 +45,8 @@ class Choice:
     why: str = ""
     bound: float = inf
     """What it could weigh at the least, if it were alone."""
+    segments: tuple[Segment, ...] | None = None
+    """The same as ``pieces`` in Unix time, once they are written out."""
 
 
 class Placer:

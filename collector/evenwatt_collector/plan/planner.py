@@ -98,8 +98,10 @@ class Planner:
             [choice.pieces for choice in choices],
             [choice.late for choice in choices],
             [choice.why for choice in choices],
-            [before.get(name) for name in names],
+            [choice.segments for choice in choices],
         )
+        for choice, one in zip(choices, found, strict=True):
+            choice.segments = one.segments
         fresh = dict(zip(names, found, strict=True))
         jobs = {name: fresh[name] if name in fresh else before[name] for name in problem.jobs}
         placer.touched.clear()

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evenwatt_collector.plan.grid import EPS_S
 from evenwatt_collector.plan.problem import J_PER_KWH, Planned, Segment
 
 if TYPE_CHECKING:
@@ -22,11 +21,11 @@ def planned(
     pieces: Sequence[Sequence[Piece]],
     late: Sequence[bool],
     why: Sequence[str],
-    before: Sequence[Planned | None] = (),
+    before: Sequence[tuple[Segment, ...] | None] = (),
 ) -> list[Planned]:
     """Weigh what is meant for some jobs: only what is yet to come of it.
 
-    Segments of ``before`` are used again where they are the same: they are only ever compared, and often.
+    Segments that are known ``before`` are used again.
 
     Uncertainty counts as if all of a job's slots erred to the same side: an upper bound of its interval.
     """
@@ -54,7 +53,7 @@ def planned(
         for total, values in zip(sums, (grid.median, grid.low, grid.high, grid.price), strict=True):
             total[j] += transfer_j * values[piece.place, slot]
     kept = before or [None] * count
-    segments = [_segments(grid, parts, old) for parts, old in zip(pieces, kept, strict=True)]
+    segments = [_segments(grid, parts) if old is None else old for parts, old in zip(pieces, kept, strict=True)]
     columns = zip(works, segments, *(total.tolist() for total in sums), (joules / J_PER_KWH).tolist(), late, why,
                   strict=True)  # fmt: skip
     return [
@@ -64,19 +63,8 @@ def planned(
     ]  # fmt: skip
 
 
-def _segments(grid: Grid, pieces: Sequence[Piece], before: Planned | None) -> tuple[Segment, ...]:
+def _segments(grid: Grid, pieces: Sequence[Piece]) -> tuple[Segment, ...]:
     names, origin = grid.names, grid.start_s
-    if before is not None and len(before.segments) == len(pieces):
-        for old, piece in zip(before.segments, pieces, strict=True):
-            if (
-                abs(old.start_s - origin - piece.start) > EPS_S
-                or abs(old.end_s - origin - piece.end) > EPS_S
-                or old.width != piece.width
-                or old.place != names[piece.place]
-            ):
-                break
-        else:
-            return before.segments
     return tuple(
         Segment(place=names[p.place], start_s=origin + p.start, end_s=origin + p.end, width=p.width) for p in pieces
     )
