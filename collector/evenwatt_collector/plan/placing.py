@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from evenwatt_collector.plan.problem import Floats, Objective, Segment
     from evenwatt_collector.plan.work import Piece, Work
 
-CHUNK: Final = 1024
-"""Jobs looked at together: enough for arrays, few enough for memory (64 MB at 4 places and 96 slots)."""
+CHUNK: Final = 256
+"""Jobs looked at together: enough for arrays, few enough for a processor's cache."""
 
 Found = tuple[float, tuple["Piece", ...]]
 
