@@ -95,25 +95,31 @@ def measure(path: Path, say: Callable[[str], None]) -> dict[str, dict[str, Any]]
     """Return scenarios of one series."""
     series = steady(path, HOUR_S)
     hours, name = len(series.values), path.stem
-    longest = max(window for _, window in SCENARIOS)
-    first = max(LEAST_DAYS * 24, hours - TEST_DAYS * 24 - longest)
-    if hours - first < 14 * 24 + longest:
-        say(f"shifting {name}: skipped, {hours / 24:.0f} days; {LEAST_DAYS + 14} and {longest} h are needed")
+    scenarios = [(length, window) for length, window in SCENARIOS if window <= hours - 24]
+    if not scenarios:
+        say(f"shifting {name}: skipped, {hours} hours are too few")
         return {}
-    found = {}
+    longest = max(window for _, window in scenarios)
+    first = max(0, hours - TEST_DAYS * 24 - longest)
+    outlooks: dict[str, Outlook | Provided] = {"forecast": Provided(series, longest)}
+    if first >= LEAST_DAYS * 24:
+        outlooks["own"] = Outlook(series, longest)
+    else:
+        say(
+            f"shifting {name}: own forecasts are skipped, {first / 24:.0f} days before the test are too few to learn from"
+        )
+    found: dict[str, dict[str, Any]] = {}
     batches = {
         (length, window): [
             _Task(arrival, length, arrival + window)
             for arrival in range(first + i, hours - longest, EVERY_H)
             if not np.isnan(series.values[arrival : arrival + window]).any()
         ]
-        for i, (length, window) in enumerate(SCENARIOS)
+        for i, (length, window) in enumerate(scenarios)
     }
+    batches = {key: batch for key, batch in batches.items() if batch}
     say(f"shifting {name}: {sum(len(batch) for batch in batches.values())} jobs, one forecast an hour")
-    rolled = {
-        key: _rolled(series, batches, outlook, first, hours)
-        for key, outlook in (("forecast", Provided(series, longest)), ("own", Outlook(series, longest)))
-    }
+    rolled = {key: _rolled(series, batches, outlook, first, hours) for key, outlook in outlooks.items()}
     for (length, window), batch in batches.items():
         base = sum(float(series.values[t.arrival : t.arrival + length].sum()) for t in batch)
         optimum, perfect = _optimum(series.values, batch), _perfect(series.values, batch)

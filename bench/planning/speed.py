@@ -54,8 +54,12 @@ def changes(asked: Problem) -> dict[str, Callable[[Problem], Problem]]:
     def forecast(now: Problem, names: list[str]) -> Problem:
         def other(place: Place) -> Place:
             factor = rng.normal(1, 0.05, SLOTS)
-            return replace(place, intensity_g_per_kwh=place.intensity_g_per_kwh * factor,
-                           low_g_per_kwh=place.low_g_per_kwh * factor, high_g_per_kwh=place.high_g_per_kwh * factor)
+            return replace(
+                place,
+                intensity_g_per_kwh=place.intensity_g_per_kwh * factor,
+                low_g_per_kwh=place.low_g_per_kwh * factor,
+                high_g_per_kwh=place.high_g_per_kwh * factor,
+            )
 
         return replace(now, places={n: other(p) if n in names else p for n, p in now.places.items()})
 
