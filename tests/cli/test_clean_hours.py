@@ -6,12 +6,16 @@ import json
 import math
 import os
 import re
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
 import msgspec
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,6 +27,7 @@ from evenwatt_cli.demo.clean.bars import HOURS_SHOWN, curve, job_bar, ruler
 from evenwatt_cli.demo.clean.day import HOURS, GridDay
 from evenwatt_cli.demo.clean.optimum import Stretch, best, measured, sweep
 from evenwatt_cli.demo.clean.report import make_report
+from evenwatt_cli.demo.clean.run import end_runs
 from evenwatt_cli.demo.clean.scenario import (
     RENDER,
     SERVING,
@@ -380,3 +385,21 @@ def test_a_folder_that_the_jobs_user_cannot_pass_is_refused(tmp_path, day):
 def test_what_makes_no_sense_is_refused(options, says):
     with pytest.raises(Failure, match=says):
         app(["demo", *options], standalone_mode=False)
+
+
+def test_runs_that_agents_left_going_are_ended_and_no_others(scenario, tmp_path):
+    def supervisor(folder):
+        words = ["-c", "import time; time.sleep(60)", "evenwatt_agent.jobs.supervisor", f"{folder}/shared/runs/1"]
+        return subprocess.Popen([sys.executable, *words])
+
+    ours, other = supervisor(scenario.folder), supervisor(f"{tmp_path}-other")
+    try:
+        while not all(psutil.Process(one.pid).cmdline()[1:2] == ["-c"] for one in (ours, other)):
+            time.sleep(0.01)
+        end_runs(scenario)
+        assert not psutil.pid_exists(ours.pid)
+        assert other.poll() is None
+    finally:
+        for one in (ours, other):
+            one.kill()
+            one.wait()

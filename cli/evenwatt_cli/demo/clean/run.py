@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
+
+import psutil
 
 from evenwatt_cli.demo.clean.commands import Commands
 from evenwatt_cli.demo.clean.files import LEDGER_S
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 START_S: Final = 50
 """From the start of the first process until the first hour of the grid begins, if nothing takes longer."""
 _READY_S: Final = 60.0
+_END_S: Final = 5.0
 _POLL_S: Final = 0.5
 _SCORES_S: Final = 10.0
 
@@ -89,6 +93,7 @@ class CleanHours:
             child.ask_to_stop()
         for child in (self._service, *self._agents.values()):
             child.await_stop()
+        end_runs(self._scenario)
         for child in (self._collector, self._twin):
             child.ask_to_stop()
             child.await_stop()
@@ -156,6 +161,20 @@ class CleanHours:
         for child in (*self._agents.values(), self._collector, self._twin, self._service):
             if child.exited is not None:
                 raise Failure(f"{child.name} died: {child.last_words()}", exit_code=EXIT_FAILURE)
+
+
+def end_runs(scenario: CleanScenario) -> None:
+    """End runs that the agents have left going, as they do: a demo that was cut short must leave nothing behind."""
+    found = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if "evenwatt_agent.jobs.supervisor" in (words := process.info["cmdline"] or [])
+        and any(word.startswith(f"{scenario.folder}/") for word in words)
+    ]
+    for process in found:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()  # and its work with it
+    psutil.wait_procs(found, timeout=_END_S)
 
 
 def _serving(scenario: CleanScenario) -> Child:
