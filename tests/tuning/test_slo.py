@@ -126,6 +126,17 @@ def test_a_cap_under_which_work_stands_still_is_left_and_not_tried_again():
     assert any("no unit of work was finished" in each["why"] for each in learner.state()["refused"])
 
 
+def test_time_in_which_nothing_runs_does_not_count_against_the_cap_that_is_tried():
+    learner = CapLearner(Settings(caps_w=FINE_W))
+    bench = Bench(learner, Board())
+    while not (bench.trace.choices and bench.trace.last.exploring and bench.trace.last.cap_w < FINE_W[-1]):
+        bench.run(1)
+    now_s, tried_w = bench.trace.now_s, bench.trace.last.cap_w
+    for later_s in (1.0, 3_600.0, 3_601.0):  # the job was stopped, and goes on an hour later
+        assert learner.propose(now_s + later_s, Context()).cap_w == tried_w
+    assert learner.state()["refused"] == []
+
+
 def test_bounds_that_are_none_are_refused():
     with pytest.raises(Failure, match=r"max_slowdown is 0.9; expected 1"):
         Slo(max_slowdown=0.9)

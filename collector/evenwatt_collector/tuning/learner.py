@@ -63,6 +63,8 @@ class CapLearner:
         self._said: tuple[Context, Choice] | None = None
         self._review_s = 0.0
         self._stale = False
+        self._asked_s: float | None = None
+        """When a cap was asked for last: while nothing runs nobody asks."""
 
     @property
     def explored_share(self) -> float:
@@ -130,6 +132,7 @@ class CapLearner:
         """
         memory = self._memory
         cost = self._settings.objective.cost(self._settings.caps_w[-1], context.intensity_g_per_kwh)
+        self._skip_rest(now_s)
         ended = self._end_trial(cost, context, now_s)
         waits = memory.trial is not None or now_s < self._review_s
         if self._said is not None and self._said[0] == context and waits and not ended and not self._stale:
@@ -193,10 +196,20 @@ class CapLearner:
         if each is None or forbidden or self._measured(each, trial, cost):
             memory.trial = None
         elif trial.windows == 0 and memory.held_w is not None:
-            still_s = max(_STILL_S, 10 * self._window_s()) + self._settings.warmup_s
+            still_s = self._still_s()
             if now_s - trial.began_s > still_s:
                 memory.refuse(trial.cap_w, now_s, f"no unit of work was finished in {still_s:.0f} s")
         return memory.trial is None
+
+    def _skip_rest(self, now_s: float) -> None:
+        """Let the time in which nothing ran not count against the cap that is tried."""
+        trial, asked_s = self._memory.trial, self._asked_s
+        self._asked_s = now_s
+        if trial is not None and (asked_s is None or now_s - asked_s > 0.5 * self._still_s()):
+            trial.began_s = max(trial.began_s, now_s)
+
+    def _still_s(self) -> float:
+        return max(_STILL_S, 10 * self._window_s()) + self._settings.warmup_s
 
     def _measured(self, each: Evidence, trial: Trial, cost: Cost) -> bool:
         """Whether a trial has told enough: it is precise, long, or hopeless."""
