@@ -179,7 +179,8 @@ def _bounds(placer: Placer, names: Sequence[str], *, alone: bool) -> dict[str, t
         now = bounds if alone else some.weights_with_room(placer.room)
         for j, (name, bound, could) in enumerate(zip(kinds[which], bounds, now, strict=True)):
             found[name] = bound, could, (placer, some, j)
-    split = Pieces(placer.grid, [windows[name] for name in kinds["pieces"]]).by_job()
+    room = None if alone else placer.room
+    split = Pieces(placer.grid, [windows[name] for name in kinds["pieces"]], None, room).by_job()
     scaled = [placer.find(windows[name]) for name in kinds["elastic"]]
     slow = zip([*kinds["pieces"], *kinds["elastic"]], [*split, *scaled], strict=True)
     for name, one in slow:

@@ -117,6 +117,7 @@ def keep(placer: Placer, problem: Problem, grid: Grid, changes: Changes, plan: P
             work.earliest = max(work.earliest, grid.now)
     if changes.jobs or changes.gone or changes.clock:
         placer.order = orders.order(placer.works)
+        again |= _pressed(placer)
     if changes.clock or not old_grid.same_room(grid):
         placer.rebuild_room()
         _evict(placer)
@@ -126,6 +127,19 @@ def keep(placer: Placer, problem: Problem, grid: Grid, changes: Changes, plan: P
     _cascade(placer)
     placer.touched |= again
     return placer
+
+
+def _pressed(placer: Placer) -> set[str]:
+    """Lift what would now keep others from being on time, and could end sooner; return which."""
+    found = set()
+    for name in placer.order.waiting:
+        choice, work = placer.choices.get(name), placer.works[name]
+        if choice is None or not choice.pieces or work.pinned is not None or choice.late:
+            continue
+        if choice.pieces[-1].end > work.latest + EPS_S and work.earliest + work.shortest() <= work.latest:
+            placer.lift(name)
+            found.add(name)
+    return found
 
 
 def _anew(problem: Problem, grid: Grid, before: Placer, plan: Plan) -> Placer:
@@ -219,7 +233,9 @@ def still(placer: Placer, name: str, planned: Planned) -> tuple[Piece, ...] | No
         for start, end, width in spans
         if end > grid.now + EPS_S
     )
-    if not pieces or pieces[-1].end > work.deadline + EPS_S or (begun and work.continues != place):
+    fits = work.earliest + work.shortest() <= work.latest + EPS_S
+    latest = work.latest if fits else work.deadline
+    if not pieces or pieces[-1].end > latest + EPS_S or (begun and work.continues != place):
         return None  # it ended, ends too late, or should run by now and does not
     if pieces[0].start < window.earliest + (0.0 if begun else option.transfer_s) - EPS_S:
         return None

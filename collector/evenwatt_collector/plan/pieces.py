@@ -31,7 +31,11 @@ if TYPE_CHECKING:
     Bools = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
     Ints = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
-_HALVINGS: Final = 26
+_PRICES: Final = 24
+"""Tried at once: a program over all of them costs little more than one over one."""
+
+_ROUNDS: Final = 3
+"""Each narrows the price to a part in _PRICES."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +145,21 @@ class Pieces:
         if not len(rows):
             nothing = np.zeros((0, self.open_s.shape[1]), dtype=np.bool_)
             return nothing, nothing, low
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            enough = self._program(rows, middle, step)[0] >= self._target[rows]
-            low, high = np.where(enough, low, middle), np.where(enough, middle, high)
-        # Where work is worth more than it ever weighs, all is run that can be; restarts may ask for still more.
-        high = np.where(self._program(rows, high, step)[0] < self._target[rows], high * 1e3, high)
+        share = np.arange(1, _PRICES + 1) / _PRICES
+        every = np.arange(len(rows))
+        for _ in range(_ROUNDS):
+            tried = low[:, None] + (high - low)[:, None] * share
+            did = self._program(np.repeat(rows, _PRICES), tried.ravel(), step)[0].reshape(tried.shape)
+            enough = did >= self._target[rows, None]
+            enough[:, -1] = True  # the dearest always counts as enough: what it cannot do, cannot be done
+            first = enough.argmax(axis=1)
+            low = np.where(first > 0, tried[every, first - 1], low)
+            high = tried[every, first]
         done, choices = self._program(rows, high, step, keep=True)
+        if (done < self._target[rows]).any():
+            # Work that is worth more than it ever weighs is all run that can be; restarts may ask for still more.
+            high = np.where(done < self._target[rows], high * 1e3, high)
+            done, choices = self._program(rows, high, step, keep=True)
         return _traced(choices, step), _traced(self._program(rows, low, step, keep=True)[1], step), done
 
     def _program(self, rows: Ints, price: Floats, step: int, *, keep: bool = False) -> tuple[Floats, _Choices]:
