@@ -207,3 +207,13 @@ def test_one_cap_is_simply_held():
     assert {choice.cap_w for _, choice in trace.choices} == {300}
     assert trace.last.settled
     assert trace.last.runner_up is None
+
+
+def test_how_much_slower_work_is_under_the_cap_that_is_held():
+    board = Board()
+    learner = CapLearner(Settings(caps_w=CAPS_W))
+    assert learner.slower == 0.0
+    held_w = Bench(learner, board, noise=0.02, seed=1).run(HOUR_S).held_w
+    assert held_w < CAPS_W[-1]
+    slower = board.truth(held_w)[0] / board.truth(CAPS_W[-1])[0] - 1
+    assert learner.slower == pytest.approx(slower, abs=0.03)

@@ -105,6 +105,14 @@ class CapLearner:
         error = hypot(noise.error(here.seconds), noise.error(top.seconds))
         return exp(top.log_energy - here.log_energy), error, exp(top.log_time - here.log_time)
 
+    @property
+    def slower(self) -> float:
+        """Share by which a unit takes longer under the cap held or tried than under the highest one measured."""
+        trial, held_w = self._memory.trial, self._memory.held_w
+        caps_w = [cap_w for cap_w in (held_w, trial.cap_w if trial else None) if cap_w is not None]
+        found = [self.full_power(cap_w) for cap_w in caps_w]
+        return max([0.0, *(1 / one[2] - 1 for one in found if one is not None)])
+
     def observe(self, seen: Observed) -> None:
         """Learn from a window. What cannot be learned from is counted as work, no more."""
         memory = self._memory
