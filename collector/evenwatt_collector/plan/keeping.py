@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from evenwatt_collector.plan.work import Work
 
 
+_MOST_LATE = 4
+"""Jobs, each time: room for one takes some hundredths of a second."""
+
+_MOST_PROGRAMS = 30
+"""For single jobs, each time a plan is kept up."""
+
+
 @dataclass(slots=True)
 class Changes:
     """What is new since the plan of before."""
@@ -107,7 +114,7 @@ def keep(placer: Placer, problem: Problem, grid: Grid, changes: Changes, plan: P
         placer.lift(name)
     for name in changes.gone:
         del placer.works[name]
-    placer.grid, placer.objective = grid, problem.objective
+    placer.grid, placer.objective, placer.programs = grid, problem.objective, _MOST_PROGRAMS
     if changes.clock:
         _shift(placer, grid.start_s - old_grid.start_s)
     for name in again:
@@ -118,6 +125,7 @@ def keep(placer: Placer, problem: Problem, grid: Grid, changes: Changes, plan: P
     if changes.jobs or changes.gone or changes.clock:
         placer.order = orders.order(placer.works)
         again |= _pressed(placer)
+    again |= _late(placer, again)
     if changes.clock or not old_grid.same_room(grid):
         placer.rebuild_room()
         _evict(placer)
@@ -127,6 +135,20 @@ def keep(placer: Placer, problem: Problem, grid: Grid, changes: Changes, plan: P
     _cascade(placer)
     placer.touched |= again
     return placer
+
+
+def _late(placer: Placer, but: set[str]) -> set[str]:
+    """Lift some that are late and might not be: each time, room is looked for anew."""
+    found = [
+        name
+        for name, choice in placer.choices.items()
+        if choice.late and choice.pieces and name not in but and placer.works[name].pinned is None
+        and placer.works[name].earliest + placer.works[name].shortest() <= placer.works[name].deadline
+        and name not in placer.order.waiting
+    ]  # fmt: skip
+    for name in (found := sorted(found, key=placer.urgency)[:_MOST_LATE]):
+        placer.lift(name)
+    return set(found)
 
 
 def _pressed(placer: Placer) -> set[str]:

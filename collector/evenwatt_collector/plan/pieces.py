@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 _PRICES: Final = 24
 """Tried at once: a program over all of them costs little more than one over one."""
 
+_FEW: Final = 16
+"""Jobs: in so few, every place and width is looked at closely."""
+
 _ROUNDS: Final = 3
 """Each narrows the price to a part in _PRICES."""
 
@@ -87,6 +90,7 @@ class Pieces:
             for i, row in enumerate(rows):
                 if room.limited[row.option.place]:
                     self.open_s[i, room.blocked(row.option.place, float(slots[i]), float(watts[i]))] = 0.0
+        self._least_bound: dict[int, int] = {}
         self.used_s = self._solve()
         self.cost = (self.used_s * self.rate).sum(axis=1)
         for i, row in enumerate(rows):
@@ -123,9 +127,9 @@ class Pieces:
         steps = np.ceil(self._least / self._grid.slot_s - EPS_S).astype(np.int64).clip(1, self._grid.slots)
         for step in np.unique(steps).tolist():
             rows = np.flatnonzero(steps == step)
-            more, less, done = self._bisected(rows, step)
+            more, less, done, bound = self._bisected(rows, step)
             for k, i in enumerate(rows.tolist()):
-                if done[k] < self._target[i] - EPS_S:
+                if not self._promising(rows, bound, k) or done[k] < self._target[i] - EPS_S:
                     continue
                 ways = [self._cut(i, np.where(more[k], self.open_s[i], 0.0))]
                 if less[k].any():
@@ -135,16 +139,16 @@ class Pieces:
                     used[i] = min(ways, key=lambda way: float(way @ self.rate[i]))
         return used
 
-    def _bisected(self, rows: Ints, step: int) -> tuple[Bools, Bools, Floats]:
+    def _bisected(self, rows: Ints, step: int) -> tuple[Bools, Bools, Floats, Floats]:
         """Return in which slots to run at the least price that gets the work done, and at the most that does not.
 
-        And the seconds of work that come of the first.
+        And the seconds of work that come of the first, and what the work weighs at the least (the dual's bound).
         """
         low = np.zeros(len(rows))
         high = self.rate[rows].max(axis=1) * 1.001 + 1e-30
         if not len(rows):
             nothing = np.zeros((0, self.open_s.shape[1]), dtype=np.bool_)
-            return nothing, nothing, low
+            return nothing, nothing, low, low
         share = np.arange(1, _PRICES + 1) / _PRICES
         every = np.arange(len(rows))
         for _ in range(_ROUNDS):
@@ -155,15 +159,16 @@ class Pieces:
             first = enough.argmax(axis=1)
             low = np.where(first > 0, tried[every, first - 1], low)
             high = tried[every, first]
-        done, choices = self._program(rows, high, step, keep=True)
+        done, value, choices = self._program(rows, high, step, keep=True)
         if (done < self._target[rows]).any():
             # Work that is worth more than it ever weighs is all run that can be; restarts may ask for still more.
             high = np.where(done < self._target[rows], high * 1e3, high)
-            done, choices = self._program(rows, high, step, keep=True)
-        return _traced(choices, step), _traced(self._program(rows, low, step, keep=True)[1], step), done
+            done, value, choices = self._program(rows, high, step, keep=True)
+        less = _traced(self._program(rows, low, step, keep=True)[2], step)
+        return _traced(choices, step), less, done, value + high * self._target[rows]
 
-    def _program(self, rows: Ints, price: Floats, step: int, *, keep: bool = False) -> tuple[Floats, _Choices]:
-        """Run the dynamic program; return seconds of work (restarts taken off) and, if wanted, what was chosen."""
+    def _program(self, rows: Ints, price: Floats, step: int, *, keep: bool = False) -> tuple[Floats, Floats, _Choices]:
+        """Run the dynamic program; return seconds of work (restarts taken off), its value, and what was chosen."""
         open_s, restart = self.open_s[rows], self._restart[rows]
         gain = np.where(open_s > 0, (self.rate[rows] - price[:, None]) * open_s, inf)
         begin = price * restart
@@ -196,7 +201,21 @@ class Pieces:
                 chosen.stays.append(stays)
         ends_on = on < off
         chosen.ends_on = ends_on
-        return np.where(ends_on, on_s, off_s), chosen
+        return np.where(ends_on, on_s, off_s), np.where(ends_on, on, off), chosen
+
+    def _promising(self, rows: Ints, bound: Floats, k: int) -> bool:
+        """Whether a row is looked at closely: in large sets, only that of each job whose bound is the least."""
+        if len(self.windows) <= _FEW:
+            return True
+        owner = self._rows[int(rows[k])].owner
+        first = self._least_bound.get(owner)
+        if first is None:
+            for j, i in enumerate(rows.tolist()):
+                mine = self._rows[i].owner
+                if mine not in self._least_bound or bound[j] < bound[self._least_bound[mine]]:
+                    self._least_bound[mine] = j
+            first = self._least_bound[owner]
+        return first == k
 
     def _missing(self, i: int, used: Floats) -> float:
         """Return seconds that are yet to be run, restarts counted; below 0 if it is too much."""

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 CHUNK: Final = 256
 """Jobs looked at together: enough for arrays, few enough for a processor's cache."""
 
+MOST_PROGRAMS: Final = 300
+"""For a plan; each takes some milliseconds."""
+
 Found = tuple[float, tuple["Piece", ...]]
 
 
@@ -62,6 +65,8 @@ class Placer:
         self.touched: set[str] = set()
         """Jobs placed since the last plan."""
         self.notes: tuple[str, ...] = ()
+        self.programs = MOST_PROGRAMS
+        """So many dynamic programs may yet be run for single jobs; then work with restarts is put into one piece."""
 
     def settle(self, names: Iterable[str] | None = None) -> None:
         """Put down what is not to be decided: what cannot run, what has nothing left, what runs and cannot stop."""
@@ -152,9 +157,16 @@ class Placer:
             if soonest:
                 return elastic.soonest(grid, window, self.room)
             return elastic.best(grid, window, self.room, self.prices)
-        if soonest:
-            return pieces.soonest(grid, window, self.room)
-        return Pieces(grid, [window], self.prices, self.room).best(0)
+        return pieces.soonest(grid, window, self.room) if soonest else self._restarting(window)
+
+    def _restarting(self, window: Window) -> Found | None:
+        """Return the best pieces of work with restarts; the best run in one piece once too many have been looked at."""
+        self.programs -= 1
+        if self.programs < 0 and window.work.continues < 0:
+            one = Runs(self.grid, [window], self.prices).best_with_room(0, self.room)
+            if one is not None:
+                return one[0], (one[1],)
+        return Pieces(self.grid, [window], self.prices, self.room).best(0)
 
     def retry(self, name: str) -> Found | None:
         """Return the best there is on time, beyond what is forecast and without regard to who waits if need be."""
@@ -180,10 +192,25 @@ class Placer:
         if found is not None:
             self.put(name, Choice(found[1], found[0]))
             return True
-        if making_room.for_job(self, name):
+        if making_room.for_job(self, name) or (self._hurried(name) and making_room.for_job(self, name)):
             return True
         self._late(name)
         return False
+
+    def _hurried(self, name: str) -> bool:
+        """Let what a job waits for end as soon as it can; whether that changed anything."""
+        sooner = False
+        for other in self.order.before.get(name, ()):
+            choice, work = self.choices.get(other), self.works[other]
+            if choice is None or not choice.pieces or work.pinned is not None:
+                continue
+            self.lift(other)
+            window = self.window(other)
+            found = None if window is None else self.find(window._replace(beyond=True), soonest=True)
+            if found is not None and found[1][-1].end < choice.pieces[-1].end - EPS_S:
+                choice, sooner = Choice(found[1], found[0]), True
+            self.put(other, choice)
+        return sooner
 
     def _late(self, name: str) -> None:
         work = self.works[name]
