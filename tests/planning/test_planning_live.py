@@ -216,6 +216,14 @@ async def test_an_operator_submits_and_cancels_over_mqtt_and_nobody_else_can(tmp
             await ask(middle.operator, "e" * 12, spec, 2)
             await in_state(middle, "e" * 12, "waiting")
             assert middle.ask("GET", f"/jobs/{'d' * 12}").status_code == 404
+            await ask(middle.operator, "c" * 12, json.dumps({"name": "x", "template": "no-such", "length": "4s"}), 4)
+            await eventually(
+                lambda: any(
+                    (line.id, line.state) == ("c" * 12, "refused")
+                    for line in getattr(hand.node.last(Kind.JOBS, CONTROLLER_NODE), "jobs", [])
+                ),
+                "it is told that it was refused",
+            )
             await ask(middle.operator, "e" * 12, "", 3)
             await in_state(middle, "e" * 12, "cancelled")
 

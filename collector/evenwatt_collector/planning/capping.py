@@ -121,9 +121,24 @@ class Capping:
 
     def curve(self, record: JobRecord) -> Curve | None:
         """Return what is learned of a workload's energy against the cap; None if nothing is."""
-        unit = record.spec.work.unit if record.spec.work else ""
-        learners = [known for key, known in self._learners.items() if key.startswith(f"{record.workload}|{unit}|")]
+        learners = self._of(record)
         return _Curve(learners) if learners else None
+
+    def slower(self, record: JobRecord) -> float:
+        """Return the share by which a job takes longer under the caps of its workload than planned, at full power."""
+        return max((learner.slower for learner in self._of(record)), default=0.0)
+
+    def _of(self, record: JobRecord) -> list[CapLearner]:
+        unit = record.spec.work.unit if record.spec.work else ""
+        return [known for key, known in self._learners.items() if key.startswith(f"{record.workload}|{unit}|")]
+
+    def words(self, record: JobRecord) -> list[str]:
+        """Return which caps hold for a job's runs, and why."""
+        return [
+            f"{run.node} is held at {choice.cap_w:.0f} W{' (trying)' if choice.exploring else ''}: {choice.why}"
+            for run in active(record)
+            if (choice := self.choices.get(run.id)) is not None
+        ]
 
     def step(self, records: Iterable[JobRecord], wall_s: float) -> None:
         """Learn from what has come, and say which caps hold now; call it each second."""

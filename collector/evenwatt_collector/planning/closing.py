@@ -109,7 +109,7 @@ class Closing:
 
     def _close(self, record: JobRecord, now_s: float) -> None:
         used = used_by_trace(record)
-        if record.state is not JobState.DONE or not used:
+        if record.state is JobState.CANCELLED or not used:
             return
         try:
             outcome = counterfactual(record, used, self._came(record, used, now_s), self._facts(record))

@@ -24,7 +24,7 @@ from evenwatt_collector.jobs.known import Known
 from evenwatt_collector.jobs.learned import learn
 from evenwatt_collector.jobs.submission import SubmissionDesk, Submitted
 from evenwatt_collector.planning.telling import explanation
-from evenwatt_collector.storage.jobs import decisions_of, find_records, log_of, page_of_records
+from evenwatt_collector.storage.jobs import decisions_of, find_records, log_of, page_of_records, save_records
 from evenwatt_collector.storage.samples import samples
 from evenwatt_wire.jobs import RunState
 
@@ -72,11 +72,11 @@ class Desk:
         )
         if not check_only:
             book = self._planning.book
+            new = [record for record in admitted.records if record.id in admitted.new]
+            await self._ask(lambda c: save_records(c, new))  # an answer promises that they are kept
             book.load([record for id_, record in existing.items() if id_ not in book.jobs])
-            for record in admitted.records:
-                if record.id in admitted.new:
-                    book.submit(record)
-            self._planning.save()
+            for record in new:
+                book.submit(record)
         return admitted
 
     async def cancel(self, job: str, by: str) -> JobRecord:
@@ -109,9 +109,9 @@ class Desk:
         """
         asked = self._submissions.take(payload, time.time_ns() // 1_000_000)
         if isinstance(asked, Submitted):
-            self._planning.spawn(self.submit([asked.entry], asked.by))
+            self._planning.spawn(asked.entry.id, self.submit([asked.entry], asked.by))
         else:
-            self._planning.spawn(self.cancel(asked.job, asked.by))
+            self._planning.spawn(asked.job, self.cancel(asked.job, asked.by))
 
     # --- showing --------------------------------------------------------------------------------------------------
 
@@ -142,7 +142,9 @@ class Desk:
         decisions = await self._ask(lambda c: decisions_of(c, job))
         if record.decision is not None and record.decision not in decisions:
             decisions = [record.decision, *decisions]
-        return explanation(record, decisions, time.time())
+        told = explanation(record, decisions, time.time())
+        caps = self._planning.capping.words(record)
+        return structs.replace(told, lines=[*told.lines, *caps])
 
     async def advise(self, entry: Entry, by: str) -> Advice:
         """Return what would be decided about a job; nothing is kept."""

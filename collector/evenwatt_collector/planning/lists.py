@@ -9,7 +9,7 @@ from evenwatt_collector.jobs.book import active
 from evenwatt_wire import JobLine, JobList
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from evenwatt_collector.jobs.model import JobRecord
 
@@ -19,11 +19,22 @@ _SHOWN: Final = 50
 _TEXT: Final = 400
 
 
-def job_list(records: Iterable[JobRecord], zone: str, epoch: int) -> JobList:
-    """Return a zone's jobs, those that are open first; its time is left at 0, for a list of the same is the same."""
+def job_list(records: Iterable[JobRecord], zone: str, epoch: int, refused: Mapping[str, str]) -> JobList:
+    """Return a zone's jobs, those that are open first; its time is left at 0, for a list of the same is the same.
+
+    Args:
+        records: All jobs.
+        zone: Which zone.
+        epoch: Of this collector.
+        refused: Jobs that were asked for and not taken, with the reason: by id, told in every zone.
+    """
     here = [record for record in records if zone in _zones(record)]
     here.sort(key=lambda record: (not record.open, -(record.ended_s or record.submitted_s), record.id))
-    return JobList(zone=zone, wall_ms=0, epoch=epoch, jobs=[_line(record) for record in here[:_MOST]])
+    turned_away = [
+        JobLine(id=id_, name=id_, state="refused", done_pct=0, why=why[:_TEXT]) for id_, why in refused.items()
+    ]
+    lines = turned_away[:_MOST] + [_line(record) for record in here[: _MOST - len(turned_away[:_MOST])]]
+    return JobList(zone=zone, wall_ms=0, epoch=epoch, jobs=lines)
 
 
 def job_rows(records: Iterable[JobRecord]) -> list[dict[str, Any]]:

@@ -6,11 +6,11 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from evenwatt_collector.jobs.book import active
-from evenwatt_collector.jobs.hosts import Host, suits
+from evenwatt_collector.jobs.hosts import Host, slots, suits
 from evenwatt_collector.planning.problems import MARGIN, PlaceNow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Hashable, Iterable
 
     from evenwatt_collector.jobs.model import JobRecord
     from evenwatt_collector.planning.surroundings import Surroundings
@@ -54,18 +54,37 @@ def places(
     }
 
 
-def allowed(record: JobRecord, known: Iterable[Host], zones: Iterable[str]) -> list[str]:
-    """Return zones in which a job may run, its home first.
+class Offers:
+    """Where jobs may run, worked out once for all that ask for the same.
 
-    Those with a node for its template; for work that others run, all that its owner names.
+    Args:
+        known: Nodes that offer to run work.
+        zones: Names of all zones.
     """
-    spec = record.spec
-    if spec.template:
-        fitting = sorted({host.zone for host in known if suits(host, record)})
-    else:
-        fitting = [zone for zone in zones if not spec.zones or zone in spec.zones]
-    home = spec.home or (spec.zones[0] if spec.zones else "")
-    return sorted(fitting, key=lambda zone: (zone != home, zone))
+
+    def __init__(self, known: Iterable[Host], zones: Iterable[str]) -> None:
+        self._known, self._zones = list(known), list(zones)
+        self._found: dict[Hashable, tuple[list[str], int]] = {}
+
+    def of(self, record: JobRecord) -> tuple[list[str], int]:
+        """Return the zones in which a job may run, its home first, and how many slots of a node a run of it takes.
+
+        Zones with a node for its template; for work that others run, in no slot of ours, all that its owner names.
+        """
+        spec = record.spec
+        key = (spec.template, tuple(spec.values), tuple(spec.zones), tuple(spec.nodes), spec.home)
+        found = self._found.get(key)
+        if found is None:
+            found = self._found[key] = self._look(record)
+        return found
+
+    def _look(self, record: JobRecord) -> tuple[list[str], int]:
+        spec = record.spec
+        hosts = [host for host in self._known if suits(host, record)] if spec.template else []
+        zones = {host.zone for host in hosts} if spec.template else set(spec.zones or self._zones)
+        home = spec.home or (spec.zones[0] if spec.zones else "")
+        ordered = sorted(zones & set(self._zones), key=lambda zone: (zone != home, zone))
+        return ordered, max((slots(host, record) for host in hosts), default=0)
 
 
 def _price(around: Surroundings, zone: str) -> float | None:

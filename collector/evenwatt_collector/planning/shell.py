@@ -17,9 +17,9 @@ import msgspec
 from evenwatt_collector.issuer import Order
 from evenwatt_collector.jobs import progress
 from evenwatt_collector.jobs.admission import RefusedError
-from evenwatt_collector.jobs.book import QUIET_S, Book
+from evenwatt_collector.jobs.book import QUIET_S, Book, active
 from evenwatt_collector.jobs.desk import ConflictError
-from evenwatt_collector.jobs.hosts import Start, slots, suits
+from evenwatt_collector.jobs.hosts import Start
 from evenwatt_collector.jobs.logs import LogPiece
 from evenwatt_collector.jobs.model import Decision, JobRecord, JobState
 from evenwatt_collector.jobs.times import duration_s, in_words
@@ -30,7 +30,7 @@ from evenwatt_collector.planning.capping import Capping
 from evenwatt_collector.planning.closing import Closing
 from evenwatt_collector.planning.desk import Desk
 from evenwatt_collector.planning.lists import job_list, job_rows
-from evenwatt_collector.planning.places import allowed, hosts, places
+from evenwatt_collector.planning.places import Offers, hosts, places
 from evenwatt_collector.planning.problems import beside, make_clock, make_job, make_problem, option, pieces
 from evenwatt_collector.planning.serving import Serving
 from evenwatt_collector.storage import DatabaseError
@@ -63,6 +63,7 @@ _KEPT_S: Final = 86_400.0
 _DECIDED_AT_ONCE: Final = 200
 """Decisions made and kept after one plan; the others when somebody asks."""
 _ASKED_KEPT: Final = 10_000
+_REFUSED_S: Final = 60.0
 
 
 class Planning:
@@ -91,6 +92,8 @@ class Planning:
         self._planned_s = -1e18
         self._listed_s: dict[str, float] = {}
         self._listed: dict[str, bytes] = {}
+        self._refused: dict[str, tuple[str, float]] = {}
+        """Jobs that were asked for over MQTT and refused: why, and until when that is told."""
         self._trouble: str | None = None
 
     @property
@@ -181,14 +184,15 @@ class Planning:
         except RefusedError as error:
             self._log.warning("a submitted job was refused", why=str(error))
 
-    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Do something that was asked without waiting for an answer; what goes wrong is logged."""
+    def spawn(self, id_: str, work: Coroutine[Any, Any, Any]) -> None:
+        """Do something that was asked of a job over MQTT; what goes wrong is logged, and listed for a while."""
 
         async def guarded() -> None:
             try:
                 await work
             except (RefusedError, ConflictError, LookupError, DatabaseError) as error:
-                self._log.warning("what was asked over MQTT was refused", why=str(error))
+                self._log.warning("what was asked over MQTT was refused", job=id_, why=str(error))
+                self._refused[id_] = (str(error), time.monotonic() + _REFUSED_S)
 
         task = asyncio.get_running_loop().create_task(guarded())
         self._tasks.add(task)
@@ -263,7 +267,12 @@ class Planning:
             if id_ in self.book.jobs
         }
         before = {id_: list(self.book.jobs[id_].pieces) for id_ in said}
-        self.book.take_plan(said | {id_: ([], True, why) for id_, why in unplaced.items()})
+        said |= {
+            id_: ([], self.book.jobs[id_].deadline_s is not None, why)
+            for id_, why in unplaced.items()
+            if id_ in self.book.jobs
+        }
+        self.book.take_plan(said)
         changed = [id_ for id_ in said if self._is_news(self.book.jobs[id_], before[id_])]
         await self._decide(problem, plan, changed[:_DECIDED_AT_ONCE])
 
@@ -273,16 +282,16 @@ class Planning:
         """Return the problem, and the jobs that no place can take, with the reason."""
         settings = self._settings
         clock = make_clock(wall_s, settings.slot_s, settings.horizon_s)
-        jobs, unplaced = [], {}
+        jobs, unplaced, offers = [], {}, Offers(known, now)
         for record in records:
             if record.spec.service is not None or record.cancelling:
                 continue
-            zones = [zone for zone in allowed(record, known, now) if zone in now]
+            zones, taken = offers.of(record)
+            zones = zones or [run.zone for run in active(record) if run.zone in now][:1]
             if not zones:
                 unplaced[record.id] = _no_place(record)
                 continue
-            reserve = self.closing.reserve(record)
-            taken = max((slots(host, record) for host in known if suits(host, record)), default=0)
+            reserve = (1 + self.closing.reserve(record)) * (1 + self.capping.slower(record)) - 1
             job = make_job(record, zones, wall_s, settings.kwh_per_gb, settings.mb_per_s / 1000, reserve, taken)
             jobs.append(job)
         return make_problem(clock, now.values(), jobs, self._objective), unplaced
@@ -364,10 +373,12 @@ class Planning:
         self._around.order(action.zone, order)
 
     def _tell(self, now_s: float, wall_s: float) -> None:
+        self._refused = {id_: said for id_, said in self._refused.items() if said[1] > now_s}
+        refused = {id_: why for id_, (why, _) in self._refused.items()}
         for zone in self._around.zones():
             if now_s - self._listed_s.get(zone, -1e18) < _LISTS_S or not self._around.reachable(zone):
                 continue
-            said = job_list(self.book.jobs.values(), zone, self._around.epoch)
+            said = job_list(self.book.jobs.values(), zone, self._around.epoch, refused)
             bare = encode(said)
             due = now_s - self._listed_s.get(zone, -1e18) >= _AGAIN_S and (said.jobs or zone in self._listed)
             if (bare != self._listed.get(zone) and (said.jobs or zone in self._listed)) or due:
