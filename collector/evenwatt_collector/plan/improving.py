@@ -29,6 +29,12 @@ _MOST_TRIED: Final = 300
 _MOST_TRIED_BY_CHANCE: Final = 64
 """The same where only the room that somebody left is new."""
 
+_MOST_DEARER: Final = 1200
+"""Jobs looked at when a forecast is new: those whose plan got dearer most."""
+
+_MOST_IN_TURN: Final = 600
+"""And of the others so many, the next ones the next time: all have been looked at after some forecasts."""
+
 _HAIR: Final = 1e-3
 """Of what a job weighs: less is not worth the time of looking."""
 
@@ -42,7 +48,7 @@ def improve(placer: Placer, changes: Changes) -> set[str]:
     """Move jobs for more than ``least_gain`` of their grams; return those that moved."""
     least_gain = placer.objective.least_gain
     if changes.weights or changes.clock:
-        names, most = [name for name in placer.choices if _movable(placer, name)], _MOST_TRIED
+        names, most = _in_turn(placer), _MOST_TRIED
     else:
         names = [name for name in changes.jobs | changes.begun if _movable(placer, name) and _carried(placer, name)]
         most = len(names) + _MOST_TRIED_BY_CHANCE
@@ -53,6 +59,21 @@ def improve(placer: Placer, changes: Changes) -> set[str]:
             names += [name for _, name in sorted(could, reverse=True)[:_MOST_TRIED_BY_CHANCE]]
     gains = _gains(placer, names, least_gain)
     return {name for _, name, finder in gains[:most] if _moved(placer, name, finder, least_gain)}
+
+
+def _in_turn(placer: Placer) -> list[str]:
+    """Return all jobs that can move; of many, those whose plan got dearer most, and some of the others in turn."""
+    names = [name for name in placer.choices if _movable(placer, name)]
+    if len(names) <= _MOST_DEARER + _MOST_IN_TURN:
+        return names
+    now = weights(placer, names)
+    rise = {name: weighs - placer.choices[name].cost for name, weighs in zip(names, now, strict=True)}
+    first = sorted(names, key=rise.__getitem__, reverse=True)[:_MOST_DEARER]
+    taken = set(first)
+    others = [name for name in names if name not in taken]
+    start = placer.turn % len(others)
+    placer.turn = start + _MOST_IN_TURN
+    return first + (others + others)[start : start + _MOST_IN_TURN]
 
 
 def settle_better(placer: Placer, most: int) -> int:

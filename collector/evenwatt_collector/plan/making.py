@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from evenwatt_collector.plan.runs import Prices
     from evenwatt_collector.plan.work import Work
 
-_PASSES: Final = ((10**9, 6000), (2000, 2000))
+_PASSES: Final = ((10**9, 2500), (2000, 2000))
 """Over jobs placed under prices: in sets of up to so many jobs, so many of those that would gain most are tried."""
 
 

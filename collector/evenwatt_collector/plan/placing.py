@@ -64,6 +64,8 @@ class Placer:
         """Jobs placed before all others of their level."""
         self.touched: set[str] = set()
         """Jobs placed since the last plan."""
+        self.turn = 0
+        """Whose turn it is to be looked at for something better."""
         self.notes: tuple[str, ...] = ()
         self.programs = MOST_PROGRAMS
         """So many dynamic programs may yet be run for single jobs; then work with restarts is put into one piece."""
