@@ -90,6 +90,7 @@ class Planning:
         """The latest; None before the first."""
         self._asked: dict[tuple[str, str, int], str] = {}
         self._planned_s = -1e18
+        self._replanning: asyncio.Task[None] | None = None
         self._listed_s: dict[str, float] = {}
         self._listed: dict[str, bytes] = {}
         self._refused: dict[str, tuple[str, float]] = {}
@@ -147,8 +148,9 @@ class Planning:
                 await self._round()
             except Exception as error:  # noqa: BLE001  (a fault of ours must not end what keeps the jobs)
                 self._complain("this round of planning failed", error)
-                self._planned_s = time.monotonic()
             await pause(stop, STEP_S)
+        if self._replanning is not None:
+            self._replanning.cancel()
         self.save()
         self.capping.save()
 
@@ -238,10 +240,7 @@ class Planning:
     async def _round(self) -> None:
         wall_s, now_s = time.time(), time.monotonic()
         known = hosts(self._around, now_s)
-        since_s = now_s - self._planned_s
-        if since_s >= self._settings.replan_s or (self.book.replan and since_s >= _SOONEST_S):
-            self._planned_s = now_s
-            await self._replan(known, wall_s)
+        self._plan_soon(known, now_s, wall_s)
         if self.dispatching:
             for action in self.book.step(time.time(), known):
                 self._send(action)
@@ -252,6 +251,18 @@ class Planning:
         self._tell(now_s, wall_s)
         self.book.forget(wall_s - _KEPT_S)
         self._well()
+
+    def _plan_soon(self, known: list[Host], now_s: float, wall_s: float) -> None:
+        """Begin to plan when it is time: what is planned goes on meanwhile, however long that takes."""
+        if self._replanning is not None:
+            if not self._replanning.done():
+                return
+            done, self._replanning = self._replanning, None
+            self._planned_s = now_s
+            done.result()
+        since_s = now_s - self._planned_s
+        if since_s >= self._settings.replan_s or (self.book.replan and since_s >= _SOONEST_S):
+            self._replanning = asyncio.get_running_loop().create_task(self._replan(known, wall_s), name="replan")
 
     async def _replan(self, known: list[Host], wall_s: float) -> None:
         self.book.replan = False
