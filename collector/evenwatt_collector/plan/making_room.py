@@ -72,10 +72,17 @@ def _tried(placer: Placer, name: str, wanted: tuple[float, tuple[Piece, ...]]) -
     """Lift as few as it takes, those first that free most of what is missing and have most time."""
     work = placer.works[name]
     missing = _missing(placer, work, wanted[1])
+    slot_s = placer.grid.slot_s
+    since = min((t for _, t in missing), default=0) * slot_s
+    until = (1 + max((t for _, t in missing), default=0)) * slot_s
     in_way = {
         other: slots
         for other, choice in placer.choices.items()
-        if (slots := _slots(placer, choice.pieces, missing)) and _movable(placer, other)
+        if choice.pieces
+        and choice.pieces[0].start < until
+        and choice.pieces[-1].end > since
+        and (slots := _slots(placer, choice.pieces, missing))
+        and _movable(placer, other)
     }
     lifted: dict[str, Choice] = {}
     while missing and in_way and len(lifted) < _MOST_MOVED:
