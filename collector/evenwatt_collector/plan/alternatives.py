@@ -11,8 +11,9 @@ import numpy as np
 from evenwatt_collector.plan import grid as grids
 from evenwatt_collector.plan import order as orders
 from evenwatt_collector.plan import work as works
+from evenwatt_collector.plan.choice import Choice
 from evenwatt_collector.plan.grid import EPS_S
-from evenwatt_collector.plan.placing import Choice, Placer
+from evenwatt_collector.plan.placing import Placer
 from evenwatt_collector.plan.problem import Alternative, Explained, Objective, Planned
 from evenwatt_collector.plan.risk import baseline, gain, joules
 from evenwatt_collector.plan.weighing import planned as weigh

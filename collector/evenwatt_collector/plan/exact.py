@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from evenwatt_collector.plan.choice import Choice
 from evenwatt_collector.plan.grid import EPS_S
-from evenwatt_collector.plan.placing import Choice, Placer, kind
+from evenwatt_collector.plan.placing import Placer, kind
 from evenwatt_collector.plan.runs import Runs
 from evenwatt_collector.plan.splits import WHENEVER_S, Fills, laid
 

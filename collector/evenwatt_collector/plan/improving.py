@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from evenwatt_collector.plan.choice import Choice
 from evenwatt_collector.plan.grid import EPS_S
 from evenwatt_collector.plan.pieces import Pieces
-from evenwatt_collector.plan.placing import CHUNK, Choice, kind
+from evenwatt_collector.plan.placing import CHUNK, kind
 from evenwatt_collector.plan.risk import gain
 from evenwatt_collector.plan.runs import Runs
 from evenwatt_collector.plan.splits import Fills

@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Final
 
+from evenwatt_collector.plan.choice import Choice
 from evenwatt_collector.plan.grid import EPS_S
-from evenwatt_collector.plan.placing import Choice
 from evenwatt_collector.plan.room import Room
 
 if TYPE_CHECKING:

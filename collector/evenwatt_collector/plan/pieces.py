@@ -9,7 +9,7 @@ within the cost of a part of a slot otherwise; docs/planning.md has what was mea
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, inf
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -253,7 +253,7 @@ class Pieces:
             for k, (first, last) in enumerate(pieces):
                 length = float(used[first : last + 1].sum())
                 spare = length - (least if k < len(pieces) - 1 else 0.0)
-                if len(pieces) > 1 and length - restart <= excess and self._droppable(i, k, pieces):
+                if len(pieces) > 1 and length - restart <= excess and not (k == 0 and self._continues[i]):
                     worth = float(rate[first : last + 1] @ used[first : last + 1]) / max(EPS_S, length - restart)
                     ends.append((worth, first, last, length))
                 if spare > EPS_S:
@@ -266,10 +266,6 @@ class Pieces:
             else:
                 used[first : last + 1] = 0.0
         return used
-
-    def _droppable(self, i: int, k: int, pieces: list[tuple[int, int]]) -> bool:
-        """Whether a piece may go as a whole: not the one that runs on without a restart."""
-        return not (k == 0 and bool(self._continues[i]) and len(pieces) > 1)
 
 
 @dataclass(slots=True)
@@ -303,49 +299,3 @@ def _spans(used: Floats) -> list[tuple[int, int]]:
     breaks = np.flatnonzero(np.diff(some) > 1)
     firsts, lasts = some[np.concatenate(([0], breaks + 1))], some[np.concatenate((breaks, [len(some) - 1]))]
     return list(zip(firsts.tolist(), lasts.tolist(), strict=True))
-
-
-def soonest(
-    grid: Grid,
-    window: Window,
-    room: Room,
-    restarts: bool = True,
-) -> tuple[float, tuple[Piece, ...]] | None:
-    """Return the pieces that end soonest: every slot is used in which there is room, on the greatest width."""
-    found: tuple[float, float, tuple[Piece, ...]] | None = None
-    work = window.work
-    for option in window.options:
-        for width in range(1, len(work.speedup) + 1):
-            need, low = work.length(option, width), window.earliest + option.transfer_s
-            open_s = open_seconds(grid, np.array([low]), np.array([inf]))[0]
-            if room.limited[option.place]:
-                open_s[room.blocked(option.place, work.job.slots * width, option.watts * width)] = 0.0
-            used = _in_order(open_s, need, work.job.restart_s if restarts else 0.0)
-            pieces = laid(grid, option.place, used, low, inf, width, option.watts * width)
-            if not pieces or pieces[-1].end > window.latest + EPS_S:
-                continue
-            rate = grid.weight[option.place] * option.watts * width
-            key = pieces[-1].end, float(rate @ used)
-            if found is None or key < found[:2]:
-                found = *key, pieces
-    return None if found is None else (found[1], found[2])
-
-
-def _in_order(open_s: Floats, need: float, restart_s: float) -> Floats:
-    """Return seconds used of slots, from the first on; each gap costs a restart."""
-    used: Floats = np.zeros_like(open_s)
-    left, before = need, -1
-    for t in np.flatnonzero(open_s > EPS_S).tolist():
-        if before >= 0 and t > before + 1:
-            left += max(0.0, restart_s)
-        used[t] = min(left, float(open_s[t]))
-        left -= float(used[t])
-        before = t
-        if left <= EPS_S:
-            break
-    return used
-
-
-def slots_of(seconds: float, slot_s: float) -> int:
-    """Return how many slots hold so many seconds."""
-    return ceil(seconds / slot_s - EPS_S)

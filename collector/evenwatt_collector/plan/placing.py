@@ -7,11 +7,12 @@ what can be met in no way is planned as soon as possible, after all that can sti
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from evenwatt_collector.plan import elastic, pieces
+from evenwatt_collector.plan import elastic
+from evenwatt_collector.plan import soonest as soonest_pieces
+from evenwatt_collector.plan.choice import Choice
 from evenwatt_collector.plan.grid import EPS_S
 from evenwatt_collector.plan.pieces import Pieces
 from evenwatt_collector.plan.risk import baseline, supported
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from evenwatt_collector.plan.grid import Grid
     from evenwatt_collector.plan.order import Order
-    from evenwatt_collector.plan.problem import Floats, Objective, Segment
+    from evenwatt_collector.plan.problem import Floats, Objective
     from evenwatt_collector.plan.work import Piece, Work
 
 CHUNK: Final = 256
@@ -35,21 +36,6 @@ MOST_PROGRAMS: Final = 300
 """For a plan; each takes some milliseconds."""
 
 Found = tuple[float, tuple["Piece", ...]]
-
-
-@dataclass(slots=True)
-class Choice:
-    """What was found for a job."""
-
-    pieces: tuple[Piece, ...]
-    cost: float
-    """What decided, in grams."""
-    late: bool = False
-    why: str = ""
-    bound: float = inf
-    """What it could weigh at the least, if it were alone."""
-    segments: tuple[Segment, ...] | None = None
-    """The same as ``pieces`` in Unix time, once they are written out."""
 
 
 class Placer:
@@ -159,7 +145,7 @@ class Placer:
             if soonest:
                 return elastic.soonest(grid, window, self.room)
             return elastic.best(grid, window, self.room, self.prices)
-        return pieces.soonest(grid, window, self.room) if soonest else self._restarting(window)
+        return soonest_pieces.pieces(grid, window, self.room) if soonest else self._restarting(window)
 
     def _restarting(self, window: Window) -> Found | None:
         """Return the best pieces of work with restarts; the best run in one piece once too many have been looked at."""
