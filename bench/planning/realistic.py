@@ -105,9 +105,7 @@ def measure(path: Path, say: Callable[[str], None]) -> dict[str, dict[str, Any]]
     if first >= LEAST_DAYS * 24:
         outlooks["own"] = Outlook(series, longest)
     else:
-        say(
-            f"shifting {name}: own forecasts are skipped, {first / 24:.0f} days before the test are too few to learn from"
-        )
+        say(f"shifting {name}: own forecasts are skipped, {first / 24:.0f} days before the test are too few")
     found: dict[str, dict[str, Any]] = {}
     batches = {
         (length, window): [
