@@ -53,8 +53,8 @@ def _clean_hours(report: dict[str, Any]) -> dict[str, tuple[float, float]]:
         off_pct = cap["regret_pct"]
         promises[f"cap of {name}, % above the least energy per unit"] = (100 if off_pct is None else off_pct, 8)
     for name, score in scores.items():
-        promises[f"grams per unit of {name}, after by before"] = (
-            score["after_g_per_unit"] / score["before_g_per_unit"],
+        promises[f"grams per unit of {name}, now by before"] = (
+            score["now_g_per_unit"] / score["before_g_per_unit"],
             0.8,
         )
     return promises

@@ -157,7 +157,7 @@ def _service(seen: Seen, day: GridDay) -> Document:
 
 
 def _scores(seen: Seen) -> Document:
-    """Return each workload's grams per unit before and after, with the factors of the change."""
+    """Return each workload's grams per unit before, and over the whole demo, with the factors of the change."""
     found = {}
     for score in seen.score.get("scores", []):
         against, sci = score.get("against"), score.get("sci")
@@ -167,7 +167,7 @@ def _scores(seen: Seen) -> Document:
         found[score["name"]] = {
             "unit": score["unit"],
             "before_g_per_unit": against["g_per_unit"],
-            "after_g_per_unit": sci["g_per_unit"],
+            "now_g_per_unit": sci["g_per_unit"],
             "points": grade.get("points"),
             "letter": grade.get("letter"),
             "factors": {factor["name"]: factor["ratio"] for factor in score["factors"]},

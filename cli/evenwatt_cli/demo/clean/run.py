@@ -123,7 +123,8 @@ class CleanHours:
     def _ask_scores(self) -> None:
         self._scores_s = time.monotonic()
         if self.seen.frozen_s:
-            period = urlencode({"by": "workload", "from": self.seen.frozen_s, "to": time.time()})
+            # From the beginning: work is counted by the hour, and the first jobs' would be in any shorter stretch.
+            period = urlencode({"by": "workload", "from": self.seen.began_s, "to": time.time()})
             self.seen.score = self._window.ask(f"/score?{period}") or self.seen.score
         self.seen.improvement = self._window.ask("/improvement?weeks=1&by=workload") or self.seen.improvement
 

@@ -51,7 +51,7 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
         factors = ", ".join(f"{key} x{ratio:.2f}" for key, ratio in score["factors"].items() if ratio is not None)
         points = f", {score['letter']} with {score['points']:.0f} of 100" if score["points"] is not None else ""
         yield (
-            f"score of {name}: {1e3 * score['after_g_per_unit']:.3g} mg per {score['unit'].removesuffix('s')}, before "
+            f"score of {name}: {1e3 * score['now_g_per_unit']:.3g} mg per {score['unit'].removesuffix('s')}, before "
             f"{1e3 * score['before_g_per_unit']:.3g}{points} ({factors})"
         )
     for failure in report["failures"]:
