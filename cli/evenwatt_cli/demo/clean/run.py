@@ -122,6 +122,7 @@ class CleanHours:
 
     def _ask_scores(self) -> None:
         self._scores_s = time.monotonic()
+        self._window.look_at_caps()
         if self.seen.frozen_s:
             # From the beginning: work is counted by the hour, and the first jobs' would be in any shorter stretch.
             period = urlencode({"by": "workload", "from": self.seen.began_s, "to": time.time()})

@@ -51,6 +51,8 @@ class Seen:
     changes: list[Change] = field(default_factory=list)
     service: Document = field(default_factory=dict)
     """What the service should run, as the collector decided it."""
+    caps: dict[str, str] = field(default_factory=dict)
+    """By workload: the cap that holds or is tried, and why, in the collector's words."""
     score: Document = field(default_factory=dict)
     improvement: Document = field(default_factory=dict)
     began_s: float = 0.0
@@ -114,6 +116,15 @@ class Window:
             return self._get(path)
         except httpx.HTTPError:
             return None
+
+    def look_at_caps(self) -> None:
+        """Ask why the jobs that run are held where they are."""
+        for job, _ in self._seen.running():
+            told = self.ask(f"/jobs/{job['id']}/explain") or {}
+            for line in told.get("lines", []):
+                _, held, words = line.partition(" is held at ")
+                if held:
+                    self._seen.caps[job["spec"].get("workload") or job["spec"]["name"]] = words
 
     def close(self) -> None:
         """Ask no more."""

@@ -13,7 +13,6 @@ from rich.table import Table
 from rich.text import Text
 
 from evenwatt_cli.demo.clean.bars import HOURS_SHOWN, curve, job_bar, ruler
-from evenwatt_cli.demo.clean.scenario import WORKLOADS
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -176,15 +175,9 @@ def _service(seen: Seen) -> Text:
 
 def _worth(seen: Seen) -> Text:
     lines = [f"jobs: {_jobs_line(seen)}; {_saved(seen)}"]
-    caps = [f"{workload.name} {_held(seen, workload.name)}" for workload in WORKLOADS]
-    lines.append(f"caps learned so far: {', '.join(caps)}")
+    lines += [f"cap of {name}: {words.partition(',')[0]}" for name, words in sorted(seen.caps.items())]
     lines += [_score_line(score) for score in seen.score.get("scores", []) if score.get("against")]
     return Text("\n".join(lines))
-
-
-def _held(seen: Seen, workload: str) -> str:
-    row = next((row for row in reversed(seen.held) if row.workload == workload), None)
-    return f"{row.cap_w:.0f} W" if row else "none"
 
 
 def _score_line(score: Document) -> str:
