@@ -44,14 +44,14 @@ def _clean_hours(report: dict[str, Any]) -> dict[str, tuple[float, float]]:
         "energy outside clean hours, %": (dirty_pct, 30),
         "the same beside at once, %": (dirty_pct, 0.6 * at_once_pct),
         "joules of runs off the truth, %": (abs(energy["error_pct"] or 100), 3),
-        "grams of runs off the truth, %": (abs(energy["grams_error_pct"] or 100), 6),
+        "grams of runs off the truth, %": (abs(energy["grams_error_pct"] or 100), 3),
         "missing: model lowered in dirty hours": (1 - service["lowered"], 0),
         "missing: model restored in clean hours": (1 - service["restored"], 0),
         "missing: scores of both workloads": (len(caps) - len(scores), 0),
     }
     for name, cap in caps.items():
         off_pct = cap["regret_pct"]
-        promises[f"cap of {name}, % above the least energy per unit"] = (100 if off_pct is None else off_pct, 8)
+        promises[f"cap of {name}, % above the least energy per unit"] = (100 if off_pct is None else off_pct, 10)
     for name, score in scores.items():
         promises[f"grams per unit of {name}, now by before"] = (
             score["now_g_per_unit"] / score["before_g_per_unit"],

@@ -347,6 +347,7 @@ def test_joules_and_grams_of_runs_are_held_against_the_machines_own_log(scenario
     assert report["energy"]["error_pct"] == pytest.approx(-2.0, abs=0.1)
     hours = 0.9 * day.measured_g(8) + 0.1 * day.measured_g(9)
     assert report["energy"]["true_g"] == pytest.approx(5_000.0 / 3.6e6 * 1.2 * hours, rel=1e-3)
+    assert report["energy"]["counted_g"] == 0.32
     assert report["clean"]["share_pct"] == pytest.approx(100.0)
     assert report["clean"]["at_once_share_pct"] == 0.0
     assert report["jobs"] | {"late": 0, "done": 1, "open": 0} == report["jobs"]

@@ -96,10 +96,11 @@ def _energy(jobs: list[Document], truths: dict[str, Truth], scenario: CleanScena
     for job in jobs:
         for run in job["runs"]:
             counted_j += run["energy_j"]
-            counted_g += run["grams"]
             for used in _used(run, truths, day, shift_ns):
                 true_j += used.energy_j
                 true_g += used.energy_j * day.measured_g(used.hour) * _G_PER_J
+        # What is claimed is the outcome's, by the intensities that came; a run tells as known when it was heard.
+        counted_g += job["outcome"]["grams"] if job.get("outcome") else fsum(run["grams"] for run in job["runs"])
     return {
         "counted_j": counted_j,
         "true_j": true_j,
