@@ -280,7 +280,10 @@ def test_whatever_nodes_do_no_joule_is_lost_and_no_two_runs_at_a_time(  # noqa: 
             if not calm and chance.random() < 0.1:
                 made.answered(action.order.run, "rejected", "no", now_s)
             elif calm or chance.random() < 0.95:
-                runs[action.order.run] = {"start": action, "s": 0.0, "seq": 0, "state": RunState.RUNNING}
+                left_s = record.length_s - record.done_s if action.order.resume else record.length_s
+                runs[action.order.run] = {
+                    "start": action, "s": 0.0, "seq": 0, "state": RunState.RUNNING, "left_s": left_s
+                }  # fmt: skip
         for one in fleet:
             if not calm and chance.random() < 0.01:
                 cut[one.node] = now_s + chance.uniform(0, 2000)
@@ -290,7 +293,7 @@ def test_whatever_nodes_do_no_joule_is_lost_and_no_two_runs_at_a_time(  # noqa: 
                 run["s"] += dt
                 if "stop" in run:
                     run["state"] = RunState.STOPPED
-                elif run["s"] > made.jobs[told.order.job].length_s:
+                elif run["s"] > run["left_s"]:
                     run["state"] = RunState.ENDED
                 elif not calm and chance.random() < 0.005:
                     run["state"] = RunState.FAILED
