@@ -190,7 +190,7 @@ class Desk:
                     low_g_per_kwh=place.low_g_per_kwh.tolist(),
                     high_g_per_kwh=place.high_g_per_kwh.tolist(),
                     known_slots=min(place.known_slots, clock.slots),
-                    source=planning.source(place.name, problem),
+                    source=planning.deciding.source(place.name, problem),
                     pue=place.pue,
                     slots_free=None if place.slots_free is None else place.slots_free.tolist(),
                     power_free_w=None if place.power_free_w is None else place.power_free_w.tolist(),

@@ -17,47 +17,41 @@ import msgspec
 from evenwatt_collector.issuer import Order
 from evenwatt_collector.jobs import progress
 from evenwatt_collector.jobs.admission import RefusedError
-from evenwatt_collector.jobs.book import QUIET_S, Book, active
+from evenwatt_collector.jobs.book import QUIET_S, Book
 from evenwatt_collector.jobs.desk import ConflictError
 from evenwatt_collector.jobs.hosts import Start
 from evenwatt_collector.jobs.logs import LogPiece
 from evenwatt_collector.jobs.model import Decision, JobRecord, JobState
-from evenwatt_collector.jobs.times import duration_s, in_words
+from evenwatt_collector.jobs.times import duration_s
 from evenwatt_collector.plan.alternatives import explain
 from evenwatt_collector.plan.planner import Planner
-from evenwatt_collector.plan.problem import Objective
 from evenwatt_collector.planning.capping import Capping
 from evenwatt_collector.planning.closing import Closing
+from evenwatt_collector.planning.deciding import Deciding
 from evenwatt_collector.planning.desk import Desk
-from evenwatt_collector.planning.lists import job_list, job_rows
-from evenwatt_collector.planning.places import Offers, hosts, places
-from evenwatt_collector.planning.problems import beside, make_clock, make_job, make_problem, option, pieces
+from evenwatt_collector.planning.keeping import Keeping, snapshot
+from evenwatt_collector.planning.lists import job_rows
+from evenwatt_collector.planning.places import hosts, places
+from evenwatt_collector.planning.problems import beside, pieces
+from evenwatt_collector.planning.publishing import Lists
 from evenwatt_collector.planning.serving import Serving
 from evenwatt_collector.storage import DatabaseError
 from evenwatt_collector.storage.jobs import append_log, find_records, open_records, save_decisions, save_records
 from evenwatt_collector.waiting import pause
 from evenwatt_daemon import get_logger
-from evenwatt_wire import Kind, Topic, encode
 from evenwatt_wire.command import Op
-from evenwatt_wire.topics import CONTROLLER_NODE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-    from concurrent.futures import Future
+    from collections.abc import Coroutine
 
     from evenwatt_collector.jobs.hosts import Host, Stop
-    from evenwatt_collector.plan.problem import Explained, Plan, Planned, Problem
-    from evenwatt_collector.planning.problems import PlaceNow
+    from evenwatt_collector.plan.problem import Explained, Plan, Problem
     from evenwatt_collector.planning.surroundings import Surroundings
-    from evenwatt_collector.storage import Connection
     from evenwatt_wire import Ack, RunReport
 
 STEP_S: Final = 1.0
 _SOONEST_S: Final = 2.0
 """Plans are made at most this often, however much happens."""
-_LISTS_S: Final = 2.0
-_AGAIN_S: Final = 30.0
-"""Lists are published again though nothing has changed: a broker may have lost what was retained."""
 _KEPT_S: Final = 86_400.0
 """Ended jobs stay in memory for so long, for those that wait for them."""
 _DECIDED_AT_ONCE: Final = 200
@@ -79,10 +73,11 @@ class Planning:
         self.book = Book(lambda: secrets.token_hex(6), _quiet_s, _limit_s)
         self.capping = Capping(around)
         self.closing, self.serving = Closing(around, self.capping.curve), Serving(around)
-        self._objective = Objective(
-            price_per_g=self._settings.price_per_g, risk=self._settings.risk, least_gain=self._settings.least_gain
-        )
-        self._planner = Planner(self._objective)
+        self.deciding = Deciding(around, self.closing, self.capping)
+        self._keeping, self._lists = Keeping(around.keeper, self._not_stored), Lists(around)
+        self._unsent: list[Start] = []
+        """Starts of runs that are not on the disk yet."""
+        self._planner = Planner(self.deciding.objective)
         self.desk = Desk(self, around)
         self._tasks: set[asyncio.Task[Any]] = set()
         self.problem: Problem | None = None
@@ -91,8 +86,6 @@ class Planning:
         self._asked: dict[tuple[str, str, int], str] = {}
         self._planned_s = -1e18
         self._replanning: asyncio.Task[None] | None = None
-        self._listed_s: dict[str, float] = {}
-        self._listed: dict[str, bytes] = {}
         self._refused: dict[str, tuple[str, float]] = {}
         """Jobs that were asked for over MQTT and refused: why, and until when that is told."""
         self._trouble: str | None = None
@@ -131,12 +124,12 @@ class Planning:
     async def prepare(self) -> None:
         """Take up what is known from before; called once, before ``run``."""
         try:
-            records = await self._ask(open_records)
+            records = await self._keeping.ask(open_records)
             waited_for = sorted({id_ for record in records for id_ in record.spec.after})
-            ended = await self._ask(lambda c: find_records(c, waited_for))
+            ended = await self._keeping.ask(lambda c: find_records(c, waited_for))
             self.book.load([*ended.values(), *records])
-            await self._ask(self.capping.restore)
-            await self._ask(self.serving.restore)
+            await self._keeping.ask(self.capping.restore)
+            await self._keeping.ask(self.serving.restore)
             await self.closing.prepare()
         except (DatabaseError, msgspec.DecodeError) as error:
             self._complain("what is kept of jobs cannot be read", error)
@@ -169,7 +162,7 @@ class Planning:
             run = next(run for run in record.runs if run.id == told.run)
             run.log_end = max(run.log_end, told.log_start + len(told.log))
             piece = LogPiece(job=record.id, run=told.run, start=told.log_start, at_s=now_s, text=told.log)
-            self._store(lambda c: append_log(c, [piece]))
+            self._keeping.store(lambda c: append_log(c, [piece]))
 
     def on_ack(self, zone: str, ack: Ack) -> bool:
         """Take a node's answer to a start or stop; False if it answers something else."""
@@ -224,16 +217,16 @@ class Planning:
         known, wall_s = self.hosts(), time.time()
         records = self.book.open()
         now = places(self._around, known, records, wall_s)
-        problem, _ = self._problem(records, known, now, wall_s)
-        one, unplaced = self._problem([record], known, now, wall_s)
+        problem, _ = self.deciding.problem(records, known, now, wall_s)
+        one, unplaced = self.deciding.problem([record], known, now, wall_s)
         if record.id in unplaced:
             raise LookupError(unplaced[record.id])
         problem = beside(problem, self.plan, one.jobs[record.id])
 
         def work() -> Explained:
-            return explain(problem, record.id, Planner(self._objective).plan(problem).jobs[record.id])
+            return explain(problem, record.id, Planner(self.deciding.objective).plan(problem).jobs[record.id])
 
-        return self.decision(record, await asyncio.to_thread(work), problem)
+        return self.deciding.decision(record, await asyncio.to_thread(work), problem)
 
     # --- rounds ---------------------------------------------------------------------------------------------------
 
@@ -242,13 +235,14 @@ class Planning:
         known = hosts(self._around, now_s)
         self._plan_soon(known, now_s, wall_s)
         if self.dispatching:
-            for action in self.book.step(time.time(), known):
-                self._send(action)
+            await self._act(self.book.step(time.time(), known))
         self.capping.step(self.book.open(), time.time())
         self.closing.look(self.book, time.time())
         await self.serving.step(self.book)
         self.save()
-        self._tell(now_s, wall_s)
+        self._refused = {id_: said for id_, said in self._refused.items() if said[1] > now_s}
+        refused = {id_: why for id_, (why, _) in self._refused.items()}
+        self._lists.tell(self.book.jobs.values(), refused, now_s, wall_s)
         self.book.forget(wall_s - _KEPT_S)
         self._well()
 
@@ -268,7 +262,7 @@ class Planning:
         self.book.replan = False
         records = self.book.open()
         now = places(self._around, known, records, wall_s)
-        problem, unplaced = self._problem(records, known, now, wall_s)
+        problem, unplaced = self.deciding.problem(records, known, now, wall_s)
         plan = await asyncio.to_thread(self._planner.replan, problem)
         self.problem, self.plan = problem, plan
         wall_s = time.time()
@@ -287,26 +281,6 @@ class Planning:
         changed = [id_ for id_ in said if self._is_news(self.book.jobs[id_], before[id_])]
         await self._decide(problem, plan, changed[:_DECIDED_AT_ONCE])
 
-    def _problem(
-        self, records: list[JobRecord], known: list[Host], now: dict[str, PlaceNow], wall_s: float
-    ) -> tuple[Problem, dict[str, str]]:
-        """Return the problem, and the jobs that no place can take, with the reason."""
-        settings = self._settings
-        clock = make_clock(wall_s, settings.slot_s, settings.horizon_s)
-        jobs, unplaced, offers = [], {}, Offers(known, now)
-        for record in records:
-            if record.spec.service is not None or record.cancelling:
-                continue
-            zones, taken = offers.of(record)
-            zones = zones or [run.zone for run in active(record) if run.zone in now][:1]
-            if not zones:
-                unplaced[record.id] = _no_place(record)
-                continue
-            reserve = (1 + self.closing.reserve(record)) * (1 + self.capping.slower(record)) - 1
-            job = make_job(record, zones, wall_s, settings.kwh_per_gb, settings.mb_per_s / 1000, reserve, taken)
-            jobs.append(job)
-        return make_problem(clock, now.values(), jobs, self._objective), unplaced
-
     def _is_news(self, record: JobRecord, before: list[Any]) -> bool:
         """A decision is kept until the job has begun; then it is what the job is held against."""
         return record.decision is None or (not record.runs and record.pieces != before)
@@ -324,7 +298,7 @@ class Planning:
             record = self.book.jobs.get(id_)
             if record is None or record.runs:
                 continue
-            decision = self.closing.policy(record, self.decision(record, explained, problem))
+            decision = self.closing.policy(record, self.deciding.decision(record, explained, problem))
             if decision.policy == "baseline":
                 self.book.take_plan(
                     {id_: (pieces(explained.baseline, record, time.time()), record.late, decision.chosen.why)}
@@ -333,41 +307,28 @@ class Planning:
             self.book.changed.add(id_)
             decisions.append(decision)
         if decisions:
-            self._store(lambda c: save_decisions(c, decisions))
-
-    def decision(self, record: JobRecord, explained: Explained, problem: Problem) -> Decision:
-        """Return a decision as it is kept."""
-        return Decision(
-            job=record.id,
-            made_s=problem.clock.now_s,
-            policy="carbon",
-            chosen=option(explained.chosen, "chosen", feasible=not explained.chosen.late, why=explained.chosen.why),
-            baseline=option(
-                explained.baseline, "now", feasible=not explained.baseline.late, why=explained.baseline.why
-            ),
-            alternatives=[
-                option(other.planned, other.name, feasible=other.feasible, why=other.why)
-                for other in explained.alternatives
-            ],
-            would_change=list(explained.would_change),
-            rests_on=self.rests_on(problem, explained.chosen),
-        )
-
-    def rests_on(self, problem: Problem, planned: Planned) -> str:
-        """Return which forecast a plan rests on, in words."""
-        zones = dict.fromkeys(part.place for part in planned.segments)
-        return "; ".join(f"{zone}: {self.source(zone, problem)}" for zone in zones)
-
-    def source(self, zone: str, problem: Problem) -> str:
-        """Return what is known of a zone's intensity, by whom, and how far ahead."""
-        facts = self._around.emissions.facts(zone)
-        ahead = self._around.emissions.grids.forecast(facts.grid, problem.clock.now_s)
-        known_s = min(problem.places[zone].known_slots, problem.clock.slots) * problem.clock.slot_s
-        if not ahead or known_s <= 0:
-            return f"{facts.grid}: {facts.fallback_detail}, a fallback"
-        return f"{facts.grid} by {ahead[-1].source} ({ahead[-1].standing.value}), known for {in_words(known_s)}"
+            self._keeping.store(lambda c: save_decisions(c, decisions))
 
     # --- what goes out --------------------------------------------------------------------------------------------
+
+    async def _act(self, actions: list[Start | Stop]) -> None:
+        """Send stops at once, and starts once their runs are on the disk: who forgot a run would start another."""
+        for action in actions:
+            if isinstance(action, Start):
+                self._unsent.append(action)
+            else:
+                self._send(action)
+        if not self._unsent:
+            return
+        records = snapshot({id_: self.book.jobs[id_] for id_ in (one.order.job for one in self._unsent)}.values())
+        try:
+            await self._keeping.ask(lambda c: save_records(c, records))
+        except DatabaseError as error:
+            self._not_stored(error, [])
+            return
+        for start in self._unsent:
+            self._send(start)
+        self._unsent.clear()
 
     def _send(self, action: Start | Stop) -> None:
         seq = self._around.steering.take_seq()
@@ -383,45 +344,17 @@ class Planning:
             self._asked[action.zone, action.node, seq] = run
         self._around.order(action.zone, order)
 
-    def _tell(self, now_s: float, wall_s: float) -> None:
-        self._refused = {id_: said for id_, said in self._refused.items() if said[1] > now_s}
-        refused = {id_: why for id_, (why, _) in self._refused.items()}
-        for zone in self._around.zones():
-            if now_s - self._listed_s.get(zone, -1e18) < _LISTS_S or not self._around.reachable(zone):
-                continue
-            said = job_list(self.book.jobs.values(), zone, self._around.epoch, refused)
-            bare = encode(said)
-            due = now_s - self._listed_s.get(zone, -1e18) >= _AGAIN_S and (said.jobs or zone in self._listed)
-            if (bare != self._listed.get(zone) and (said.jobs or zone in self._listed)) or due:
-                self._listed[zone], self._listed_s[zone] = bare, now_s
-                stamped = msgspec.structs.replace(said, wall_ms=int(wall_s * 1000))
-                self._around.publish(Topic(zone, CONTROLLER_NODE, Kind.JOBS), encode(stamped))
-
     def save(self) -> None:
         """Keep what has changed, as it is now: the keeper writes it a little later."""
         ids = [id_ for id_ in self.book.changed if id_ in self.book.jobs]
         self.book.changed.clear()
-        if not ids:
-            return
-        records = _DECODER.decode(_ENCODER.encode([self.book.jobs[id_] for id_ in ids]))
-        self._store(lambda c: save_records(c, records), again=ids)
-
-    def _store(self, job: Callable[[Connection], None], again: list[str] | None = None) -> None:
-        loop = asyncio.get_running_loop()
-
-        def failed(future: Future[None]) -> None:
-            error = future.exception() if not future.cancelled() else None
-            if error is not None:
-                loop.call_soon_threadsafe(self._not_stored, error, again or [])
-
-        self._around.keeper.ask(job).add_done_callback(failed)
+        if ids:
+            records = snapshot(self.book.jobs[id_] for id_ in ids)
+            self._keeping.store(lambda c: save_records(c, records), again=ids)
 
     def _not_stored(self, error: BaseException, ids: list[str]) -> None:
         self._complain("jobs cannot be stored; they are kept and tried again", error)
         self.book.changed.update(ids)
-
-    async def _ask(self, job: Callable[[Connection], Any]) -> Any:
-        return await asyncio.wrap_future(self._around.keeper.ask(job))
 
     def _complain(self, what: str, error: BaseException) -> None:
         words = (
@@ -435,21 +368,9 @@ class Planning:
         self._trouble = None if not self.book.changed else self._trouble
 
 
-def _no_place(record: JobRecord) -> str:
-    spec = record.spec
-    if spec.template:
-        where = f" in {', '.join(spec.zones)}" if spec.zones else ""
-        return f"no node{where} offers template {spec.template!r} to it; templates are allow-listed on the nodes"
-    return f"none of its zones is known: {', '.join(spec.zones)}"
-
-
 def _quiet_s(record: JobRecord) -> float:
     return duration_s(record.spec.quiet) if record.spec.quiet else QUIET_S
 
 
 def _limit_s(record: JobRecord) -> float:
     return duration_s(record.spec.max_run) if record.spec.max_run else 2 * progress.left_s(record) + 600
-
-
-_ENCODER: Final = msgspec.json.Encoder()
-_DECODER: Final = msgspec.json.Decoder(list[JobRecord])
