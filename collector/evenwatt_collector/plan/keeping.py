@@ -124,7 +124,7 @@ def keep(placer: Placer, problem: Problem, grid: Grid, changes: Changes, plan: P
         for work in placer.works.values():
             work.earliest = max(work.earliest, grid.now)
     if changes.jobs or changes.gone or changes.clock:
-        placer.order = orders.order(placer.works)
+        placer.reorder(orders.order(placer.works))
         again |= _pressed(placer)
     again |= _late(placer, again)
     if changes.clock or not old_grid.same_room(grid):

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _PASSES: Final = ((10**9, 2500), (2000, 2000))
 """Over jobs placed under prices: in sets of up to so many jobs, so many of those that would gain most are tried."""
 
+_MOST_PLACED: Final = 12_000
+"""Jobs, all attempts of a plan together: another one is made only if it stays below."""
+
 
 def make(grid: Grid, works: dict[str, Work], order: Order, objective: Objective) -> tuple[Placer, str]:
     """Return a plan and how it was made."""
@@ -33,9 +36,12 @@ def make(grid: Grid, works: dict[str, Work], order: Order, objective: Objective)
     late: set[str] = set()
     for prices_now in (paid, paid, None):  # who was late goes first; at last, nothing counts but to be on time
         placer = first if not found else _settled(grid, works, order, objective)
+        if found:
+            placer.effort = first.effort
         late = _placed(placer, prices_now, late)
+        first.effort = placer.effort
         found.append((placer, "prices" if prices_now else "greedy"))
-        if not late:
+        if not late or len(works) * (1 + len(found)) > _MOST_PLACED:
             break
     chosen, how = _best(found)
     for jobs, tries in _PASSES:
@@ -51,14 +57,20 @@ def _settled(grid: Grid, works: dict[str, Work], order: Order, objective: Object
 
 
 def _placed(placer: Placer, paid: Prices | None, first: set[str]) -> set[str]:
-    """Place all under prices, some of them before the others; return who is late and need not be."""
-    placer.prices, placer.first = paid, first
+    """Place all, some of them before the others; return who is late and might not be in another plan.
+
+    Args:
+        placer: With nothing placed.
+        paid: What room costs; None: each goes where it ends soonest, the soonest deadline first.
+        first: Those that go before the others.
+    """
+    placer.prices, placer.first, placer.hurry = paid, first, paid is None
     late = placer.place(placer.works)
-    placer.prices, placer.first = None, set()
+    placer.prices, placer.first, placer.hurry = None, set(), False
     works = placer.works
-    return {name for name in late if works[name].earliest + works[name].shortest() <= works[name].deadline} | (
-        first if late else set()
-    )
+    might = {name for name in late if name not in placer.proven
+             and works[name].earliest + works[name].shortest() <= works[name].deadline}  # fmt: skip
+    return might | first if might else set()
 
 
 def _best(found: list[tuple[Placer | None, str]]) -> tuple[Placer, str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from evenwatt_collector.plan.choice import Choice
 from evenwatt_collector.plan.grid import EPS_S
-from evenwatt_collector.plan.room import Room
+from evenwatt_collector.plan.windows import Window
 
 if TYPE_CHECKING:
     from evenwatt_collector.plan.placing import Placer
@@ -16,77 +16,55 @@ if TYPE_CHECKING:
 _MOST_MOVED: Final = 24
 _MOST_TRIES: Final = 6
 
+A_FIND: Final = 300
+"""Steps of effort that looking for a place of one job takes, about."""
+
+_A_LOOK: Final = 6
+"""Steps for a job in the way, the first time; one each time that the best of them is looked for."""
+
 
 def for_job(placer: Placer, name: str) -> bool:
     """Place a job on time by moving others, none of which becomes late by it; whether that went well.
 
     Tried are the soonest ends that an empty fleet would allow, at each place. Moved are jobs in the way that do not run
     yet and for which nobody waits, those with the most time left first. Jobs of a higher priority move only if they
-    stay on time, as all do.
+    stay on time, as all do. Nothing is tried once the effort is spent.
     """
     work = placer.works[name]
-    if work.earliest + work.shortest() > work.deadline + EPS_S:
+    if work.earliest + work.shortest() > work.deadline + EPS_S or placer.effort < 0:
         return False
     return any(_tried(placer, name, wanted) for wanted in _wanted(placer, name))
 
 
 def _wanted(placer: Placer, name: str) -> list[tuple[float, tuple[Piece, ...]]]:
     """Return where it would be on time if nobody else were there but what cannot move."""
-    from evenwatt_collector.plan.windows import Window  # noqa: PLC0415
-
     window = placer.window(name, latest=placer.works[name].deadline, beyond=True)
     if window is None:
         return []
     full, found = placer.room, []
-    placer.room = _empty(placer)
+    placer.room = placer.fixed
     for option in window.options:
         alone = Window(window.work, window.earliest, window.latest, (option,), beyond=True)
         for soonest in (False, True):
-            one = placer.find(alone, soonest=soonest)
+            one = placer.find(alone, soonest=soonest) if placer.spend(A_FIND) else None
             if one is not None and one not in found:
                 found.append(one)
     placer.room = full
     return sorted(found, key=lambda one: one[0])[:_MOST_TRIES]
 
 
-def _empty(placer: Placer) -> Room:
-    room = Room(placer.grid)
-    for name, choice in placer.choices.items():
-        if not _movable(placer, name):
-            room.take(placer.works[name], choice.pieces)
-    return room
-
-
-def _movable(placer: Placer, name: str) -> bool:
-    choice, work = placer.choices[name], placer.works[name]
-    return (
-        bool(choice.pieces)
-        and work.pinned is None
-        and work.continues < 0
-        and name not in placer.order.waiting
-        and not choice.late
-    )
-
-
 def _tried(placer: Placer, name: str, wanted: tuple[float, tuple[Piece, ...]]) -> bool:
     """Lift as few as it takes, those first that free most of what is missing and have most time."""
     work = placer.works[name]
     missing = _missing(placer, work, wanted[1])
-    slot_s = placer.grid.slot_s
-    since = min((t for _, t in missing), default=0) * slot_s
-    until = (1 + max((t for _, t in missing), default=0)) * slot_s
-    in_way = {
-        other: slots
-        for other, choice in placer.choices.items()
-        if choice.pieces
-        and choice.pieces[0].start < until
-        and choice.pieces[-1].end > since
-        and (slots := _slots(placer, choice.pieces, missing))
-        and _movable(placer, other)
-    }
+    others = [other for other in placer.in_slots(missing) if placer.movable(other)]
+    if not placer.spend(A_FIND + _A_LOOK * len(others)):
+        return False
+    in_way = {other: _slots(placer, placer.choices[other].pieces, missing) for other in others}
+    slack = {other: _slack(placer, other) for other in others}
     lifted: dict[str, Choice] = {}
-    while missing and in_way and len(lifted) < _MOST_MOVED:
-        other = max(in_way, key=lambda one: (len(in_way[one] & missing), _slack(placer, one)))
+    while missing and in_way and len(lifted) < _MOST_MOVED and placer.spend(len(in_way)):
+        other = max(in_way, key=lambda one: (len(in_way[one] & missing), slack[one]))
         del in_way[other]
         lifted[other] = placer.lift(other)
         missing = _missing(placer, work, wanted[1])
@@ -124,7 +102,7 @@ def _replaced(placer: Placer, lifted: dict[str, Choice]) -> bool:
     """Place all that was lifted again, on time; nothing is changed if that fails."""
     placed: list[str] = []
     for other in sorted(lifted, key=placer.urgency):
-        found = placer.retry(other)
+        found = placer.retry(other) if placer.spend(A_FIND) else None
         if found is None:
             for done in placed:
                 placer.lift(done)

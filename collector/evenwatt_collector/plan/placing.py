@@ -22,7 +22,7 @@ from evenwatt_collector.plan.splits import Fills
 from evenwatt_collector.plan.windows import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from evenwatt_collector.plan.grid import Grid
     from evenwatt_collector.plan.order import Order
@@ -34,6 +34,9 @@ CHUNK: Final = 256
 
 MOST_PROGRAMS: Final = 300
 """For a plan; each takes some milliseconds."""
+
+MOST_EFFORT: Final = 1_500_000
+"""Steps, for a plan: each takes about a microsecond."""
 
 Found = tuple[float, tuple["Piece", ...]]
 
@@ -48,11 +51,19 @@ class Placer:
         self.prices: Prices | None = None
         self.first: set[str] = set()
         """Jobs placed before all others of their level."""
+        self.hurry = False
+        """Whether all are placed where they end soonest, the soonest deadline first."""
         self.touched: set[str] = set()
         """Jobs placed since the last plan."""
         self.turn = 0
         """Whose turn it is to be looked at for something better."""
         self.notes: tuple[str, ...] = ()
+        self.effort = MOST_EFFORT
+        """Steps that may yet be spent on making others move."""
+        self.proven: set[str] = set()
+        """Jobs that were found late because no plan could do more."""
+        self._fixed: Room | None = None
+        self._in_slot: dict[tuple[int, int], dict[str, None]] = {}
         self.programs = MOST_PROGRAMS
         """So many dynamic programs may yet be run for single jobs; then work with restarts is put into one piece."""
 
@@ -72,6 +83,8 @@ class Placer:
 
     def place(self, names: Iterable[str]) -> list[str]:
         """Place jobs, level by level; return those that are late."""
+        from evenwatt_collector.plan import missed as missed_jobs  # noqa: PLC0415 -- they build on each other
+
         wanted = {name for name in names if name not in self.choices}
         late: list[str] = []
         for level in self.order.levels:
@@ -79,19 +92,71 @@ class Placer:
             missed: list[str] = []
             for i in range(0, len(here), CHUNK):
                 missed += self._chunk(here[i : i + CHUNK])
-            late += [name for name in missed if not self.on_time(name)]
+            late += missed_jobs.settle_missed(self, missed)
         return late
 
     def urgency(self, name: str) -> tuple[bool, float, float]:
         """Return what comes first: by priority, then by how little choice there is."""
         work = self.works[name]
+        if self.hurry:
+            return False, work.latest, work.latest - work.earliest - work.shortest()
         return name not in self.first, -work.job.priority, work.latest - work.earliest - work.shortest()
 
     def put(self, name: str, choice: Choice) -> None:
         """Write a choice down and take its room."""
         self.choices[name] = choice
         self.touched.add(name)
-        self.room.take(self.works[name], choice.pieces)
+        self._take(name, choice, 1)
+
+    def _take(self, name: str, choice: Choice, sign: int) -> None:
+        work = self.works[name]
+        self.room.take(work, choice.pieces, sign)
+        if self._fixed is not None and not self.movable(name, choice):
+            self._fixed.take(work, choice.pieces, sign)
+        for key in self._touched(choice):
+            if sign > 0:
+                self._in_slot.setdefault(key, {})[name] = None
+            else:
+                self._in_slot.get(key, {}).pop(name, None)
+
+    def _touched(self, choice: Choice) -> Iterator[tuple[int, int]]:
+        grid = self.grid
+        for piece in choice.pieces:
+            for t in range(grid.first_slot(piece.start), min(grid.slots, grid.end_slot(piece.end))):
+                yield piece.place, t
+
+    def movable(self, name: str, choice: Choice | None = None) -> bool:
+        """Whether a job may be moved for the sake of another: it does not run, nobody waits for it, it is on time."""
+        work = self.works[name]
+        choice = choice or self.choices[name]
+        free = work.pinned is None and work.continues < 0 and name not in self.order.waiting
+        return free and bool(choice.pieces) and not choice.late
+
+    @property
+    def fixed(self) -> Room:
+        """What would be free if all that may be moved were gone; not to be changed."""
+        if self._fixed is None:
+            self._fixed = Room(self.grid)
+            for name, choice in self.choices.items():
+                if not self.movable(name):
+                    self._fixed.take(self.works[name], choice.pieces)
+        return self._fixed
+
+    def in_slots(self, slots: Iterable[tuple[int, int]]) -> dict[str, None]:
+        """Return who runs in one of some (place, slot)."""
+        found: dict[str, None] = {}
+        for key in slots:
+            found |= self._in_slot.get(key, {})
+        return found
+
+    def spend(self, steps: int) -> bool:
+        """Take steps of what may be spent; whether there were any left."""
+        self.effort -= steps
+        return self.effort >= 0
+
+    def reorder(self, order: Order) -> None:
+        """Take another order of what comes before what."""
+        self.order, self._fixed = order, None
 
     def settled_room(self) -> tuple[Floats, Floats]:
         """Return slots and watts that are free beside what runs and cannot stop."""
@@ -103,9 +168,9 @@ class Placer:
 
     def rebuild_room(self) -> None:
         """Count again what is taken."""
-        self.room = Room(self.grid)
+        self.room, self._fixed, self._in_slot = Room(self.grid), None, {}
         for name, choice in self.choices.items():
-            self.room.take(self.works[name], choice.pieces)
+            self._take(name, choice, 1)
 
     def touches(self, choice: Choice, slots: Collection[tuple[int, int]]) -> bool:
         """Whether a choice lies in one of some (place, slot)."""
@@ -118,7 +183,7 @@ class Placer:
     def lift(self, name: str) -> Choice:
         """Take a choice back."""
         choice = self.choices.pop(name)
-        self.room.take(self.works[name], choice.pieces, -1)
+        self._take(name, choice, -1)
         return choice
 
     def window(self, name: str, *, latest: float | None = None, beyond: bool = False) -> Window | None:
@@ -158,61 +223,20 @@ class Placer:
 
     def retry(self, name: str) -> Found | None:
         """Return the best there is on time, beyond what is forecast and without regard to who waits if need be."""
-        deadline = self.works[name].deadline
+        deadline, tried = self.works[name].deadline, None
         for latest, beyond in ((None, False), (None, True), (deadline, True)):
             window = self.window(name, latest=latest, beyond=beyond)
             if window is None:
                 return None
+            if tried is not None and window == tried:
+                continue
+            tried = window
             found = self.find(window)
+            if found is None and beyond and kind(window.work) in {"pieces", "elastic"}:
+                found = self.find(window, soonest=True)
             if found is not None:
                 return found
-            if beyond:
-                found = self.find(window, soonest=True)
-                if found is not None:
-                    return found
         return None
-
-    def on_time(self, name: str) -> bool:
-        """Place what found no room, by moving others if it has to be; else as soon as possible. Whether on time."""
-        from evenwatt_collector.plan import making_room  # noqa: PLC0415 -- they build on each other
-
-        found = self.retry(name)
-        if found is not None:
-            self.put(name, Choice(found[1], found[0]))
-            return True
-        if making_room.for_job(self, name) or (self._hurried(name) and making_room.for_job(self, name)):
-            return True
-        self._late(name)
-        return False
-
-    def _hurried(self, name: str) -> bool:
-        """Let what a job waits for end as soon as it can; whether that changed anything."""
-        sooner = False
-        for other in self.order.before.get(name, ()):
-            choice, work = self.choices.get(other), self.works[other]
-            if choice is None or not choice.pieces or work.pinned is not None:
-                continue
-            self.lift(other)
-            window = self.window(other)
-            found = None if window is None else self.find(window._replace(beyond=True), soonest=True)
-            if found is not None and found[1][-1].end < choice.pieces[-1].end - EPS_S:
-                choice, sooner = Choice(found[1], found[0]), True
-            self.put(other, choice)
-        return sooner
-
-    def _late(self, name: str) -> None:
-        work = self.works[name]
-        window = self.window(name, latest=inf, beyond=True)
-        found = None if window is None else self.find(window, soonest=True)
-        if window is None:
-            missing = next(o for o in self.order.before[name] if o not in self.choices or not self.choices[o].pieces)
-            self.put(name, Choice((), inf, late=True, why=f"it waits for {missing}, which cannot be placed"))
-        elif found is None:
-            why = "there is never room for it: it needs more than any place that it allows has free"
-            self.put(name, Choice((), inf, late=True, why=why))
-        else:
-            late = found[1][-1].end > work.deadline + EPS_S
-            self.put(name, Choice(found[1], found[0], late=late, why=_why_late(work, window) if late else ""))
 
     def _chunk(self, names: Sequence[str]) -> list[str]:
         """Place jobs that wait for nothing unplaced; return those that found no room on time."""
@@ -241,6 +265,9 @@ class Placer:
         at = {name: i for some in kinds.values() for i, name in enumerate(some)}
 
         def run(name: str) -> tuple[Found | None, float]:
+            if self.hurry:
+                soonest = runs.best_with_room(at[name], self.room, soonest=True)
+                return (None if soonest is None else (soonest[0], (soonest[1],))), inf
             cost, row, column = best_runs[at[name]]
             piece = runs.piece(row, column) if cost < inf else None
             if piece is None or self.room.fits(self.works[name], (piece,)):
@@ -249,6 +276,8 @@ class Placer:
             return (None if one is None else (one[0], (one[1],))), cost
 
         def fill(name: str) -> tuple[Found | None, float]:
+            if self.hurry:
+                return fills.best_with_room(at[name], self.room, soonest=True), inf
             cost, row = best_fills[at[name]]
             found = (cost, fills.pieces(row)) if cost < inf else None
             if found is None or self.room.fits(self.works[name], found[1]):
@@ -260,7 +289,10 @@ class Placer:
             fits = found is None or self.room.fits(self.works[name], found[1])
             return (found if fits else self.find(windows[name])), inf
 
-        return {"run": run, "fill": fill, "pieces": restarting, "elastic": lambda name: (self.find(windows[name]), inf)}
+        def elastically(name: str) -> tuple[Found | None, float]:
+            return self.find(windows[name], soonest=self.hurry), inf
+
+        return {"run": run, "fill": fill, "pieces": restarting, "elastic": elastically}
 
     def _weighed(self, window: Window, found: Found) -> Choice:
         """Keep to running at once where what is gained is less than what is uncertain about it."""
@@ -284,14 +316,3 @@ def kind(work: Work) -> str:
     if work.plain:
         return "fill"
     return "pieces" if work.job.restart_s > 0 or work.job.least_run_s > 0 else "elastic"
-
-
-def _why_late(work: Work, window: Window) -> str:
-    """Say why a deadline is missed."""
-    shortest, deadline = work.shortest(), work.deadline
-    if work.earliest + shortest > deadline + EPS_S:
-        left = deadline - work.earliest
-        return f"late: it takes {shortest / 3600:.2f} h at the least and there are {max(0.0, left) / 3600:.2f} h"
-    if window.earliest + shortest > deadline + EPS_S:
-        return "late: what it waits for ends too late"
-    return "late: there is no room for it before its deadline"
