@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evenwatt_collector.jobs import progress
+from evenwatt_collector.jobs import hosts, progress
 from evenwatt_collector.jobs.book import QUIET_S, Book, active
-from evenwatt_collector.jobs.hosts import Host, Start, Stop
+from evenwatt_collector.jobs.hosts import Host, Start, Stop, suits
 from evenwatt_collector.jobs.model import ENDS, JobRecord, JobState, Piece
 from evenwatt_collector.jobs.spec import JobSpec, Work
 from evenwatt_wire import RunReport, RunState, Template
@@ -308,3 +308,57 @@ def test_whatever_nodes_do_no_joule_is_lost_and_no_two_runs_at_a_time(  # noqa: 
     assert booked == pytest.approx(sum(100.0 * run["s"] for run in runs.values()))
     assert all(record.state in ENDS for record in records)
     assert all(not active(record) for record in records)
+
+
+def test_who_was_not_listening_takes_no_run_for_lost():
+    record = make(retries=0)
+    made = book(record)
+    plan(made, record, (0.0, 600.0))
+    (start,) = made.step(0.0, [host()])
+    say(made, start, 0, RunState.RUNNING, 1.0)
+    stored = book()
+    stored.load([record])
+    back_s = 10 * QUIET_S
+    assert stored.step(back_s, [host()], lambda _: back_s) == []
+    assert stored.step(back_s + QUIET_S - 1, [host()], lambda _: back_s) == []
+    assert record.state is JobState.RUNNING
+    stored.step(back_s + QUIET_S + 1, [host()], lambda _: back_s)
+    assert record.state is JobState.FAILED
+
+
+def test_a_run_whose_start_was_never_sent_is_taken_back():
+    record = make(retries=0)
+    made = book(record)
+    plan(made, record, (0.0, 600.0))
+    (start,) = made.step(0.0, [host()])
+    assert made.wanted(start.order.run)
+    made.withdraw(start.order.run, 1.0)
+    assert not made.wanted(start.order.run)
+    assert (record.state, record.runs, record.failures) == (JobState.WAITING, [], 0)
+    assert made.step(2.0, [host()]) == []
+    (again,) = made.step(20.0, [host()])
+    assert again.order.run != start.order.run
+
+
+def test_a_job_cancelled_before_its_start_was_sent_is_over_and_is_not_started():
+    record = make()
+    made = book(record)
+    plan(made, record, (0.0, 600.0))
+    (start,) = made.step(0.0, [host()])
+    made.cancel(record.id, 1.0, "cancelled by someone")
+    assert not made.wanted(start.order.run)
+    made.withdraw(start.order.run, 2.0)
+    assert record.state is JobState.CANCELLED
+    assert made.step(60.0, [host()]) == []
+
+
+def test_full_nodes_are_not_looked_at_for_every_job(monkeypatch):
+    looked = []
+    monkeypatch.setattr(hosts, "suits", lambda *pair: looked.append(pair) or suits(*pair))
+    records = [make(f"{n:012x}", nodes=["n*"]) for n in range(500)]
+    made, nodes = book(*records), [host(f"n{n}") for n in range(20)]
+    for record in records:
+        plan(made, record, (0.0, 600.0))
+    assert len(made.step(0.0, nodes)) == 20
+    assert made.step(1.0, nodes) == []
+    assert len(looked) <= 2 * len(nodes)

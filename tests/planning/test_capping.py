@@ -37,3 +37,17 @@ def test_what_was_learned_is_kept_once(capping):
     capping.save()
     capping.save()
     assert len(capping._around.asked) == 1
+
+
+def test_each_bound_of_slowness_has_a_learner_of_its_own(capping):
+    made = []
+    capping._make = lambda key, job, _node: made.append((key, job.spec.slo.max_slowdown)) or quiet
+    quiet = SimpleNamespace(observe=None, propose=lambda *_: SimpleNamespace(cap_w=150.0, exploring=False, why=""))
+    capping._context = lambda *_, **__: None
+    node = SimpleNamespace(name="n1", live=None, birth=None, cap_w=None)
+    for number, slo in enumerate([{}, {"max_slowdown": 1.02}, {"max_slowdown": 1.5}]):
+        job = record(spec=spec(workload="train", work={"amount": 10, "unit": "images"}, slo=slo))
+        capping._choose(job, SimpleNamespace(id=f"{number}"), node, alone=True, wall_s=0.0)
+    assert [bound for _, bound in made] == [None, 1.02, 1.5]
+    assert len({key for key, _ in made}) == 3
+    assert all(key.startswith("train|images|") for key, _ in made)

@@ -273,9 +273,11 @@ def test_time_window():
     assert code_of(check_time, long, 1_000_000, clock_synchronised=True) == "validity"
 
 
-def test_a_clock_that_is_wrong_may_only_give_power_back():
-    assert code_of(check_time, COMMAND, 1_000_000, clock_synchronised=False) == "clock"
-    for op in (Op.RELEASE, Op.RESUME):
+def test_a_clock_that_is_wrong_may_only_give_power_back_and_end_runs():
+    for op in set(Op) - {Op.RELEASE, Op.RESUME, Op.STOP}:
+        refused = msgspec.structs.replace(COMMAND, op=op)
+        assert code_of(check_time, refused, 1_000_000, clock_synchronised=False) == "clock"
+    for op in (Op.RELEASE, Op.RESUME, Op.STOP):
         check_time(msgspec.structs.replace(COMMAND, op=op), 9_999_999, clock_synchronised=False)
 
 

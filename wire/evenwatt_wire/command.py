@@ -301,12 +301,13 @@ def check_addressee(command: Command, fleet: str, node: str) -> None:
 def check_time(command: Command, now_ms: int, *, clock_synchronised: bool) -> None:
     """Raise :class:`CommandError` unless the command is valid at the node's wall time ``now_ms``.
 
-    A node whose clock is not synchronised cannot tell fresh from old, so it accepts only what gives power back.
+    A node whose clock is not synchronised cannot tell fresh from old, so it accepts only what gives power back or ends
+    a run: a run's id is used once, so that an old stop ends nothing else.
     """
     if command.expires_ms - command.issued_ms > MAX_VALIDITY_MS:
         raise CommandError("validity", f"is valid for longer than {MAX_VALIDITY_MS // 1000} s")
     if not clock_synchronised:
-        if command.op in (Op.RELEASE, Op.RESUME):
+        if command.op in (Op.RELEASE, Op.RESUME, Op.STOP):
             return
         raise CommandError("clock", f"this node's clock is not synchronised, so it does not accept {command.op}")
     if now_ms > command.expires_ms:

@@ -12,7 +12,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from evenwatt_collector.jobs import progress
-from evenwatt_collector.jobs.hosts import Start, Stop, order, slots, suits
+from evenwatt_collector.jobs.hosts import Room, Start, Stop, order, slots
 from evenwatt_collector.jobs.model import JobRecord, JobState, Piece, Run
 from evenwatt_wire.jobs import RunState
 
@@ -32,6 +32,8 @@ REFUSED_S: Final = 60.0
 """A node that refused a run is not asked again for so long."""
 BACKOFF_S: Final = (10.0, 60.0, 300.0)
 """Wait before the second, third and every later attempt after a failure."""
+_STARTS: Final = 200
+"""Started in a step, at most: the loop is for others too, and the rest is a second late."""
 _ALIVE: Final = frozenset({None, RunState.RUNNING, RunState.STOPPING})
 
 
@@ -194,12 +196,40 @@ class Book:
                 record.pieces, record.late, record.why = planned, late, why
                 self.changed.add(id_)
 
+    def withdraw(self, run_id: str, now_s: float) -> None:
+        """Take back a run whose start was never sent."""
+        record, run = self._run(run_id)
+        if record is None or run is None or run.heard_s is not None:
+            return
+        record.runs.remove(run)
+        self._of_run.pop(run_id)
+        self._memory.not_before_s[record.id] = now_s + BACKOFF_S[0]
+        if record.cancelling and not active(record):
+            self._end(record, JobState.CANCELLED, now_s, record.why)
+        elif record.open and not active(record):
+            record.state = JobState.WAITING
+        self._touch(record, replan=True)
+
+    def wanted(self, run_id: str) -> bool:
+        """Whether a run should still be started: its job was not cancelled, and it was not given up meanwhile."""
+        record, run = self._run(run_id)
+        return record is not None and run is not None and run.ended_s is None and not record.cancelling
+
     # --- what is to be done ---------------------------------------------------------------------------------------
 
-    def step(self, now_s: float, hosts: Iterable[Host]) -> list[Start | Stop]:
-        """Return what has to be sent now. Call it every second."""
+    def step(
+        self, now_s: float, hosts: Iterable[Host], listening_since_s: Callable[[str], float] = lambda _: -inf
+    ) -> list[Start | Stop]:
+        """Return what has to be sent now. Call it every second.
+
+        Args:
+            now_s: Unix time.
+            hosts: Nodes that offer to run work.
+            listening_since_s: Since when a zone's nodes can have been heard without a break: who was not listening
+                cannot say that a run is silent.
+        """
         known = {(host.zone, host.node): host for host in hosts}
-        self._notice_silence(now_s)
+        self._notice_silence(now_s, listening_since_s)
         free = {key: host.slots for key, host in known.items()}
         for record in self.jobs.values():
             for run in active(record):
@@ -211,16 +241,20 @@ class Book:
             for run in self._memory.unwanted.values()
             if self._may_stop(run, now_s)
         ]
+        room, started = Room(known.values(), free), 0
         for record in sorted((r for r in self.jobs.values() if r.open), key=_order):
             actions += self._stops(record, now_s)
-            if record.open and record.spec.template and not record.cancelling:
-                actions += self._starts(record, now_s, known, free)
+            if record.open and record.spec.template and not record.cancelling and started < _STARTS:
+                fresh = list(self._starts(record, now_s, room))
+                started += len(fresh)
+                actions += fresh
         return actions
 
-    def _notice_silence(self, now_s: float) -> None:
+    def _notice_silence(self, now_s: float, listening_since_s: Callable[[str], float]) -> None:
         for record in list(self.jobs.values()):
             for run in active(record) if record.open and not record.spec.external else ():
                 since_s = run.heard_s if run.heard_s is not None else run.asked_s
+                since_s = max(since_s, listening_since_s(run.zone))
                 if now_s - since_s > self._quiet_s(record):
                     run.state, run.ended_s = RunState.LOST, now_s
                     run.detail = f"nothing heard of it from {run.node} for {now_s - since_s:.0f} s"
@@ -249,13 +283,7 @@ class Book:
         self._memory.stop_sent_s[run.id] = now_s
         return True
 
-    def _starts(
-        self,
-        record: JobRecord,
-        now_s: float,
-        known: Mapping[tuple[str, str], Host],
-        free: dict[tuple[str, str], int],
-    ) -> Iterator[Start]:
+    def _starts(self, record: JobRecord, now_s: float, room: Room) -> Iterator[Start]:
         if record.state is JobState.STOPPING or now_s < self._memory.not_before_s.get(record.id, -inf):
             return
         missing = self._missing(record, now_s)
@@ -265,11 +293,11 @@ class Book:
         if piece is None:
             return
         for _ in range(piece.width - len(active(record))):
-            host = self._host(record, piece, known.values(), free, now_s)
+            host = self._host(record, piece, room, now_s)
             if host is None:
                 self._wait(record, f"waits for a node of {piece.zone} with template {record.spec.template!r} and room")
                 return
-            free[host.zone, host.node] -= slots(host, record)
+            room.take(host, record)
             yield self._start(record, host, now_s)
 
     def _start(self, record: JobRecord, host: Host, now_s: float) -> Start:
@@ -281,28 +309,17 @@ class Book:
         self._touch(record)
         return Start(host.zone, host.node, told)
 
-    def _host(
-        self,
-        record: JobRecord,
-        piece: Piece,
-        hosts: Iterable[Host],
-        free: Mapping[tuple[str, str], int],
-        now_s: float,
-    ) -> Host | None:
+    def _host(self, record: JobRecord, piece: Piece, room: Room, now_s: float) -> Host | None:
         """Return the node with the most room, the one of the run before first: what it has saved lies there."""
         before = [run.node for run in record.runs if run.kept][-1:]
         fitting = [
             host
-            for host in hosts
-            if host.zone == piece.zone
-            and host.live
-            and suits(host, record)
-            and free[host.zone, host.node] >= slots(host, record)
-            and now_s >= self._memory.refused_until_s.get((record.id, host.node), -inf)
+            for host in room.fitting(record, piece.zone)
+            if now_s >= self._memory.refused_until_s.get((record.id, host.node), -inf)
         ]
         if before and any(host.node in before for host in fitting):
             return next(host for host in fitting if host.node in before)
-        return max(fitting, key=lambda host: (free[host.zone, host.node], host.node), default=None)
+        return max(fitting, key=lambda host: (room.free[host.zone, host.node], host.node), default=None)
 
     def _missing(self, record: JobRecord, now_s: float) -> list[str]:
         """Return ids of jobs that have to succeed first; a job whose condition cannot come true any more fails."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from evenwatt_wire.jobs import JobOrder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Iterable, Mapping
 
     from evenwatt_collector.jobs.model import JobRecord, Run
     from evenwatt_wire import Template
@@ -64,6 +64,35 @@ def slots(host: Host, record: JobRecord) -> int:
     """Return how many of a node's slots a run of a job takes."""
     template = host.templates.get(record.spec.template or "")
     return template.slots if template else 1
+
+
+class Room:
+    """What is free on nodes, within one step: who is full is not looked at again.
+
+    Args:
+        hosts: All nodes.
+        free: Free slots by zone and node; it is changed as they are taken.
+    """
+
+    def __init__(self, hosts: Iterable[Host], free: dict[tuple[str, str], int]) -> None:
+        self._hosts, self.free = list(hosts), free
+        self._fitting: dict[Hashable, list[Host]] = {}
+
+    def fitting(self, record: JobRecord, zone: str) -> list[Host]:
+        """Return the nodes of a zone that can begin a run of a job now."""
+        spec = record.spec
+        key = (zone, spec.template, tuple(spec.values), tuple(spec.zones), tuple(spec.nodes))
+        found = self._fitting.get(key)
+        if found is None:
+            found = [host for host in self._hosts if host.zone == zone and host.live and suits(host, record)]
+        if found:
+            found = [host for host in found if self.free[host.zone, host.node] >= slots(host, record)]
+        self._fitting[key] = found
+        return found
+
+    def take(self, host: Host, record: JobRecord) -> None:
+        """A run of a job begins on a node."""
+        self.free[host.zone, host.node] -= slots(host, record)
 
 
 def order(record: JobRecord, run: Run, limit_s: float) -> JobOrder:

@@ -167,7 +167,7 @@ class Capping:
         unit = record.spec.work.unit if record.spec.work else ""
         meter = self._meters.setdefault(run.id, RunMeter(unit))
         meter.look(node, alone=alone)
-        key = f"{record.workload}|{unit}|{_kind(node)}"
+        key = f"{record.workload}|{unit}|{_kind(node)}{_bounds(record)}"
         try:
             learner = self._learners.get(key) or self._make(key, record, node)
         except (Failure, ValueError) as error:
@@ -244,3 +244,11 @@ def _kind(node: Node) -> str:
         return ""
     kinds = ",".join(sorted({actuator.kind for actuator in birth.actuators}))
     return f"{kinds} {birth.floor_w:.0f}-{birth.ceiling_w:.0f} W"
+
+
+def _bounds(record: JobRecord) -> str:
+    """Return what its owner bounds: who allows more is not held to it, and who allows less not given what others do."""
+    slo = record.spec.slo
+    return (
+        f"|slo {slo.max_slowdown} {slo.max_latency_s}" if (slo.max_slowdown, slo.max_latency_s) != (None, None) else ""
+    )

@@ -7,6 +7,8 @@ told it.
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import deque
 from itertools import pairwise
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
@@ -27,6 +29,7 @@ from evenwatt_daemon import Failure, get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from concurrent.futures import Future
 
     from evenwatt_collector.feedback.counterfactual import Curve
     from evenwatt_collector.jobs.book import Book
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     from evenwatt_collector.storage import Connection
 
 _LEARNED: Final = "jobs:learned"
+_AGAIN_S: Final = 5.0
+"""Outcomes that could not be stored are tried again after so long."""
 PRESSED: Final = 1.5
 """A job whose time to its deadline is less than so many times its length is pressed (our choice)."""
 
@@ -55,6 +60,8 @@ class Closing:
         self.guard = Guard(control_share=self._settings.control_share)
         self._trouble: str | None = None
         self._looked: set[str] = set()
+        self._unsaved: deque[Outcome] = deque()
+        self._kept_s = time.monotonic()
 
     async def prepare(self) -> None:
         """Take up what was learned before."""
@@ -98,14 +105,16 @@ class Closing:
 
     # --- after it has ended ---------------------------------------------------------------------------------------
 
-    def look(self, book: Book, now_s: float) -> None:
-        """Make the outcomes of jobs that have ended since."""
-        for record in list(book.jobs.values()):
+    def look(self, book: Book, now_s: float, records: Iterable[JobRecord] | None = None) -> None:
+        """Make the outcomes of jobs that have ended since; of ``records``, or of all in the book."""
+        for record in list(book.jobs.values()) if records is None else records:
             if record.state in ENDS and record.outcome is None and record.id not in self._looked:
                 self._looked.add(record.id)
                 self._close(record, now_s)
                 book.changed.add(record.id)
         self._looked &= book.jobs.keys()
+        if self._unsaved and time.monotonic() - self._kept_s >= _AGAIN_S:
+            self._keep()
 
     def _close(self, record: JobRecord, now_s: float) -> None:
         used = used_by_trace(record)
@@ -132,19 +141,30 @@ class Closing:
             at_once_g=round(outcome.counterfactual_g, 3),
             late=outcome.late,
         )
-        learned, guard = self.learned.document(), self.guard.document()
+        self._unsaved.append(outcome)
+        self._keep()
+
+    def _keep(self) -> None:
+        """Write the outcomes that are not on the disk yet, with what was learned from all of them."""
+        made, learned, guard = list(self._unsaved), self.learned.document(), self.guard.document()
+        self._unsaved.clear()
+        self._kept_s = time.monotonic()
 
         def write(connection: Connection) -> None:
-            save_outcome(connection, outcome)
+            for outcome in made:
+                save_outcome(connection, outcome)
             remember(connection, _LEARNED, learned)
             remember(connection, GUARD, guard)
 
-        self._around.keeper.ask(write).add_done_callback(
-            lambda future: self._stored(None if future.cancelled() else future.exception())
-        )
+        def stored(future: Future[None]) -> None:  # on the keeper's thread
+            error = None if future.cancelled() else future.exception()
+            self._trouble = (
+                None if error is None else f"outcomes of jobs cannot be stored; they are kept and tried again: {error}"
+            )
+            if error is not None:
+                self._unsaved.extend(made)
 
-    def _stored(self, error: BaseException | None) -> None:
-        self._trouble = None if error is None else f"outcomes of jobs cannot be stored: {error}"
+        self._around.keeper.ask(write).add_done_callback(stored)
 
     def _came(self, record: JobRecord, used: Iterable[Used], now_s: float) -> dict[str, Came]:
         zones = {one.zone for one in used} | set(record.spec.zones)

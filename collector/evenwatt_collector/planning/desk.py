@@ -23,6 +23,7 @@ from evenwatt_collector.jobs.desk import (
 from evenwatt_collector.jobs.known import Known
 from evenwatt_collector.jobs.learned import learn
 from evenwatt_collector.jobs.submission import SubmissionDesk, Submitted
+from evenwatt_collector.planning.keeping import snapshot
 from evenwatt_collector.planning.telling import explanation
 from evenwatt_collector.storage.jobs import decisions_of, find_records, log_of, page_of_records, save_records
 from evenwatt_collector.storage.samples import samples
@@ -84,7 +85,8 @@ class Desk:
         record = await self.job(job)
         if record.open:
             self._planning.book.cancel(job, time.time(), f"cancelled by {by}")
-            self._planning.save()
+            kept = snapshot([record])
+            await self._ask(lambda c: save_records(c, kept))  # an answer promises that it stays cancelled
         return record
 
     async def report_external(self, job: str, report: ExternalReport, _by: str) -> JobRecord:

@@ -10,10 +10,12 @@ import asyncio
 import secrets
 import time
 from collections import Counter
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from evenwatt_collector.feedback.guard import BASELINE
 from evenwatt_collector.issuer import Order
 from evenwatt_collector.jobs import progress
 from evenwatt_collector.jobs.admission import RefusedError
@@ -30,6 +32,7 @@ from evenwatt_collector.planning.closing import Closing
 from evenwatt_collector.planning.deciding import Deciding
 from evenwatt_collector.planning.desk import Desk
 from evenwatt_collector.planning.keeping import Keeping, snapshot
+from evenwatt_collector.planning.listening import Listening
 from evenwatt_collector.planning.lists import job_rows
 from evenwatt_collector.planning.places import hosts, places
 from evenwatt_collector.planning.problems import beside, pieces
@@ -75,8 +78,7 @@ class Planning:
         self.closing, self.serving = Closing(around, self.capping.curve), Serving(around)
         self.deciding = Deciding(around, self.closing, self.capping)
         self._keeping, self._lists = Keeping(around.keeper, self._not_stored), Lists(around)
-        self._unsent: list[Start] = []
-        """Starts of runs that are not on the disk yet."""
+        self._listening = Listening()
         self._planner = Planner(self.deciding.objective)
         self.desk = Desk(self, around)
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -141,9 +143,11 @@ class Planning:
                 await self._round()
             except Exception as error:  # noqa: BLE001  (a fault of ours must not end what keeps the jobs)
                 self._complain("this round of planning failed", error)
+                self._around.caps_w.clear()  # nobody watches over them now
             await pause(stop, STEP_S)
         if self._replanning is not None:
             self._replanning.cancel()
+        self._around.caps_w.clear()
         self.save()
         self.capping.save()
 
@@ -156,10 +160,12 @@ class Planning:
         if not self.book.report(told, now_s, factor.g_per_j):
             return
         self.capping.on_run(told)
-        self.closing.look(self.book, now_s)
         record = self.book.jobs.get(told.job)
-        if record is not None and told.log:
-            run = next(run for run in record.runs if run.id == told.run)
+        run = next((run for run in record.runs if run.id == told.run), None) if record is not None else None
+        if record is None or run is None:
+            return
+        self.closing.look(self.book, now_s, [record])
+        if told.log:
             run.log_end = max(run.log_end, told.log_start + len(told.log))
             piece = LogPiece(job=record.id, run=told.run, start=told.log_start, at_s=now_s, text=told.log)
             self._keeping.store(lambda c: append_log(c, [piece]))
@@ -235,11 +241,13 @@ class Planning:
         known = hosts(self._around, now_s)
         self._plan_soon(known, now_s, wall_s)
         if self.dispatching:
-            await self._act(self.book.step(time.time(), known))
+            since_s = self._listening.look(wall_s, now_s, self._around.reachable)
+            self._act(self.book.step(wall_s, known, since_s))
         self.capping.step(self.book.open(), time.time())
         self.closing.look(self.book, time.time())
         await self.serving.step(self.book)
         self.save()
+        self._keeping.retry()
         self._refused = {id_: said for id_, said in self._refused.items() if said[1] > now_s}
         refused = {id_: why for id_, (why, _) in self._refused.items()}
         self._lists.tell(self.book.jobs.values(), refused, now_s, wall_s)
@@ -269,7 +277,7 @@ class Planning:
         said = {
             id_: (pieces(planned, self.book.jobs[id_], wall_s), planned.late, planned.why)
             for id_, planned in plan.jobs.items()
-            if id_ in self.book.jobs
+            if id_ in self.book.jobs and not self._by_baseline(self.book.jobs[id_])
         }
         before = {id_: list(self.book.jobs[id_].pieces) for id_ in said}
         said |= {
@@ -278,12 +286,27 @@ class Planning:
             if id_ in self.book.jobs
         }
         self.book.take_plan(said)
-        changed = [id_ for id_ in said if self._is_news(self.book.jobs[id_], before[id_])]
+        changed = [id_ for id_ in before if self._is_news(self.book.jobs[id_], before[id_])]
+        changed.sort(key=self._begins_s)
         await self._decide(problem, plan, changed[:_DECIDED_AT_ONCE])
 
     def _is_news(self, record: JobRecord, before: list[Any]) -> bool:
         """A decision is kept until the job has begun; then it is what the job is held against."""
-        return record.decision is None or (not record.runs and record.pieces != before)
+        decision = record.decision
+        if decision is None:
+            return True
+        outdated = decision.version != self.closing.guard.active or decision.chosen.start_s != _start_s(record)
+        return not record.runs and (record.pieces != before or outdated)
+
+    def _by_baseline(self, record: JobRecord) -> bool:
+        """Whether a job runs by the baseline: then no plan moves or pauses it any more."""
+        decision = record.decision
+        if decision is None or decision.policy != BASELINE or not record.pieces:
+            return False
+        return bool(record.runs) or decision.version == self.closing.guard.active
+
+    def _begins_s(self, id_: str) -> float:
+        return _start_s(self.book.jobs[id_]) or inf
 
     async def _decide(self, problem: Problem, plan: Plan, ids: list[str]) -> None:
         if not ids:
@@ -311,24 +334,32 @@ class Planning:
 
     # --- what goes out --------------------------------------------------------------------------------------------
 
-    async def _act(self, actions: list[Start | Stop]) -> None:
+    def _act(self, actions: list[Start | Stop]) -> None:
         """Send stops at once, and starts once their runs are on the disk: who forgot a run would start another."""
+        starts = []
         for action in actions:
             if isinstance(action, Start):
-                self._unsent.append(action)
+                starts.append(action)
             else:
                 self._send(action)
-        if not self._unsent:
-            return
-        records = snapshot({id_: self.book.jobs[id_] for id_ in (one.order.job for one in self._unsent)}.values())
+        if starts:
+            task = asyncio.get_running_loop().create_task(self._begin(starts))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _begin(self, starts: list[Start]) -> None:
+        records = snapshot({id_: self.book.jobs[id_] for id_ in (one.order.job for one in starts)}.values())
+        stored = False
         try:
             await self._keeping.ask(lambda c: save_records(c, records))
+            stored = True
         except DatabaseError as error:
             self._not_stored(error, [])
-            return
-        for start in self._unsent:
-            self._send(start)
-        self._unsent.clear()
+        for start in starts:
+            if stored and self.book.wanted(start.order.run):
+                self._send(start)
+            else:  # it was cancelled or given up meanwhile, or would be forgotten: it was never asked of the node
+                self.book.withdraw(start.order.run, time.time())
 
     def _send(self, action: Start | Stop) -> None:
         seq = self._around.steering.take_seq()
@@ -365,7 +396,11 @@ class Planning:
         self._trouble = words
 
     def _well(self) -> None:
-        self._trouble = None if not self.book.changed else self._trouble
+        self._trouble = None if not self.book.changed and not self._keeping.waiting else self._trouble
+
+
+def _start_s(record: JobRecord) -> float | None:
+    return record.pieces[0].start_s if record.pieces else None
 
 
 def _quiet_s(record: JobRecord) -> float:
