@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from evenwatt_collector.plan.choice import Choice
+from evenwatt_collector.plan.elastic import MOST_WIDE, Elastics
 from evenwatt_collector.plan.grid import EPS_S
 from evenwatt_collector.plan.pieces import Pieces
-from evenwatt_collector.plan.placing import CHUNK, kind
+from evenwatt_collector.plan.placing import CHUNK
 from evenwatt_collector.plan.risk import gain
 from evenwatt_collector.plan.runs import Runs
 from evenwatt_collector.plan.splits import Fills
@@ -104,9 +105,9 @@ def _gains(placer: Placer, names: Sequence[str], least_gain: float) -> list[tupl
     return gains
 
 
-def _found(placer: Placer, some: Runs | Fills | Window | None, j: int) -> Found | None:
+def _found(placer: Placer, some: Runs | Fills | Elastics | Window | None, j: int) -> Found | None:
     """Return the best with what room there is then."""
-    if isinstance(some, Fills):
+    if isinstance(some, Fills | Elastics):
         return some.best_with_room(j, placer.room)
     if isinstance(some, Runs):
         one = some.best_with_room(j, placer.room)
@@ -172,7 +173,7 @@ def weights(placer: Placer, names: Sequence[str]) -> list[float]:
     return found
 
 
-Where = tuple["Placer", "Runs | Fills | Window | None", int]
+Where = tuple["Placer", "Runs | Fills | Elastics | Window | None", int]
 
 
 def _bounds(placer: Placer, names: Sequence[str], *, alone: bool) -> dict[str, tuple[float, float, Where]]:
@@ -192,7 +193,7 @@ def _bounds(placer: Placer, names: Sequence[str], *, alone: bool) -> dict[str, t
             found[name] = inf, inf, (placer, None, 0)
         else:
             windows[name] = window
-            kinds[kind(window.work)].append(name)
+            kinds[placer.kind(window.work)].append(name)
     runs = Runs(placer.grid, [windows[name] for name in kinds["run"]])
     fills = Fills(placer.grid, [windows[name] for name in kinds["fill"]])
     together: tuple[tuple[str, Runs | Fills], ...] = (("run", runs), ("fill", fills))
@@ -203,9 +204,16 @@ def _bounds(placer: Placer, names: Sequence[str], *, alone: bool) -> dict[str, t
             found[name] = bound, could, (placer, some, j)
     room = None if alone else placer.room
     split = Pieces(placer.grid, [windows[name] for name in kinds["pieces"]], None, room).by_job()
-    scaled = [placer.find(windows[name]) for name in kinds["elastic"]]
-    slow = zip([*kinds["pieces"], *kinds["elastic"]], [*split, *scaled], strict=True)
-    for name, one in slow:
+    wide = [name for name in kinds["elastic"] if len(placer.works[name].speedup) > MOST_WIDE]
+    for name in wide:
+        alone_now = placer.find(windows[name])
+        weighs = inf if alone_now is None else alone_now[0]
+        found[name] = weighs, weighs, (placer, windows[name], 0)
+    some_wide = [name for name in kinds["elastic"] if name not in found]
+    elastic = Elastics(placer.grid, [windows[name] for name in some_wide])
+    for j, (name, weighs) in enumerate(zip(some_wide, elastic.best(placer.room), strict=True)):
+        found[name] = weighs, weighs, (placer, elastic, j)
+    for name, one in zip(kinds["pieces"], split, strict=True):
         weighs = inf if one is None else one[0]
         found[name] = weighs, weighs, (placer, windows[name], 0)
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -24,11 +24,21 @@ if TYPE_CHECKING:
     from evenwatt_collector.plan.work import Work
 
 
-_MOST_LATE = 4
+_MOST_LATE: Final = 4
 """Jobs, each time: room for one takes some hundredths of a second."""
 
-_MOST_PROGRAMS = 30
+_MOST_PROGRAMS: Final = 30
 """For single jobs, each time a plan is kept up."""
+
+
+_MOST_IN_SETS: Final = 60
+"""The same for jobs that are looked at together."""
+
+_MOST_EFFORT: Final = 100_000
+"""Steps, each time."""
+
+_MOST_PRESSED: Final = 32
+"""Jobs that hurry for who waits for them, each time."""
 
 
 @dataclass(slots=True)
@@ -115,7 +125,9 @@ def keep(placer: Placer, problem: Problem, grid: Grid, changes: Changes, plan: P
         placer.lift(name)
     for name in changes.gone:
         del placer.works[name]
-    placer.grid, placer.objective, placer.programs = grid, problem.objective, _MOST_PROGRAMS
+    placer.grid, placer.objective = grid, problem.objective
+    placer.programs, placer.in_sets, placer.effort = _MOST_PROGRAMS, _MOST_IN_SETS, _MOST_EFFORT
+    placer.proven.clear()
     if changes.clock:
         _shift(placer, grid.start_s - old_grid.start_s)
     for name in again:
@@ -125,7 +137,7 @@ def keep(placer: Placer, problem: Problem, grid: Grid, changes: Changes, plan: P
             work.earliest = max(work.earliest, grid.now)
     if changes.jobs or changes.gone or changes.clock:
         placer.reorder(orders.order(placer.works))
-        again |= _pressed(placer)
+        again |= _pressed(placer, changes.jobs)
     again |= _late(placer, again)
     if changes.clock or not old_grid.same_room(grid):
         placer.rebuild_room()
@@ -152,17 +164,22 @@ def _late(placer: Placer, but: set[str]) -> set[str]:
     return set(found)
 
 
-def _pressed(placer: Placer) -> set[str]:
-    """Lift what would now keep others from being on time, and could end sooner; return which."""
-    found = set()
-    for name in placer.order.waiting:
+def _pressed(placer: Placer, new: set[str]) -> set[str]:
+    """Lift some that would now keep others from being on time, and could end sooner; return which.
+
+    Those come first for which something new waits.
+    """
+    found = []
+    for name, others in placer.order.waiting.items():
         choice, work = placer.choices.get(name), placer.works[name]
         if choice is None or not choice.pieces or work.pinned is not None or choice.late:
             continue
         if choice.pieces[-1].end > work.latest + EPS_S and work.earliest + work.shortest() <= work.latest:
-            placer.lift(name)
-            found.add(name)
-    return found
+            found.append((new.isdisjoint(others), placer.urgency(name), name))
+    lifted = [name for *_, name in sorted(found)[:_MOST_PRESSED]]
+    for name in lifted:
+        placer.lift(name)
+    return set(lifted)
 
 
 def _anew(problem: Problem, grid: Grid, before: Placer, plan: Plan) -> Placer:

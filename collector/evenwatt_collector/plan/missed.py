@@ -75,9 +75,8 @@ def _alike(placer: Placer, name: str) -> Hashable:
 def _might_fit(placer: Placer, names: Sequence[str]) -> set[str]:
     """Return those for which there may be room before their deadline: enough free time, in one stretch if need be."""
     grid, found = placer.grid, set[str]()
-    windows = [(name, window) for name in names
-               if (window := placer.window(name, latest=placer.works[name].deadline, beyond=True)) is not None]  # fmt: skip
-    rows = [(name, window, option) for name, window in windows for option in window.options]
+    windows = [(name, placer.window(name, latest=placer.works[name].deadline, beyond=True)) for name in names]
+    rows = [(name, window, option) for name, window in windows if window is not None for option in window.options]
     if not rows:
         return found
     low = np.array([window.earliest + option.transfer_s for _, window, option in rows])

@@ -10,9 +10,10 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from evenwatt_collector.plan import elastic
 from evenwatt_collector.plan import soonest as soonest_pieces
 from evenwatt_collector.plan.choice import Choice
+from evenwatt_collector.plan.elastic import Elastics
+from evenwatt_collector.plan.elastic import soonest as soonest_elastic
 from evenwatt_collector.plan.grid import EPS_S
 from evenwatt_collector.plan.pieces import Pieces
 from evenwatt_collector.plan.risk import baseline, supported
@@ -22,7 +23,7 @@ from evenwatt_collector.plan.splits import Fills
 from evenwatt_collector.plan.windows import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from evenwatt_collector.plan.grid import Grid
     from evenwatt_collector.plan.order import Order
@@ -34,6 +35,9 @@ CHUNK: Final = 256
 
 MOST_PROGRAMS: Final = 300
 """For a plan; each takes some milliseconds."""
+
+MOST_IN_SETS: Final = 1200
+"""The same for jobs that are looked at together, where one takes a millisecond or two."""
 
 MOST_EFFORT: Final = 1_500_000
 """Steps, for a plan: each takes about a microsecond."""
@@ -58,14 +62,15 @@ class Placer:
         self.turn = 0
         """Whose turn it is to be looked at for something better."""
         self.notes: tuple[str, ...] = ()
-        self.effort = MOST_EFFORT
+        self.effort = max(MOST_EFFORT // 4, MOST_EFFORT - 100 * len(works))
         """Steps that may yet be spent on making others move."""
         self.proven: set[str] = set()
         """Jobs that were found late because no plan could do more."""
         self._fixed: Room | None = None
         self._in_slot: dict[tuple[int, int], dict[str, None]] = {}
-        self.programs = MOST_PROGRAMS
-        """So many dynamic programs may yet be run for single jobs; then work with restarts is put into one piece."""
+        self.programs, self.in_sets = MOST_PROGRAMS, MOST_IN_SETS
+        """So many dynamic programs may yet be run for single jobs, and for jobs in sets; then work with restarts is
+        put into one piece."""
 
     def settle(self, names: Iterable[str] | None = None) -> None:
         """Put down what is not to be decided: what cannot run, what has nothing left, what runs and cannot stop."""
@@ -208,8 +213,8 @@ class Placer:
             return Fills(grid, [window], self.prices).best_with_room(0, self.room, soonest=soonest)
         if not work.job.restart_s > 0 and not work.job.least_run_s > 0:
             if soonest:
-                return elastic.soonest(grid, window, self.room)
-            return elastic.best(grid, window, self.room, self.prices)
+                return soonest_elastic(grid, window, self.room)
+            return Elastics(grid, [window], self.prices).best_with_room(0, self.room)
         return soonest_pieces.pieces(grid, window, self.room) if soonest else self._restarting(window)
 
     def _restarting(self, window: Window) -> Found | None:
@@ -220,6 +225,15 @@ class Placer:
             if one is not None:
                 return one[0], (one[1],)
         return Pieces(self.grid, [window], self.prices, self.room).best(0)
+
+    def kind(self, work: Work) -> str:
+        """Return how a job of a set is solved; work with restarts as one run once enough of it has been looked at."""
+        which = kind(work)
+        if which == "pieces":
+            self.in_sets -= 1
+            if self.in_sets < 0 and work.continues < 0:
+                return "run"
+        return which
 
     def retry(self, name: str) -> Found | None:
         """Return the best there is on time, beyond what is forecast and without regard to who waits if need be."""
@@ -240,11 +254,13 @@ class Placer:
 
     def _chunk(self, names: Sequence[str]) -> list[str]:
         """Place jobs that wait for nothing unplaced; return those that found no room on time."""
+        from evenwatt_collector.plan import sets  # noqa: PLC0415 -- they build on each other
+
         windows = {name: window for name in names if (window := self.window(name)) is not None}
         missed = [name for name in names if name not in windows]
-        finders = self._finders(windows)
+        finders = sets.look(self, windows)
         for name, window in windows.items():
-            found, bound = finders[kind(window.work)](name)
+            found, bound = finders[name](name)
             if found is None:
                 missed.append(name)
             else:
@@ -252,47 +268,6 @@ class Placer:
                 choice.bound = bound
                 self.put(name, choice)
         return missed
-
-    def _finders(self, windows: dict[str, Window]) -> dict[str, Callable[[str], tuple[Found | None, float]]]:
-        """Look at jobs together; return what finds one's best with what room there is then, and its weight without."""
-        kinds: dict[str, list[str]] = {"run": [], "fill": [], "pieces": [], "elastic": []}
-        for name, window in windows.items():
-            kinds[kind(window.work)].append(name)
-        runs = Runs(self.grid, [windows[name] for name in kinds["run"]], self.prices)
-        fills = Fills(self.grid, [windows[name] for name in kinds["fill"]], self.prices)
-        split = Pieces(self.grid, [windows[name] for name in kinds["pieces"]], self.prices, self.room).by_job()
-        best_runs, best_fills = list(zip(*runs.best(), strict=True)), list(zip(*fills.best(), strict=True))
-        at = {name: i for some in kinds.values() for i, name in enumerate(some)}
-
-        def run(name: str) -> tuple[Found | None, float]:
-            if self.hurry:
-                soonest = runs.best_with_room(at[name], self.room, soonest=True)
-                return (None if soonest is None else (soonest[0], (soonest[1],))), inf
-            cost, row, column = best_runs[at[name]]
-            piece = runs.piece(row, column) if cost < inf else None
-            if piece is None or self.room.fits(self.works[name], (piece,)):
-                return (None if piece is None else (cost, (piece,))), cost
-            one = runs.best_with_room(at[name], self.room)
-            return (None if one is None else (one[0], (one[1],))), cost
-
-        def fill(name: str) -> tuple[Found | None, float]:
-            if self.hurry:
-                return fills.best_with_room(at[name], self.room, soonest=True), inf
-            cost, row = best_fills[at[name]]
-            found = (cost, fills.pieces(row)) if cost < inf else None
-            if found is None or self.room.fits(self.works[name], found[1]):
-                return found, cost
-            return fills.best_with_room(at[name], self.room), cost
-
-        def restarting(name: str) -> tuple[Found | None, float]:
-            found = split[at[name]]
-            fits = found is None or self.room.fits(self.works[name], found[1])
-            return (found if fits else self.find(windows[name])), inf
-
-        def elastically(name: str) -> tuple[Found | None, float]:
-            return self.find(windows[name], soonest=self.hurry), inf
-
-        return {"run": run, "fill": fill, "pieces": restarting, "elastic": elastically}
 
     def _weighed(self, window: Window, found: Found) -> Choice:
         """Keep to running at once where what is gained is less than what is uncertain about it."""
