@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
@@ -165,11 +166,7 @@ class Agent:
             self._log.warning("message refused", why=str(error))
             return
         if isinstance(said, Stored):
-            await self._in_worker(lambda: self._spool.stored(said.boot, said.seq, said.beyond))
-            self._spooled = await self._in_worker(self._spool.waiting)
-            if said.beyond:
-                self._link.resend()
-            self._stored.set()
+            await self._on_stored(said)
         elif isinstance(said, ControllerState):
             if said.state is NodeState.READY and not message.retained:
                 self._link.resend()  # it has just come, and may have missed what was sent before
@@ -177,6 +174,17 @@ class Agent:
                     self._jobs.greet()
         elif isinstance(said, State) and said.boot != self._boot and not message.retained:
             self._correct_state(said)
+
+    async def _on_stored(self, said: Stored) -> None:
+        try:
+            await self._in_worker(lambda: self._spool.stored(said.boot, said.seq, said.beyond))
+        except sqlite3.Error as error:  # a full disk: they stay, go again, and the collector knows doubled ones
+            self._log.warning("what is stored cannot be forgotten", why=str(error))
+            return
+        self._spooled = await self._in_worker(self._spool.waiting)
+        if said.beyond:
+            self._link.resend()
+        self._stored.set()
 
     def _correct_state(self, said: State) -> None:
         if said.state in (NodeState.LOST, NodeState.DISCONNECTED):  # the late will of our predecessor

@@ -362,3 +362,45 @@ def test_full_nodes_are_not_looked_at_for_every_job(monkeypatch):
     assert len(made.step(0.0, nodes)) == 20
     assert made.step(1.0, nodes) == []
     assert len(looked) <= 2 * len(nodes)
+
+
+def test_a_start_that_nobody_answers_is_sent_again_and_is_still_one_run():
+    record = make()
+    made = book(record)
+    plan(made, record, (0.0, 600.0))
+    (start,) = made.step(0.0, [host()])
+    assert made.step(5.0, [host()]) == []
+    (again,) = made.step(11.0, [host()])
+    assert again.order == start.order
+    made.answered(start.order.run, "rejected", f"run-exists: run {start.order.run} has been started here before", 12.0)
+    assert made.step(30.0, [host()]) == []
+    assert (len(record.runs), record.failures, record.state) == (1, 0, JobState.STARTING)
+    killed = book()
+    killed.load([record])
+    assert killed.step(31.0, [host()]) == []
+
+
+def test_a_start_that_was_kept_and_not_sent_is_sent_by_who_comes_after():
+    record = make()
+    made = book(record)
+    plan(made, record, (0.0, 600.0))
+    (start,) = made.step(0.0, [host()])
+    after = book()
+    after.load([record])
+    assert after.step(5.0, []) == []
+    (again,) = after.step(6.0, [host()])
+    assert again.order == start.order
+
+
+def test_a_node_that_refuses_for_a_week_is_named_and_fills_no_memory():
+    record = make()
+    made = book(record)
+    plan(made, record, (0.0, 1e6))
+    for now_s in range(0, 7 * 86_400, 60):
+        for start in made.step(now_s, [host()]):
+            made.answered(start.order.run, "rejected", "machine: there is no program", now_s)
+    assert len(record.runs) == 1
+    assert record.runs[0].attempt > 5_000
+    plan(made, record, (0.0, 1e6), why="planned anew")
+    assert made.step(7 * 86_400 - 1, [host()]) == []
+    assert "refused by n1: machine: there is no program" in record.why

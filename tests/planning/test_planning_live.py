@@ -39,7 +39,7 @@ class WorkingNode:
 
     async def work(self, length_s):
         while True:
-            for run in self.runs.values():
+            for run in list(self.runs.values()):
                 await self._tell(run, length_s)
             await asyncio.sleep(0.2)
 

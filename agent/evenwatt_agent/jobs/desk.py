@@ -193,7 +193,8 @@ class JobDesk:
         self._book.records[record.id] = record
         try:
             await asyncio.to_thread(self._launch, record)
-            await self._keep(record)
+            with suppress(sqlite3.Error):  # a full disk: it runs and is told; its supervisor has said who it is
+                await self._keep(record)
         except (OSError, CommandError) as error:
             await self._end(record, End(RunState.FAILED, f"cannot be started: {error}"))
             return Code.REJECTED, f"start: {error}"

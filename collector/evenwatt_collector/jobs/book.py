@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 EARLY_S: Final = 1.0
 """A piece may begin that much before its time: steps are a second apart."""
 REPEAT_S: Final = 10.0
-"""A stop that nothing came of is sent again."""
+"""A stop that nothing came of is sent again, and so is a start: a node starts a run once, however often it is told."""
 QUIET_S: Final = 300.0
 REFUSED_S: Final = 60.0
 """A node that refused a run is not asked again for so long."""
@@ -34,6 +34,8 @@ BACKOFF_S: Final = (10.0, 60.0, 300.0)
 """Wait before the second, third and every later attempt after a failure."""
 _STARTS: Final = 200
 """Started in a step, at most: the loop is for others too, and the rest is a second late."""
+_STARTED_BEFORE: Final = "run-exists:"
+"""What a node answers that was told twice."""
 _ALIVE: Final = frozenset({None, RunState.RUNNING, RunState.STOPPING})
 
 
@@ -41,6 +43,7 @@ _ALIVE: Final = frozenset({None, RunState.RUNNING, RunState.STOPPING})
 class _Memory:
     """What need not outlive a restart."""
 
+    start_sent_s: dict[str, float] = field(default_factory=dict)
     stop_sent_s: dict[str, float] = field(default_factory=dict)
     unwanted: dict[str, Run] = field(default_factory=dict)
     """Runs that were taken for lost, and live: another run has their work by now."""
@@ -105,11 +108,18 @@ class Book:
     def answered(self, run_id: str, code: str, detail: str, now_s: float) -> None:
         """Take a node's answer to a start: a refusal frees the run at once, anything else is left to its reports."""
         record, run = self._run(run_id)
-        if record is None or run is None or run.state is not None or code != "rejected":
+        if record is None or run is None or run.state is not None:
+            return
+        if code != "rejected" or detail.startswith(_STARTED_BEFORE):
+            run.heard_s = now_s
+            self._touch(record)
             return
         self._memory.refused_until_s[record.id, run.node] = now_s + REFUSED_S
         run.state, run.ended_s, run.detail = RunState.FAILED, now_s, f"refused by {run.node}: {detail}"
         record.why = run.detail
+        for earlier in [one for one in record.runs if one is not run and _refused(one)]:
+            record.runs.remove(earlier)  # only the latest is told of: a node may refuse each minute for weeks
+            self._of_run.pop(earlier.id, None)
         self._after_end(record, run, now_s, failed=False)
 
     def report(self, told: RunReport, now_s: float, g_per_j: float) -> bool:
@@ -203,6 +213,7 @@ class Book:
             return
         record.runs.remove(run)
         self._of_run.pop(run_id)
+        self._memory.start_sent_s.pop(run_id, None)
         self._memory.not_before_s[record.id] = now_s + BACKOFF_S[0]
         if record.cancelling and not active(record):
             self._end(record, JobState.CANCELLED, now_s, record.why)
@@ -244,6 +255,8 @@ class Book:
         room, started = Room(known.values(), free), 0
         for record in sorted((r for r in self.jobs.values() if r.open), key=_order):
             actions += self._stops(record, now_s)
+            if record.open and not record.cancelling:
+                actions += self._starts_again(record, now_s, known, free)
             if record.open and record.spec.template and not record.cancelling and started < _STARTS:
                 fresh = list(self._starts(record, now_s, room))
                 started += len(fresh)
@@ -295,16 +308,38 @@ class Book:
         for _ in range(piece.width - len(active(record))):
             host = self._host(record, piece, room, now_s)
             if host is None:
-                self._wait(record, f"waits for a node of {piece.zone} with template {record.spec.template!r} and room")
+                why = f"waits for a node of {piece.zone} with template {record.spec.template!r} and room"
+                self._wait(record, f"{why}; {record.runs[-1].detail}" if _refused(*record.runs[-1:]) else why)
                 return
             room.take(host, record)
             yield self._start(record, host, now_s)
 
+    def _starts_again(
+        self,
+        record: JobRecord,
+        now_s: float,
+        known: Mapping[tuple[str, str], Host],
+        free: Mapping[tuple[str, str], int],
+    ) -> Iterator[Start]:
+        """A start that was never answered may have been lost, or never sent by who was killed."""
+        if record.spec.template is None:
+            return
+        for run in active(record):
+            host = known.get((run.zone, run.node))
+            sent_s = self._memory.start_sent_s.get(run.id, -inf)
+            if run.state is not None or run.heard_s is not None or now_s - sent_s < REPEAT_S:
+                continue
+            if host is not None and host.live and free[run.zone, run.node] >= 0:
+                self._memory.start_sent_s[run.id] = now_s
+                yield Start(run.zone, run.node, order(record, run, self._limit_s(record)))
+
     def _start(self, record: JobRecord, host: Host, now_s: float) -> Start:
-        run = Run(id=self._new_id(), zone=host.zone, node=host.node, asked_s=now_s, attempt=len(record.runs) + 1)
+        attempt = record.runs[-1].attempt + 1 if record.runs else 1
+        run = Run(id=self._new_id(), zone=host.zone, node=host.node, asked_s=now_s, attempt=attempt)
         told = order(record, run, self._limit_s(record))
         record.runs.append(run)
         self._of_run[run.id] = record.id
+        self._memory.start_sent_s[run.id] = now_s
         record.state = JobState.STARTING if record.state is JobState.WAITING else record.state
         self._touch(record)
         return Start(host.zone, host.node, told)
@@ -382,6 +417,7 @@ class Book:
                 del self.jobs[record.id]
                 for run in record.runs:
                     self._of_run.pop(run.id, None)
+                    self._memory.start_sent_s.pop(run.id, None)
                     self._memory.stop_sent_s.pop(run.id, None)
                     self._memory.unwanted.pop(run.id, None)
                 self._memory.not_before_s.pop(record.id, None)
@@ -408,6 +444,11 @@ class Book:
 def active(record: JobRecord) -> list[Run]:
     """Return runs that go on, as far as is known."""
     return [run for run in record.runs if run.ended_s is None]
+
+
+def _refused(run: Run | None = None) -> bool:
+    """Whether a run is one that its node did not take."""
+    return run is not None and run.started_s is None and run.detail.startswith("refused by ")
 
 
 def _piece(record: JobRecord, now_s: float) -> Piece | None:

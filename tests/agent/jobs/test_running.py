@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from evenwatt_agent.cgroups import find_root
-from evenwatt_wire import ControllerState, Kind, RunState, Topic, decode, encode
+from evenwatt_wire import ControllerState, Kind, RunState, Stored, Topic, decode, encode
 from evenwatt_wire.command import Code
 from evenwatt_wire.messages import NodeState
 from tests.agent.jobs.yard import fill, processes_with
@@ -392,3 +392,32 @@ async def test_on_a_full_disk_nothing_is_started_the_agent_lives_and_starts_agai
             assert agent.poll() is None
     finally:
         subprocess.run(["umount", "-l", state], check=True)
+
+
+async def test_a_disk_that_fills_while_a_run_begins_ends_neither_the_run_nor_the_agent(yard, ear):
+    yard.write_jobs({"name": "sleep", "command": ["/bin/sleep", "2"]})
+    async with at_work(yard, ear) as (heard, agent):
+        with sqlite3.connect(yard.folder / "state" / "agent.db") as db:
+            db.execute(
+                "CREATE TRIGGER full BEFORE INSERT ON runs WHEN EXISTS (SELECT 1 FROM runs WHERE id = NEW.id) "
+                "BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
+            )
+        run = await begin(heard, yard, "sleep")
+        await eventually(
+            lambda: any(told.run == run and told.state is RunState.ENDED for told in heard.reports), "it has ended"
+        )
+        assert agent.poll() is None
+
+
+async def test_a_full_disk_on_which_nothing_can_be_forgotten_does_not_end_the_agent(yard, ear):
+    yard.write_jobs({"name": "true", "command": ["/bin/true"]})
+    async with at_work(yard, ear) as (heard, agent):
+        await eventually(lambda: records(yard), "a record is kept", 90.0)
+        with sqlite3.connect(yard.folder / "state" / "agent.db") as db:
+            db.execute("CREATE TRIGGER full BEFORE DELETE ON ledger BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
+        (record, *_) = records(yard)
+        topic = str(Topic(ZONE, NODE, Kind.STORED))
+        await heard.connection.publish(topic, encode(Stored(record.boot, record.seq)), qos=1, retain=False)
+        await begin(heard, yard, "true")
+        assert agent.poll() is None
+        assert records(yard)
