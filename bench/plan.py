@@ -1,6 +1,7 @@
 """`./dev bench plan`: what planning saves beside published studies and exact solvers, how fast it is, and cap learning.
 
-Ends with one line of JSON where ``--json`` is given. Everything runs in this process, on one core. In ``shifting``,
+Ends with one line of JSON where ``--json`` is given. All that is timed runs in
+this process, on one core. In ``shifting``,
 ``saved_pct`` of scenarios of Let's Wait Awhile is with its error of 5 %, like ``published_pct``; ``saved_perfect_pct``
 is without; ``optimum_pct`` is always the optimum of a perfect forecast. Scenarios that end in ``forecast`` or ``own``
 are lived through with forecasts. ``gaia`` is of the first series that fits; those of all stand in ``gaia_by_series``.
@@ -13,6 +14,8 @@ import json
 import os
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +27,7 @@ from bench.planning import gaia, realistic, speed, wait_awhile
 from bench.planning.series import usual_step_s
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 SHARED = Path(os.environ.get("EVENWATT_SERIES", "../shared/data/carbon"))
 PARTS = ("waiting", "shifting", "gaia", "speed", "caps")
@@ -47,14 +50,30 @@ def main() -> int:
     if "gaia" in options.only:
         found |= policies(series, jobs, say)
     if "shifting" in options.only:
-        for path in series:
-            found["shifting"] |= realistic.measure(path, say)
+        for told in lived_through(series, say):
+            found["shifting"] |= told
     if "caps" in options.only:
         found["cap_learning"] = caps(plants, say)
     show(found)
     if options.json:
         print(json.dumps(found))
     return 0
+
+
+def lived_through(series: list[Path], say: Callable[[str], None]) -> Iterator[dict]:
+    """Measure series in processes of their own, as many at once as there are cores; nothing in them is timed."""
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        for path, told in zip(series, pool.map(shifted, series), strict=True):
+            found, words = told
+            for line in words:
+                say(line)
+            say(f"shifting {path.stem}: done")
+            yield found
+
+
+def shifted(path: Path) -> tuple[dict, list[str]]:
+    words: list[str] = []
+    return realistic.measure(path, words.append), words
 
 
 def asked() -> argparse.Namespace:

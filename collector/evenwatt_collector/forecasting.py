@@ -18,6 +18,7 @@ import numpy as np
 from evenwatt_collector.carbon.forecast.forecaster import Forecaster
 from evenwatt_collector.carbon.forecast.history import History
 from evenwatt_collector.carbon.forecast.provider import check_provider
+from evenwatt_collector.carbon.forecast.sharpening import Sharpener
 from evenwatt_collector.carbon.series import Basis, Kind, Reading, Standing, resolve, slot_means
 from evenwatt_collector.storage import DatabaseError
 from evenwatt_collector.storage import intensity as stored
@@ -85,6 +86,7 @@ class Forecasting:
         self._forecasters = {
             subject: Forecaster(STEP_S, HORIZON_S, relative=subject.kind == "grid") for subject in subjects
         }
+        self._sharpeners = {subject: Sharpener(HORIZON_S) for subject in subjects if subject.kind == "grid"}
         self._made: dict[Subject, Forecast] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -138,13 +140,25 @@ class Forecasting:
             return
         if forecaster.refit_due(now_s):
             await asyncio.to_thread(forecaster.fit, history, now_s)
+            if subject in self._sharpeners:
+                await asyncio.to_thread(self._sharpeners[subject].fit, history, now_s)
         forecaster.observe(history, now_s)
-        made = self._made[subject] = forecaster.predict(history, now_s)
+        made = forecaster.predict(history, now_s)
+        if subject in self._sharpeners:
+            made = self._sharpeners[subject].sharpened(made, history, now_s, self._running(subject, now_s))
+        self._made[subject] = made
         if subject.kind == "grid":
             await self._compare(subject, forecaster, history, now_s)
             self._sink(_readings(subject, made, now_s))
         state = forecaster.state()
         self._keeper.ask(lambda c: remember(c, subject.key, state))
+
+    def _running(self, subject: Subject, now_s: int) -> float | None:
+        """Return what is measured or estimated of the running hour, g/kWh; None if it is only forecast."""
+        steps = self._grids.steps(subject.name, now_s)
+        reading = steps.at(now_s) if steps is not None else None
+        happened = reading is not None and reading.standing in {Standing.MEASURED, Standing.ESTIMATED}
+        return reading.g_per_kwh if reading is not None and happened else None
 
     async def _compare(self, subject: Subject, forecaster: Forecaster, history: History, now_s: int) -> None:
         """Let the better one of a provider's forecasts and ours count."""
