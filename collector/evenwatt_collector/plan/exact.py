@@ -15,6 +15,7 @@ import numpy as np
 
 from evenwatt_collector.plan.choice import Choice
 from evenwatt_collector.plan.grid import EPS_S
+from evenwatt_collector.plan.missed import settle_missed
 from evenwatt_collector.plan.placing import Placer, kind
 from evenwatt_collector.plan.runs import Runs
 from evenwatt_collector.plan.splits import WHENEVER_S, Fills, laid
@@ -28,6 +29,7 @@ _MOST_JOBS: Final = 24
 _MOST_COLUMNS: Final = 12_000
 _MOST_SECONDS: Final = 2.0
 _GAP: Final = 1e-5
+_HALF: Final = 0.5
 
 Demand = dict[tuple[int, int], list[tuple[int, float, float]]]
 """By place and slot: columns, with the job slots and watts that each takes if it is chosen."""
@@ -84,39 +86,65 @@ class _Model:
 
 
 def solve(placer: Placer) -> Placer | None:
-    """Return a plan in which all that can be chosen together is; None where there is too much, or no answer."""
+    """Return a plan in which all that can be chosen together is; None where there is too much, or no answer.
+
+    Where a plan has work that is late for want of room, as little of it is late as can be, by priority.
+    """
     names = [name for name, choice in placer.choices.items()
              if placer.works[name].pinned is None and not placer.works[name].fault and choice.pieces]  # fmt: skip
     if not _small(placer, names):
         return None
     other = Placer(placer.grid, placer.works, placer.order, placer.objective)
     other.settle()
+    too_late = [name for name in names if not _can_be_on_time(placer, name)]
+    late_g = _late_g(placer, names) if any(placer.choices[name].late for name in names if name not in too_late) else 0.0
     model, parts = _Model(), []
     demand: Demand = {}
     for name in names:
-        window = other.window(name)
+        if name in too_late:
+            continue
+        hurry = {"latest": placer.works[name].deadline, "beyond": True} if late_g else {}
+        window = other.window(name, **hurry)  # type: ignore[arg-type]
         if window is None or len(model.cost) > _MOST_COLUMNS:
             return None
-        parts.append((name, (_Run if kind(window.work) == "run" else _Split)(other.grid, window, model, demand)))
+        late = model.column(late_g * (1 + max(0, window.work.job.priority)), 1.0, whole=True) if late_g else -1
+        of_kind = _Run if kind(window.work) == "run" else _Split
+        parts.append((name, late, of_kind(other.grid, window, model, demand, late)))
     _limit(model, other, demand)
-    values = model.solved()
+    values = model.solved() if parts else None
     if values is None:
         return None
-    for name, part in parts:
+    for name, late, part in parts:
+        if late >= 0 and values[late] > _HALF:
+            too_late.append(name)
+            continue
         cost, pieces = part.read(values)
         if not pieces or not other.room.fits(other.works[name], pieces):
             return None
         other.put(name, Choice(pieces, cost))
+    settle_missed(other, too_late)
     return other
 
 
+def _can_be_on_time(placer: Placer, name: str) -> bool:
+    work = placer.works[name]
+    return not placer.choices[name].late or work.earliest + work.shortest() <= work.deadline
+
+
+def _late_g(placer: Placer, names: list[str]) -> float:
+    """Return what being late weighs: more than all together could, anywhere."""
+    grid, works = placer.grid, [placer.works[name] for name in names]
+    joules = sum(max(work.length(option) * option.watts + option.transfer_j for option in work.options)
+                 for work in works)  # fmt: skip
+    return 2.0 * joules * float(grid.weight.max()) + 1.0
+
+
 def _small(placer: Placer, names: list[str]) -> bool:
-    """Whether a set is one that this can and should solve: all on time, none waiting for another."""
+    """Whether a set is one that this can and should solve: none waits for another."""
     works = [placer.works[name] for name in names]
     return (
         0 < len(names) <= _MOST_JOBS
         and not placer.order.before
-        and not any(placer.choices[name].late for name in names)
         and not any(kind(work) == "elastic" or (len(work.speedup) > 1 and kind(work) != "run") for work in works)
     )
 
@@ -136,7 +164,7 @@ class _Run:
     """Work in one piece: a binary for each start of each place and width."""
 
     def __init__(self, grid: Grid, window: Window, model: _Model,
-                 demand: Demand) -> None:  # fmt: skip
+                 demand: Demand, late: int) -> None:  # fmt: skip
         self._runs = runs = Runs(grid, [window])
         self._columns: dict[int, tuple[int, int]] = {}
         for row, at in np.argwhere(np.isfinite(runs.cost)).tolist():
@@ -145,7 +173,7 @@ class _Run:
             piece = runs.piece(row, at)
             for t in range(grid.first_slot(piece.start), min(grid.slots, grid.end_slot(piece.end))):
                 demand.setdefault((piece.place, t), []).append((column, float(runs.slots[row]), piece.watts))
-        model.row(1.0, 1.0, dict.fromkeys(self._columns, 1.0))
+        model.row(1.0, 1.0, dict.fromkeys([*self._columns, *([late] if late >= 0 else [])], 1.0))
 
     def read(self, values: list[float]) -> tuple[float, tuple[Piece, ...]]:
         """Return weight and piece."""
@@ -160,7 +188,7 @@ class _Split:
     """Work in pieces, of one width: seconds and a binary for each slot, a binary for each piece."""
 
     def __init__(self, grid: Grid, window: Window, model: _Model,
-                 demand: Demand) -> None:  # fmt: skip
+                 demand: Demand, late: int) -> None:  # fmt: skip
         self._grid = grid
         self._fills = fills = Fills(grid, [window])
         job = window.work.job
@@ -196,7 +224,8 @@ class _Split:
             if restart or job.least_run_s > 0:
                 self._least(model, touched, begins, max(0.0, job.least_run_s))
             self._rows.append((here, row, seconds))
-        model.row(1.0, 1.0, {here: 1.0 for here, _, _ in self._rows})
+        here_or_late = [*(here for here, _, _ in self._rows), *([late] if late >= 0 else [])]
+        model.row(1.0, 1.0, dict.fromkeys(here_or_late, 1.0))
 
     def _begin(self, model: _Model, touched: list[int], seconds: list[int], restart: float,
                balance: dict[int, float]) -> int:  # fmt: skip

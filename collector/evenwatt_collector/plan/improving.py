@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from evenwatt_collector.plan.keeping import Changes
     from evenwatt_collector.plan.placing import Found, Placer
     from evenwatt_collector.plan.windows import Window
+    from evenwatt_collector.plan.work import Piece
 
 _MOST_TRIED: Final = 300
 """Where there is little room, few of those that would gain can: so many are tried, those that would gain most first."""
@@ -123,7 +124,7 @@ def _moved(placer: Placer, name: str, finder: Finder, least_gain: float) -> bool
     if (
         found is None
         or found[0] >= before.cost * (1 - least_gain)
-        or not _in_time(placer, name, found[1][-1].end)
+        or not _in_time(placer, name, found[1])
         or (objective.risk > 0 and gain(placer.grid, work, before.pieces, found[1], objective) <= 0)
     ):
         placer.put(name, before)
@@ -132,13 +133,15 @@ def _moved(placer: Placer, name: str, finder: Finder, least_gain: float) -> bool
     return True
 
 
-def _in_time(placer: Placer, name: str, end: float) -> bool:
-    """Whether what waits for it is not pushed."""
+def _in_time(placer: Placer, name: str, pieces: Sequence[Piece]) -> bool:
+    """Whether what waits for it is not pushed, and what it waits for has ended: both may have moved meanwhile."""
     for other in placer.order.waiting.get(name, ()):
         choice = placer.choices.get(other)
-        if choice is not None and choice.pieces and choice.pieces[0].start < end - EPS_S:
+        if choice is not None and choice.pieces and choice.pieces[0].start < pieces[-1].end - EPS_S:
             return False
-    return True
+    ends = [placer.choices[other].pieces[-1].end for other in placer.order.before.get(name, ())
+            if placer.choices[other].pieces]  # fmt: skip
+    return pieces[0].start >= max(ends, default=-inf) - EPS_S
 
 
 def _movable(placer: Placer, name: str) -> bool:

@@ -119,7 +119,7 @@ def _equal(one: object, other: object) -> bool:
 def keep(placer: Placer, problem: Problem, grid: Grid, changes: Changes, plan: Plan) -> Placer:
     """Return a plan under what is new, nothing improved yet; ``touched`` are the jobs that are not as they were."""
     if (changes.places and grid.names != placer.grid.names) or (changes.clock and grid.slot_s != placer.grid.slot_s):
-        return _anew(problem, grid, placer, plan)
+        return anew(problem, grid, placer, plan)
     old_grid, again = placer.grid, changes.jobs | changes.begun
     for name in (changes.gone | again) & placer.choices.keys():
         placer.lift(name)
@@ -182,7 +182,7 @@ def _pressed(placer: Placer, new: set[str]) -> set[str]:
     return set(lifted)
 
 
-def _anew(problem: Problem, grid: Grid, before: Placer, plan: Plan) -> Placer:
+def anew(problem: Problem, grid: Grid, before: Placer, plan: Plan) -> Placer:
     """Other places, or slots of another length: read everything again, and carry what can be."""
     read = {name: works.read(grid, job) for name, job in problem.jobs.items()}
     placer = Placer(grid, read, orders.order(read), problem.objective)

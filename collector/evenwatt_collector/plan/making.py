@@ -73,16 +73,24 @@ def _placed(placer: Placer, paid: Prices | None, first: set[str]) -> set[str]:
     return might | first if might else set()
 
 
+def late_for_room(placer: Placer) -> set[str]:
+    """Return who is late although its window is long enough: for want of room."""
+    works = placer.works
+    return {name for name, choice in placer.choices.items()
+            if choice.late and not works[name].fault and works[name].pinned is None and works[name].options
+            and works[name].earliest + works[name].shortest() <= works[name].deadline}  # fmt: skip
+
+
 def _best(found: list[tuple[Placer | None, str]]) -> tuple[Placer, str]:
     there = [(placer, how) for placer, how in found if placer is not None]
-    return there[0] if len(there) == 1 else min(there, key=lambda one: _worth(one[0]))
+    return there[0] if len(there) == 1 else min(there, key=lambda one: worth(one[0]))
 
 
 def _has_restarts(work: Work) -> bool:
     return work.job.interruptible and (work.job.restart_s > 0 or work.job.least_run_s > 0)
 
 
-def _worth(placer: Placer) -> tuple[float, float]:
+def worth(placer: Placer) -> tuple[float, float]:
     """Return what is compared: who is late, by priority, then what all weighs."""
     late = sum(1 + placer.works[name].job.priority for name, choice in placer.choices.items() if choice.late)
     names = [name for name, choice in placer.choices.items() if choice.pieces]

@@ -3,7 +3,7 @@
 With a price on work (its Lagrangian multiplier), whether to run in a slot is a dynamic program over slots with two
 states, running or not; the price is bisected until the work gets done (vectorised over rows). What is then too much is
 cut off the ends of pieces, the dirtiest first. That is the optimum wherever the work done is a step of the price, and
-within the cost of a part of a slot otherwise; docs/planning.md has what was measured against HiGHS.
+within the cost of a part of a slot otherwise.
 """
 
 from __future__ import annotations
@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 _PRICES: Final = 24
 """Tried at once: a program over all of them costs little more than one over one."""
 
-_FEW: Final = 16
-"""Jobs: in so few, every place and width is looked at closely."""
+_FEW: Final = 16  # jobs: in so few, every place and width is looked at closely
 
 _ROUNDS: Final = 3
 """Each narrows the price to a part in _PRICES."""
@@ -81,7 +80,7 @@ class Pieces:
                    for work, row in zip(works, rows, strict=True)]  # fmt: skip
         self._continues = np.array(goes_on, dtype=np.bool_)
         begun = np.array([work.continues >= 0 for work in works], dtype=np.bool_)
-        # The first piece of all is free of a restart, so that much less need be run.
+        # The first piece is free of a restart.
         self._target = np.where(begun, self._need, self._need - self._restart)
         self.rate = rates(grid, place, watts, slots, prices)
         self.open_s = open_seconds(grid, low, high)
@@ -277,10 +276,10 @@ class _Choices:
 
 def _traced(choices: _Choices, step: int) -> Bools:
     """Walk the choices back; return (row, slot) whether it runs."""
-    rows, slots = len(choices.ends_on), len(choices.starts)
-    runs = np.zeros((rows, slots), dtype=np.bool_)
+    slots = len(choices.starts)
+    runs = np.zeros((len(choices.ends_on), slots), dtype=np.bool_)
     on = choices.ends_on.copy()
-    forced = np.zeros(rows, dtype=np.int64)
+    forced = np.zeros(len(runs), dtype=np.int64)
     for t in range(slots - 1, -1, -1):
         runs[:, t] = on
         begins = on & (forced == 0) & choices.starts[t]

@@ -36,7 +36,7 @@ CHUNK: Final = 256
 MOST_PROGRAMS: Final = 300
 """For a plan; each takes some milliseconds."""
 
-MOST_IN_SETS: Final = 1200
+MOST_IN_SETS: Final = 600
 """The same for jobs that are looked at together, where one takes a millisecond or two."""
 
 MOST_EFFORT: Final = 1_500_000

@@ -9,14 +9,15 @@ nothing.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from evenwatt_collector.plan import grid as grids
+from evenwatt_collector.plan import inner
 from evenwatt_collector.plan import order as orders
 from evenwatt_collector.plan import work as works
 from evenwatt_collector.plan.improving import improve
-from evenwatt_collector.plan.keeping import Changes, compare, keep
-from evenwatt_collector.plan.making import make
+from evenwatt_collector.plan.keeping import Changes, anew, compare, keep
+from evenwatt_collector.plan.making import late_for_room, make, worth
 from evenwatt_collector.plan.problem import Objective, Plan
 from evenwatt_collector.plan.weighing import planned
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from evenwatt_collector.plan.grid import Grid
     from evenwatt_collector.plan.placing import Placer
     from evenwatt_collector.plan.problem import Planned, Problem
+
+_MOST_FINER: Final = 500
+"""Jobs: plans of more are not cut finer while they are kept up, it would take too long."""
 
 
 class Planner:
@@ -40,6 +44,8 @@ class Planner:
         self._placer: Placer | None = None
         self._problem: Problem | None = None
         self._plan: Plan | None = None
+        self._parts = 1
+        """Each slot is cut into so many."""
 
     @property
     def current(self) -> Plan | None:
@@ -53,9 +59,16 @@ class Planner:
             ValueError: the clock has no slots.
         """
         problem = self._with_objective(problem)
-        grid = grids.make(problem)
-        read = {name: works.read(grid, job) for name, job in problem.jobs.items()}
-        placer, solver = make(grid, read, orders.order(read), problem.objective)
+        self._parts = 1
+        placer, solver = self._made(problem)
+        if late_for_room(placer):
+            self._parts = inner.parts(placer.grid, placer.works.values())
+            if self._parts > 1:
+                finer, how = self._made(problem)
+                if worth(finer) < worth(placer):
+                    placer, solver = finer, how
+                else:
+                    self._parts = 1
         return self._done(problem, placer, solver, {}, placer.works)
 
     def replan(self, problem: Problem) -> Plan:
@@ -73,14 +86,34 @@ class Planner:
             return plan
         grid = self._grid(problem, placer.grid, changes)
         placer = keep(placer, problem, grid, changes, plan)
+        placer = self._finer(problem, placer, plan)
         touched = set(placer.touched) | improve(placer, changes)
         again = placer.works if changes.weights or changes.clock else touched | changes.begun
         return self._done(problem, placer, plan.solver, plan.jobs, again)
 
+    def _made(self, problem: Problem) -> tuple[Placer, str]:
+        grid = grids.make(inner.cut(problem, self._parts))
+        read = {name: works.read(grid, job) for name, job in problem.jobs.items()}
+        return make(grid, read, orders.order(read), problem.objective)
+
+    def _finer(self, problem: Problem, placer: Placer, plan: Plan) -> Placer:
+        """Keep a plan up in finer slots where something new is late that need not be, if that helps."""
+        new = {name for name in late_for_room(placer) if name not in plan.jobs or not plan.jobs[name].late}
+        if self._parts > 1 or not new or len(placer.works) > _MOST_FINER:
+            return placer
+        count = inner.parts(placer.grid, placer.works.values())
+        if count <= 1:
+            return placer
+        finer = anew(problem, grids.make(inner.cut(problem, count)), placer, plan)
+        if worth(finer) >= worth(placer):
+            return placer
+        self._parts = count
+        return finer
+
     def _grid(self, problem: Problem, before: Grid, changes: Changes) -> Grid:
         """Return the arrays; those of before, at another moment, if nothing else is new."""
         if changes.places or changes.clock:
-            return grids.make(problem)
+            return grids.make(inner.cut(problem, self._parts))
         return replace(before, now=max(0.0, problem.clock.now_s - problem.clock.start_s))
 
     def _with_objective(self, problem: Problem) -> Problem:
