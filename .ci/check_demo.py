@@ -34,8 +34,8 @@ def _bursts(report: dict[str, Any]) -> dict[str, tuple[float, float]]:
 def _clean_hours(report: dict[str, Any]) -> dict[str, tuple[float, float]]:
     """Figures that must not be above a limit: what has to be high is turned round.
 
-    Limits leave room for a machine that is slow: there a job of seconds starts late, and learning gets less far. What is
-    usual stands in the README.
+    Limits leave room for a slow machine: there a job of seconds starts late, and learning gets less far. What is usual
+    stands in the README.
     """
     jobs, clean, caps, energy = (report[key] for key in ("jobs", "clean", "caps", "energy"))
     service, scores = report["service"], report["score"]
