@@ -1,9 +1,10 @@
 """`./dev bench plan`: what planning saves beside published studies and exact solvers, how fast it is, and cap learning.
 
 Ends with one line of JSON where ``--json`` is given. All that is timed runs in this process, on one core.
-In ``shifting``, ``saved_pct`` of scenarios of Let's Wait Awhile is with its error of 5 %, like ``published_pct``; ``saved_perfect_pct``
-is without; ``optimum_pct`` is always the optimum of a perfect forecast. Scenarios that end in ``forecast`` or ``own``
-are lived through with forecasts. ``gaia`` is of the first series that fits; those of all stand in ``gaia_by_series``.
+In ``shifting``, ``saved_pct`` of scenarios of Let's Wait Awhile is with its error of 5 %, like ``published_pct``;
+``saved_perfect_pct`` is without; ``optimum_pct`` is always the optimum of a perfect forecast. Scenarios that end in
+``forecast`` or ``own`` are lived through with forecasts. ``gaia`` is of the first series that fits; those of all stand
+in ``gaia_by_series``.
 """
 
 from __future__ import annotations
