@@ -246,7 +246,7 @@ def test_reports_of_others_and_old_ones_change_nothing():
 
 @settings(max_examples=150, deadline=None)
 @given(seed=st.integers(0, 2**32), nodes=st.integers(1, 4), jobs=st.integers(1, 6))
-def test_whatever_nodes_do_no_joule_is_lost_and_no_two_runs_at_a_time(  # noqa: C901, PLR0912  (one simulation)
+def test_whatever_nodes_do_no_joule_is_lost_and_no_two_runs_at_a_time(  # noqa: C901, PLR0912, PLR0915  (one simulation)
     seed, nodes, jobs
 ):
     """Nodes lose messages, refuse, fail, fall silent for long, and come back; the book must keep its promises."""
@@ -277,7 +277,9 @@ def test_whatever_nodes_do_no_joule_is_lost_and_no_two_runs_at_a_time(  # noqa: 
             room = next(one for one in fleet if one.node == action.node).slots
             busy = [run for other in records for run in active(other) if run.node == action.node]
             assert len(busy) <= room
-            if not calm and chance.random() < 0.1:
+            if action.order.run in runs:  # a start that was sent again
+                made.answered(action.order.run, "rejected", "run-exists: it has been started here before", now_s)
+            elif not calm and chance.random() < 0.1:
                 made.answered(action.order.run, "rejected", "no", now_s)
             elif calm or chance.random() < 0.95:
                 left_s = record.length_s - record.done_s if action.order.resume else record.length_s

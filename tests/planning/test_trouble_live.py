@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from evenwatt_collector.feedback.guard import _draw
 from evenwatt_wire import Kind, RunReport, RunState, seal
 from evenwatt_wire.command import Op
-from tests.collector.said import BOOT, WALL_MS
+from tests.collector.said import BOOT, WALL_MS, ZONE
 from tests.planning.test_planning_live import Planned, in_state, working
 from tests.support import eventually
 
@@ -97,3 +97,50 @@ async def test_a_report_that_names_another_job_is_no_trouble(tmp_path, broker):
             await in_state(middle, first, "done")
             await in_state(middle, second, "done")
             assert "StopIteration" not in middle.log.read_text()
+
+
+async def test_what_is_of_no_use_counts_and_saves_nothing(tmp_path, broker):
+    middle = Planned(tmp_path, broker.port, dirty_s=5)
+    with middle.run():
+        await middle.ready()
+        async with working(middle, length_s=60.0) as hand:
+            await eventually(middle.node, "the node is heard")
+            id_ = middle.submit(length="60s", deadline="+4m")
+            await eventually(lambda: any(run["energy_j"] > 0 for run in middle.job(id_)["runs"]), "it uses energy")
+            middle.ask("DELETE", f"/jobs/{id_}")
+            found = await in_state(middle, id_, "cancelled")
+            assert found["outcome"]["energy_j"] > 0
+            assert found["outcome"]["counterfactual_g"] <= found["outcome"]["grams"]
+            assert found["outcome"]["predicted_g"] == 0
+            whole = middle.get("/api/v1/improvement").json()["whole"]["total"]["saved"]
+            assert (whole["jobs"], whole["saved_g"] <= 0) == (1, True)
+            assert hand.runs
+
+
+async def test_a_service_says_why_it_has_no_variant_and_a_second_of_its_name_why_not(tmp_path, broker):
+    middle = Planned(tmp_path, broker.port)
+    with middle.run():
+        await middle.ready()
+        async with working(middle):
+            await eventually(middle.node, "the node is heard")
+            chat = {"template": None, "power_w": None, "name": "chat", "service": {"task": "chat", "unit": "tokens"}}
+            first, second = (middle.submit(**chat) for _ in range(2))
+            await eventually(lambda: "no variant can be chosen" in middle.job(first)["why"], "the first says why")
+            await eventually(lambda: first in middle.job(second)["why"], "the second names the first")
+
+
+async def test_an_external_job_ends_not_before_it_began_and_in_a_known_zone(tmp_path, broker):
+    middle = Planned(tmp_path, broker.port)
+    with middle.run():
+        await middle.ready()
+        async with working(middle):
+            await eventually(middle.node, "the node is heard")
+            id_ = middle.submit(template=None, external="slurm:1", length="10s", deadline="+4m")
+            assert middle.ask("POST", f"/jobs/{id_}/report", {"state": "started", "zone": "mars"}).status_code == 409
+            assert middle.ask("POST", f"/jobs/{id_}/report", {"state": "started"}).status_code == 200
+            ended = {"state": "ended", "energy_j": 3.6e6, "at_s": 0}
+            assert middle.ask("POST", f"/jobs/{id_}/report", ended).status_code == 200
+            (run,) = middle.job(id_)["runs"]
+            assert run["ended_s"] >= run["started_s"]
+            assert run["duration_s"] >= 0
+            assert run["zone"] == ZONE

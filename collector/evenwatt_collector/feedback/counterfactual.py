@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from math import fsum, hypot
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from msgspec.structs import replace
+
 from evenwatt_collector.feedback.actual import J_PER_KWH, Came, grams, work_s
 from evenwatt_collector.jobs.model import JobState, Outcome
 from evenwatt_wire.jobs import RunState
@@ -142,6 +144,22 @@ def counterfactual(
         stated_length_s=facts.stated_length_s,
         stated_power_w=facts.stated_power_w,
         **_foreseen(record.decision),
+    )
+
+
+def unclaimed(outcome: Outcome) -> Outcome:
+    """Return the outcome of a job that did not succeed: nothing is saved by work that is of no use, but it can lose.
+
+    What was foreseen was foreseen of the whole job, so that it is no measure of a part.
+    """
+    most_g = min(outcome.counterfactual_g, outcome.grams)
+    nothing = ("predicted_g", "predicted_low_g", "predicted_high_g", "predicted_energy_kwh", "predicted_baseline_g")
+    return replace(
+        outcome,
+        counterfactual_g=most_g,
+        counterfactual_low_g=most_g,
+        counterfactual_high_g=most_g,
+        **dict.fromkeys(nothing, 0.0),
     )
 
 

@@ -44,6 +44,7 @@ class _Memory:
     """What need not outlive a restart."""
 
     start_sent_s: dict[str, float] = field(default_factory=dict)
+    resent: set[str] = field(default_factory=set)
     stop_sent_s: dict[str, float] = field(default_factory=dict)
     unwanted: dict[str, Run] = field(default_factory=dict)
     """Runs that were taken for lost, and live: another run has their work by now."""
@@ -117,7 +118,8 @@ class Book:
         self._memory.refused_until_s[record.id, run.node] = now_s + REFUSED_S
         run.state, run.ended_s, run.detail = RunState.FAILED, now_s, f"refused by {run.node}: {detail}"
         record.why = run.detail
-        for earlier in [one for one in record.runs if one is not run and _refused(one)]:
+        resent = self._memory.resent  # of what was asked for twice, the first may have been taken
+        for earlier in [one for one in record.runs if one is not run and _refused(one) and one.id not in resent]:
             record.runs.remove(earlier)  # only the latest is told of: a node may refuse each minute for weeks
             self._of_run.pop(earlier.id, None)
         self._after_end(record, run, now_s, failed=False)
@@ -175,6 +177,10 @@ class Book:
         record = self._find(id_)
         at_s = now_s if told.at_s is None else min(told.at_s, now_s)
         run = record.runs[-1] if record.runs and record.runs[-1].ended_s is None else None
+        if run is not None and run.started_s is not None:
+            at_s = max(at_s, run.started_s)
+        elif told.duration_s is None:
+            at_s = max(at_s, record.submitted_s)
         if run is None:
             zone = told.zone or (record.pieces[0].zone if record.pieces else record.spec.home or "")
             run = Run(id=self._new_id(), zone=zone, node=told.node, asked_s=at_s, attempt=len(record.runs) + 1)
@@ -331,6 +337,7 @@ class Book:
                 continue
             if host is not None and host.live and free[run.zone, run.node] >= 0:
                 self._memory.start_sent_s[run.id] = now_s
+                self._memory.resent.add(run.id)
                 yield Start(run.zone, run.node, order(record, run, self._limit_s(record)))
 
     def _start(self, record: JobRecord, host: Host, now_s: float) -> Start:
@@ -418,6 +425,7 @@ class Book:
                 for run in record.runs:
                     self._of_run.pop(run.id, None)
                     self._memory.start_sent_s.pop(run.id, None)
+                    self._memory.resent.discard(run.id)
                     self._memory.stop_sent_s.pop(run.id, None)
                     self._memory.unwanted.pop(run.id, None)
                 self._memory.not_before_s.pop(record.id, None)

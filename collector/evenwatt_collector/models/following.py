@@ -20,7 +20,7 @@ from evenwatt_collector.storage.memory import recall, remember
 from evenwatt_daemon import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from evenwatt_collector.emissions import Emissions
     from evenwatt_collector.fleet import Fleet
@@ -62,7 +62,12 @@ class Following:
     @property
     def troubles(self) -> list[str]:
         """Return what is wrong with services, in words."""
-        return [f"service {name}: {why}" for name, why in sorted(self._controller.troubles.items())]
+        return [f"service {name}: {why}" for name, why in sorted(self.why.items())]
+
+    @property
+    def why(self) -> Mapping[str, str]:
+        """Why no variant could be chosen, by service."""
+        return self._controller.troubles
 
     def restore(self, connection: Connection) -> None:
         """Take up what ran before; what is damaged is decided anew.

@@ -17,7 +17,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from evenwatt_collector.feedback.actual import Came, Used
-from evenwatt_collector.feedback.counterfactual import AT_ONCE_S, Facts, counterfactual
+from evenwatt_collector.feedback.counterfactual import AT_ONCE_S, Facts, counterfactual, unclaimed
 from evenwatt_collector.feedback.guard import BASELINE, Guard
 from evenwatt_collector.feedback.learned import Learned
 from evenwatt_collector.jobs.model import ENDS, JobState
@@ -118,23 +118,27 @@ class Closing:
 
     def _close(self, record: JobRecord, now_s: float) -> None:
         used = used_by_trace(record)
-        if record.state is JobState.CANCELLED or not used:
+        if not used:
             return
         try:
             outcome = counterfactual(record, used, self._came(record, used, now_s), self._facts(record))
         except (ValueError, ZeroDivisionError) as error:
             self._log.warning("no outcome", job=record.id, why=str(error))
             return
-        record.outcome = outcome
-        self._take(outcome)
+        if record.state is not JobState.CANCELLED:  # how that would have ended nobody knows
+            self._learn(outcome)
+        record.outcome = outcome if record.state is JobState.DONE else unclaimed(outcome)
+        self._take(record.outcome, record.state)
 
-    def _take(self, outcome: Outcome) -> None:
+    def _learn(self, outcome: Outcome) -> None:
         self.learned.observe(outcome)
         rolled_back = self.guard.observe(outcome)
         if rolled_back is not None:
             self._log.error("a policy was rolled back", why=rolled_back.words)
+
+    def _take(self, outcome: Outcome, state: JobState) -> None:
         self._log.info(
-            "job done",
+            f"job {state.value}",
             job=outcome.job,
             name=outcome.name,
             grams=round(outcome.grams, 3),

@@ -98,9 +98,27 @@ class Desk:
             )
         if not record.open:
             raise ConflictError(f"job {job} has {record.state.value} already")
+        report = structs.replace(report, zone=self._zone_of(record, report.zone))
         self._planning.book.tell_external(job, _STATES[report.state], report, time.time(), self._factor)
         self._planning.save()
         return record
+
+    def _zone_of(self, record: JobRecord, told: str | None) -> str:
+        """Return where an external job runs: as told, planned or stated, or where everything is."""
+        if record.runs and record.runs[-1].ended_s is None:
+            return told or record.runs[-1].zone
+        stated = [
+            told or "",
+            *(piece.zone for piece in record.pieces[:1]),
+            record.spec.home or "",
+            *record.spec.zones[:1],
+        ]
+        known = sorted(self._around.zones())
+        zone = next(filter(None, stated), known[0] if len(known) == 1 else "")
+        if zone not in known:
+            found = f"zone {zone!r} is not known" if zone else "nothing says in which zone it runs"
+            raise ConflictError(f"{found}; report 'zone' as well, one of {', '.join(known) or 'none yet'}")
+        return zone
 
     def take_submission(self, payload: bytes) -> None:
         """Take a signed submission that came over MQTT; what becomes of it is published with the jobs.

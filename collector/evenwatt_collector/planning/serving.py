@@ -16,7 +16,10 @@ from evenwatt_wire import Deployments, Kind, Topic, encode
 from evenwatt_wire.topics import CONTROLLER_NODE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from evenwatt_collector.jobs.book import Book
+    from evenwatt_collector.jobs.model import JobRecord
     from evenwatt_collector.planning.surroundings import Surroundings
     from evenwatt_collector.storage import Connection
     from evenwatt_wire import Deployment
@@ -70,19 +73,36 @@ class Serving:
         if now_s - self._stepped_s < self._every_s:
             return
         self._stepped_s = now_s
-        services = {service_id(record.spec.name): record for record in book.open() if record.spec.service is not None}
+        services: dict[str, JobRecord] = {}
+        for record in book.open():
+            if record.spec.service is not None:
+                services.setdefault(service_id(record.spec.name), record)  # the first is followed
         try:
             said = await self._following.step([record.spec for record in services.values()])
         except (Failure, DatabaseError) as error:
             self._complain(str(error))
+            for record in services.values():
+                _explain(record, f"no variant can be chosen: {error}", book)
             return
         self._trouble = None
+        self._explain(services, book)
         for deployment in said:
             record = services[deployment.service]
             if (record.why, record.state) != (deployment.why, JobState.RUNNING):
                 record.why, record.state = deployment.why, JobState.RUNNING
                 book.changed.add(record.id)
         self._tell(said, now_s)
+
+    def _explain(self, services: Mapping[str, JobRecord], book: Book) -> None:
+        for record in book.open():
+            if record.spec.service is None:
+                continue
+            name = service_id(record.spec.name)
+            if services[name] is not record:
+                words = f"another service is called {name!r}, job {services[name].id}: cancel one of the two"
+                _explain(record, words, book)
+            elif name in self._following.why:
+                _explain(record, f"no variant can be chosen: {self._following.why[name]}", book)
 
     def _tell(self, said: list[Deployment], now_s: float) -> None:
         if said == self._said and now_s - self._told_s < _AGAIN_S:
@@ -105,3 +125,9 @@ class Serving:
         if self._trouble != words:
             self._log.error("services stay as they are", why=words)
         self._trouble = words
+
+
+def _explain(record: JobRecord, why: str, book: Book) -> None:
+    if record.why != why:
+        record.why = why
+        book.changed.add(record.id)
