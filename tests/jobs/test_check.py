@@ -81,7 +81,7 @@ def test_a_job_that_contradicts_nothing_is_taken(raw):
         ({"checkpoint_s": 5}, "checkpoint_s: warning: has no effect, since interruptible is false"),
         ({"template": "train", "interruptible": True, "least_run_s": 9999, "length": "1h"}, "least_run_s: warning"),
         ({"phase": "trian"}, "phase: warning: 'trian' is unusual; did you mean 'train'?"),
-        ({"template": "train", "values": {"epochs": "3"}}, "values: warning: template 'train' also fills in data"),
+        ({"template": "train", "values": {"epochs": "3"}}, "values: error: template 'train' also fills in data"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_with_key_and_fix(keys, text):
@@ -91,7 +91,7 @@ def test_what_is_wrong_is_said_with_key_and_fix(keys, text):
 
 def test_all_that_is_wrong_is_said_at_once():
     found = said(length="soon", deadline="later", zones=["moon"], speedup=[1, 3], phase="trian")
-    assert len(found) == 6
+    assert len(found) == 5
 
 
 def test_nothing_is_said_of_a_good_job():
@@ -108,6 +108,23 @@ def test_what_may_yet_come_is_a_warning():
     ]
     idle = known(hosts=(Host(zone="hall", node="n", templates={}, slots=0, live=True),))
     assert "warning: no node that it may run on offers any template yet" in said(idle)[0]
+
+
+def test_what_is_unknown_hides_nothing_else():
+    assert said(zones=["moon"], template="nihgtly") == [
+        "zones.0: error: no zone 'moon'; there are edge, hall",
+        "template: error: no node that it may run on has 'nihgtly'; did you mean 'nightly'?",
+    ]
+    found = said(nodes=["gpu-*", "moon-*"], template="nihgtly")
+    assert [line.split(":")[0] for line in found] == ["nodes.1", "template"]
+
+
+def test_values_that_every_template_needs_have_to_be_given():
+    (line,) = said(template="train", values={"epochs": "3"})
+    assert line.endswith('no node would start it: give it as well, values = { data = "..." }')
+    fewer = TRAIN.__class__(name="train", values=["epochs"], slots=1)
+    either = known(hosts=(*HOSTS, Host(zone="edge", node="new", templates={"train": fewer}, slots=4, live=True)))
+    assert said(either, template="train", values={"epochs": "3"}) == []
 
 
 def test_a_collector_that_starts_nothing_says_so():

@@ -10,6 +10,8 @@ import difflib
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from evenwatt_collector.policy.problems import Path, Problem, warning
 
 if TYPE_CHECKING:
@@ -24,14 +26,18 @@ if TYPE_CHECKING:
 def place_problems(spec: JobSpec, known: Known) -> Iterator[Problem]:
     """Yield what is wrong with where a job may run."""
     yield from _zones(spec, known)
-    patterns = list(_patterns(spec, known))
-    yield from patterns
+    # What is unknown is said once; the rest is then held against the places that are left.
+    spec = replace(spec, zones=[zone for zone in spec.zones if not known.zones or zone in known.zones])
+    wrong = list(_patterns(spec, known))
+    yield from wrong
+    unmatched = {problem.path[1] for problem in wrong}
+    spec = replace(spec, nodes=[pattern for i, pattern in enumerate(spec.nodes) if i not in unmatched])
     if spec.template is not None:
         if not known.dispatching:
             yield warning(
                 ("template",), "this collector starts no jobs ([jobs] enabled is false): it is planned and advised only"
             )
-        if not patterns:
+        if known.allowed(spec) or not unmatched:  # else it was said that there is no node yet
             yield from _template(spec, known, spec.template)
 
 
@@ -100,8 +106,17 @@ def _suiting(spec: JobSpec, having: list[tuple[Host, Template]]) -> Iterator[Pro
         if set(spec.values) <= filled:
             yield Problem(("values",), "no node's template fills in all of them; compare the nodes' templates")
     elif all(set(template.values) - set(spec.values) for template in fitting):
-        left = sorted(set(fitting[0].values) - set(spec.values))
-        yield warning(("values",), f"template {spec.template!r} also fills in {', '.join(left)}, which is not given")
+        left = min((sorted(set(template.values) - set(spec.values)) for template in fitting), key=len)
+        yield Problem(
+            ("values",),
+            f"template {spec.template!r} also fills in {', '.join(left)}, which is not given; no node would start it: "
+            f"give {'it' if len(left) == 1 else 'them'} as well, {_example(left)}",
+        )
+
+
+def _example(keys: list[str]) -> str:
+    filled = ", ".join(f'{key} = "..."' for key in keys)
+    return f"values = {{ {filled} }}"
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
