@@ -104,6 +104,48 @@ def test_work_that_was_not_saved_is_done_again():
     assert progress.left_s(record) == 600.0
 
 
+def test_saved_state_is_waited_for_on_its_node_and_given_up_when_that_is_gone_for_long():
+    record = make(interruptible=True)
+    made = book(record)
+    plan(made, record, (0.0, 200.0), (1000.0, 1400.0))
+    (start,) = made.step(0.0, [host("n1")])
+    say(made, start, 0, RunState.RUNNING, 1.0)
+    made.step(201.0, [host("n1")])
+    say(made, start, 1, RunState.STOPPED, 213.0, 200.0, kept=True)
+    gone = Host(zone="z", node="n1", templates=host("n1").templates, slots=1, live=False)
+    assert made.step(1000.0, [gone, host("n2", 4)]) == []
+    assert record.done_s == 200.0
+    (again,) = made.step(1000.0 + QUIET_S + 1, [gone, host("n2", 4)])
+    assert (again.node, again.order.resume, record.done_s) == ("n2", False, 0.0)
+
+
+def test_state_that_all_nodes_share_goes_on_anywhere():
+    record = make(interruptible=True, shared_state=True)
+    made = book(record)
+    plan(made, record, (0.0, 200.0), (1000.0, 1400.0))
+    (start,) = made.step(0.0, [host("n1")])
+    say(made, start, 0, RunState.RUNNING, 1.0)
+    made.step(201.0, [host("n1")])
+    say(made, start, 1, RunState.STOPPED, 213.0, 200.0, kept=True)
+    (again,) = made.step(1000.0, [host("n2")])
+    assert (again.node, again.order.resume) == ("n2", True)
+
+
+def test_a_job_that_no_node_will_ever_run_fails_and_says_why():
+    record = make()
+    made = book(record)
+    plan(made, record, (0.0, 600.0))
+    now_s = 0.0
+    for _ in range(2):
+        (start,) = made.step(now_s, [host("n1"), host("n2")])
+        made.answered(start.order.run, "rejected", "value: 'size' is 'x', which its pattern does not allow", now_s + 1)
+        assert record.open
+        now_s += 100.0
+    assert made.step(now_s, [host("n1"), host("n2")]) == []
+    assert record.state is JobState.FAILED
+    assert "which its pattern does not allow" in record.why
+
+
 def test_units_decide_how_much_is_left_where_they_are_counted():
     record = make(work=Work(amount=1000.0, unit="images"))
     made = book(record)

@@ -34,6 +34,8 @@ BACKOFF_S: Final = (10.0, 60.0, 300.0)
 """Wait before the second, third and every later attempt after a failure."""
 _STARTS: Final = 200
 """Started in a step, at most: the loop is for others too, and the rest is a second late."""
+_NEVER: Final = ("value:", "template:", "limit:")
+"""Refusals that no waiting changes: the node's owner does not allow it."""
 _STARTED_BEFORE: Final = "run-exists:"
 """What a node answers that was told twice."""
 _ALIVE: Final = frozenset({None, RunState.RUNNING, RunState.STOPPING})
@@ -116,6 +118,8 @@ class Book:
             self._touch(record)
             return
         self._memory.refused_until_s[record.id, run.node] = now_s + REFUSED_S
+        if detail.startswith(_NEVER):
+            self._memory.refused_until_s[record.id, run.node] = inf
         run.state, run.ended_s, run.detail = RunState.FAILED, now_s, f"refused by {run.node}: {detail}"
         record.why = run.detail
         resent = self._memory.resent  # of what was asked for twice, the first may have been taken
@@ -313,6 +317,10 @@ class Book:
             return
         for _ in range(piece.width - len(active(record))):
             host = self._host(record, piece, room, now_s)
+            if host is None and self._is_refused_everywhere(record, room):
+                said = record.runs[-1].detail if record.runs else ""
+                self._end(record, JobState.FAILED, now_s, f"no node that offers its template will run it: {said}")
+                return
             if host is None:
                 why = f"waits for a node of {piece.zone} with template {record.spec.template!r} and room"
                 self._wait(record, f"{why}; {record.runs[-1].detail}" if _refused(*record.runs[-1:]) else why)
@@ -354,6 +362,8 @@ class Book:
     def _host(self, record: JobRecord, piece: Piece, room: Room, now_s: float) -> Host | None:
         """Return the node with the most room, the one of the run before first: what it has saved lies there."""
         before = [run.node for run in record.runs if run.kept][-1:]
+        if before and not record.spec.shared_state and not self._is_given_up(record, before[0], room, now_s):
+            return next((host for host in room.fitting(record, piece.zone) if host.node in before), None)
         fitting = [
             host
             for host in room.fitting(record, piece.zone)
@@ -362,6 +372,24 @@ class Book:
         if before and any(host.node in before for host in fitting):
             return next(host for host in fitting if host.node in before)
         return max(fitting, key=lambda host: (room.free[host.zone, host.node], host.node), default=None)
+
+    def _is_given_up(self, record: JobRecord, node: str, room: Room, now_s: float) -> bool:
+        """Whether what was saved on a node is lost: it has been away for too long. Then all is done again."""
+        ended_s = max(run.ended_s or now_s for run in record.runs)
+        due_s = max(ended_s, min((piece.start_s for piece in record.pieces if piece.end_s > ended_s), default=now_s))
+        if room.is_live(node) or now_s - due_s <= self._quiet_s(record):
+            return False
+        for run in record.runs:
+            run.kept = False
+        record.done_s = 0.0
+        self._touch(record, replan=True)
+        return True
+
+    def _is_refused_everywhere(self, record: JobRecord, room: Room) -> bool:
+        if active(record) or not _refused(*record.runs[-1:]):
+            return False
+        refused_s = [self._memory.refused_until_s.get((record.id, host.node)) for host in room.suiting(record)]
+        return bool(refused_s) and all(until_s == inf for until_s in refused_s)
 
     def _missing(self, record: JobRecord, now_s: float) -> list[str]:
         """Return ids of jobs that have to succeed first; a job whose condition cannot come true any more fails."""

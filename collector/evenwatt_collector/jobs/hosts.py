@@ -90,6 +90,14 @@ class Room:
         self._fitting[key] = found
         return found
 
+    def suiting(self, record: JobRecord) -> list[Host]:
+        """Return the nodes that offer what a job needs, in whatever zone, full or away."""
+        return [host for host in self._hosts if suits(host, record)]
+
+    def is_live(self, node: str) -> bool:
+        """Whether a node is there."""
+        return any(host.live for host in self._hosts if host.node == node)
+
     def take(self, host: Host, record: JobRecord) -> None:
         """A run of a job begins on a node."""
         self.free[host.zone, host.node] -= slots(host, record)

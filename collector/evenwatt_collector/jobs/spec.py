@@ -97,6 +97,8 @@ class JobSpec(Struct, forbid_unknown_fields=True, kw_only=True):
     priority: Annotated[int, Meta(ge=0, le=9)] = 5
     after: list[Annotated[str, Meta(pattern=r"^[0-9a-f]{12}$")]] = []
     """Ids of jobs that must have succeeded first."""
+    shared_state: bool = False
+    """What it saves can be read on every node; else it goes on where it was stopped."""
     retries: Annotated[int, Meta(ge=0, le=100)] = 2
     """How often a failed or lost run is started again."""
     max_run: Text | None = None

@@ -104,6 +104,7 @@ def _arrival(at_s: float, name: str, workload: Workload, length_s: float, deadli
         "deadline": f"+{deadline_s:.0f}s",
         "interruptible": interruptible,
         "checkpoint_s": 1.0 if interruptible else 0.0,
+        "shared_state": True,  # all nodes of the demo have one work folder
         "priority": 5 if waits else 8,
     }
     return Arrival(at_s, spec)
