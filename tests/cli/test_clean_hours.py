@@ -13,6 +13,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
+from types import SimpleNamespace
 
 import msgspec
 import psutil
@@ -37,7 +38,7 @@ from evenwatt_cli.demo.clean.scenario import (
     make_scenario,
     write_intensity,
 )
-from evenwatt_cli.demo.clean.seen import Held, Seen
+from evenwatt_cli.demo.clean.seen import Held, Seen, cap_words
 from evenwatt_cli.demo.clean.stream import BEFORE, SERVICE_SPEC, arrivals
 from evenwatt_cli.demo.clean.view import picture
 from evenwatt_cli.demo.clean.words import in_words
@@ -260,6 +261,7 @@ def job(day, name="train-1", state="running", ran=(3, None), planned=(), **more)
         "runs": runs,
         "pieces": [{"start_s": day.starts_s(a), "end_s": day.starts_s(b)} for a, b in planned],
         "outcome": None,
+        "late": False,
     } | more
 
 
@@ -317,6 +319,43 @@ def test_the_picture_fits_eighty_columns_and_says_that_time_is_accelerated(day):
         assert word in re.sub(r"[\s│]+", " ", text), word
 
 
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (60, 14), (120, 50), (200, 8)])
+def test_the_picture_fits_the_terminal_and_its_frame_is_always_drawn(day, width, height):
+    seen = seen_so_far(day)
+    seen.jobs |= {f"more-{n}": job(day, name=f"more-{n}", id=f"more-{n}") for n in range(30)}
+    console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(picture(seen, 50.0, 480.0, BEGAN_S + 52.0, width, height))
+    lines = console.export_text().splitlines()
+    assert len(lines) <= height
+    assert max(map(len, lines)) == min(width, 120)
+    assert "430 s left, Ctrl-C ends" in lines[-1]
+    assert sum("▒ planned" in line for line in lines) == (height > 8)
+    if height >= 24:
+        assert any("serve-1" in line for line in lines)
+
+
+def test_a_job_is_late_when_its_deadline_is_over_and_when_its_plan_says_so(day):
+    def said():
+        console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+        console.print(picture(seen, 50.0, 480.0, BEGAN_S + 52.0))
+        return console.export_text()
+
+    seen = seen_so_far(day)
+    seen.jobs["a"]["late"] = True
+    assert "1 late (1 foreseen)" in said()
+    seen.jobs["a"]["deadline_s"] = BEGAN_S + 50.0
+    assert "1 late " in said()
+    assert "foreseen" not in said()
+    seen.jobs["a"] |= {"state": "cancelled", "ended_s": BEGAN_S + 51.0}
+    assert "0 late " in said()
+
+
+def test_nothing_is_said_twice():
+    tried = "376 W (trying): trying 376.2 W: expected to save 2.1 %"
+    assert cap_words(tried) == "trying 376.2 W: expected to save 2.1 %"
+    assert cap_words("376 W: least J per unit") == "376 W: least J per unit"
+
+
 def test_before_anything_is_known_there_is_a_picture_too(day):
     console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(picture(Seen(day), 0.0, 480.0, float(BEGAN_S)))
@@ -365,6 +404,22 @@ def test_a_job_that_is_still_open_after_its_deadline_is_late(scenario, monkeypat
     waiting = job(day, state="waiting", deadline_s=float(day.starts_s(3))) | {"runs": []}
     seen = replace(seen_so_far(day), jobs={"a": waiting})
     assert make_report(scenario, seen)["jobs"]["late_names"] == ["train-1"]
+
+
+def test_what_others_run_is_not_the_demos_and_loses_no_report(scenario, day, monkeypatch):
+    monkeypatch.setattr("evenwatt_cli.demo.clean.report.Truth.load", lambda _: SimpleNamespace(mono_ns=()))
+    monkeypatch.setattr("evenwatt_cli.demo.clean.report.learned_caps", lambda *_: {})
+    seen = seen_so_far(day)
+    seen.jobs["x"] = job(day, name="theirs", spec={"name": "theirs", "external": "cron"}, id="x", deadline_s=1.0)
+    seen.jobs["x"]["runs"][0]["node"] = ""
+    seen.jobs["y"] = job(day, name="elsewhere", id="y")
+    seen.jobs["y"]["runs"][0]["node"] = "another-machine"
+    seen.jobs["a"]["runs"][0] |= {"heard_s": None, "ended_s": None}
+    seen.jobs["b"]["runs"][0] |= {"started_s": None}
+    report = make_report(scenario, seen)
+    assert report["jobs"]["submitted"] == 2
+    assert not report["jobs"]["late"]
+    assert in_words(report)
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from evenwatt_cli.demo.clean.files import EXPLORE_SHARE, MODEL, PUE
 from evenwatt_cli.demo.clean.learned import learned_caps
 from evenwatt_cli.demo.clean.scenario import SERVING
+from evenwatt_cli.demo.clean.seen import is_late
 from evenwatt_cli.demo.clean.stream import BEFORE
 from evenwatt_twin import Truth
 
@@ -40,8 +41,7 @@ class _Used:
 def make_report(scenario: CleanScenario, seen: Seen) -> Document:
     """Return the report as it is printed."""
     truths = {node: Truth.load(scenario.truth(node)) for node in scenario.nodes}
-    batch = [job for job in seen.jobs.values() if not job["spec"].get("service")]
-    jobs = sorted(batch, key=lambda job: float(job["submitted_s"]))
+    jobs = sorted(seen.batch(scenario.batch), key=lambda job: float(job["submitted_s"]))
     outcomes = [job["outcome"] for job in jobs if job.get("outcome")]
     grams, at_once_g = (fsum(one[key] for one in outcomes) for key in ("grams", "counterfactual_g"))
     day = scenario.day
@@ -70,11 +70,7 @@ def make_report(scenario: CleanScenario, seen: Seen) -> Document:
 
 
 def _counts(jobs: list[Document], ended_s: float) -> Document:
-    late = [
-        job["spec"]["name"]
-        for job in jobs
-        if job["deadline_s"] and (job["ended_s"] or ended_s) > job["deadline_s"] + 1e-6
-    ]
+    late = [job["spec"]["name"] for job in jobs if is_late(job, ended_s)]
     states = [job["state"] for job in jobs]
     return {
         "submitted": len(jobs),
@@ -179,10 +175,10 @@ def _scores(seen: Seen) -> Document:
 
 def _used(run: Document, truths: dict[str, Truth], day: GridDay, shift_ns: int) -> Iterator[_Used]:
     """Yield what a run's machine drew while it ran, by hour of the grid."""
-    if run["started_s"] is None:
-        return
-    truth = truths[run["node"]]
+    truth = truths.get(run["node"])
     end_s = run["ended_s"] if run["ended_s"] is not None else run["heard_s"]
+    if truth is None or run["started_s"] is None or end_s is None:
+        return
     end_s = min(end_s, run["started_s"] + run["duration_s"])
     for hour, _ in _hours(day, run["started_s"], end_s):
         start_s, stop_s = max(run["started_s"], day.starts_s(hour)), min(end_s, day.starts_s(hour + 1))

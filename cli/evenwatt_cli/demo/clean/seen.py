@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from evenwatt_cli.demo.clean.day import GridDay
 
@@ -69,6 +69,20 @@ class Seen:
         found: list[Document] = self.status.get("nodes", [])
         return found
 
+    def batch(self, nodes: Collection[str]) -> list[Document]:
+        """Return the batch jobs that ran on these nodes alone or have not run yet: what others run is not the demo's.
+
+        Args:
+            nodes: The simulated machines.
+        """
+        return [
+            job
+            for job in self.jobs.values()
+            if not job["spec"].get("service")
+            and not job["spec"].get("external")
+            and all(run["node"] in nodes for run in job["runs"])
+        ]
+
     def running(self) -> Iterator[tuple[Document, Document]]:
         """Yield each job that runs with its latest run."""
         for job in self.jobs.values():
@@ -82,6 +96,23 @@ class Seen:
         if not self.changes or self.changes[-1].variant != told["variant"]:
             now_s = time.time()
             self.changes.append(Change(now_s, told["variant"], self.day.intensity_g(now_s), told["why"]))
+
+
+def is_late(job: Document, now_s: float) -> bool:
+    """Whether a job's deadline is over, or was when it ended; one that was given up is late for nobody."""
+    deadline_s = job["deadline_s"]
+    return bool(deadline_s) and job["state"] != "cancelled" and (job["ended_s"] or now_s) > deadline_s + 1e-6
+
+
+def will_be_late(job: Document, now_s: float) -> bool:
+    """Whether a job that is open is planned to end after its deadline, which is still to come."""
+    return bool(job.get("late")) and job["ended_s"] is None and not is_late(job, now_s)
+
+
+def cap_words(said: str) -> str:
+    """Return why a cap holds, without saying twice what it is: ``376 W (trying): trying 376.2 W: ...``."""
+    held, _, why = said.partition(": ")
+    return why if why.startswith("trying ") else f"{held}: {why}" if why else held
 
 
 class Window:
@@ -124,7 +155,7 @@ class Window:
             for line in told.get("lines", []):
                 _, held, words = line.partition(" is held at ")
                 if held:
-                    self._seen.caps[job["spec"].get("workload") or job["spec"]["name"]] = words
+                    self._seen.caps[job["spec"].get("workload") or job["spec"]["name"]] = cap_words(words)
 
     def close(self) -> None:
         """Ask no more."""

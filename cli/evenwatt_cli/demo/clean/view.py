@@ -1,20 +1,22 @@
-"""What a person sees while the scenario runs: a live picture of 80 columns, or a line every few seconds."""
+"""What a person sees while the scenario runs: a live picture as large as the terminal, or a line every few seconds."""
 
 from __future__ import annotations
 
 import sys
 import time
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 
-from evenwatt_cli.demo.clean.bars import HOURS_SHOWN, curve, job_bar, ruler
+from evenwatt_cli.demo.clean.bars import curve, job_bar, legend, ruler
+from evenwatt_cli.demo.clean.seen import is_late, will_be_late
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     from evenwatt_cli.demo.clean.seen import Seen
@@ -22,8 +24,15 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 _WIDTH: Final = 80
+_HEIGHT: Final = 40
+_WIDEST: Final = 120
+_FRAME: Final = 5
+"""Columns of the frame, its padding, and the blank before a bar."""
+_LEAST_HOURS: Final = 8
 _NAME: Final = 16
-_JOBS: Final = 9
+_JOBS: Final = 20
+_IMPORTANT: Final = 5
+"""So many open jobs are shown before machines are left out."""
 _PROGRESS_S: Final = 5.0
 _BAR: Final = 16
 
@@ -63,7 +72,8 @@ class Progress:
         caps = " ".join(f"{node['node']} {_cap(node)}" for node in seen.nodes)
         print(
             f"demo: {elapsed_s:3.0f} of {seconds:.0f} s  grid {_grid(seen).plain}\n"
-            f"      jobs: {_jobs_line(seen)}  service: {seen.service.get('variant', '-')}  {_saved(seen)}\n"
+            f"      jobs: {_jobs_line(seen, time.time())}  {_saved(seen)}\n"
+            f"      service: {seen.service.get('variant', '-')}\n"
             f"      caps: {caps}",
             file=sys.stderr,
         )
@@ -73,9 +83,8 @@ class LiveView:
     """The grid's hours with the jobs in them, the machines, the service, and what it was worth; twice a second."""
 
     def __init__(self) -> None:
-        console = Console(stderr=True)
-        self._width = min(_WIDTH, console.width)
-        self._live = Live(console=console, refresh_per_second=4, transient=True)
+        self._console = Console(stderr=True)
+        self._live = Live(console=self._console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> Self:
         self._live.__enter__()
@@ -87,16 +96,56 @@ class LiveView:
         self._live.__exit__(kind, error, trace)
 
     def show(self, seen: Seen, elapsed_s: float, seconds: float) -> None:
-        """Draw the picture."""
-        self._live.update(picture(seen, elapsed_s, seconds, time.time(), self._width))
+        """Draw the picture as large as the terminal is now."""
+        width, height = self._console.size
+        self._live.update(picture(seen, elapsed_s, seconds, time.time(), width, height))
 
 
-def picture(seen: Seen, elapsed_s: float, seconds: float, now_s: float, width: int = _WIDTH) -> Panel:
-    """Return the picture at a moment."""
+def picture(
+    seen: Seen, elapsed_s: float, seconds: float, now_s: float, width: int = _WIDTH, height: int = _HEIGHT
+) -> Panel:
+    """Return the picture at a moment; what is least important is left out where the terminal is too low.
+
+    Args:
+        seen: What there is to show.
+        elapsed_s: Since the demo began.
+        seconds: How long it lasts.
+        now_s: Unix time.
+        width: Columns of the terminal.
+        height: Lines of the terminal; the frame, with the seconds left, is always drawn.
+    """
+    width = min(width, _WIDEST)
     title = f"clean hours: a grid hour is {seen.day.hour_s} s"
     left = f"{max(0.0, seconds - elapsed_s):.0f} s left, Ctrl-C ends"
-    parts = Group(_grid(seen, now_s), _timeline(seen, now_s), _nodes(seen), _service(seen), _worth(seen))
-    return Panel(parts, title=title, subtitle=left, width=width)
+    lines = fitting(list(_lines(seen, now_s, max(_LEAST_HOURS, width - _NAME - _FRAME))), height - 2)
+    return Panel(Group(*lines), title=title, subtitle=left, width=width)
+
+
+def fitting(lines: list[tuple[int, Text]], height: int) -> list[Text]:
+    """Return as many lines as fit, in order; those of the highest rank go first, and of one rank the last."""
+    ranked = sorted(range(len(lines)), key=lambda i: (lines[i][0], i))[: max(0, height)]
+    return [_one_line(lines[i][1]) for i in sorted(ranked)]
+
+
+def _one_line(text: Text) -> Text:
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
+
+
+def _lines(seen: Seen, now_s: float, hours: int) -> Iterator[tuple[int, Text]]:
+    """Yield each line with its rank: 0 is shown in the lowest terminal."""
+    yield 0, _grid(seen, now_s)
+    yield from _timeline(seen, now_s, hours)
+    yield from ((3, line) for line in _nodes(seen))
+    for i, part in enumerate(wrap(_service(seen), hours + _NAME, subsequent_indent="  ")):
+        yield 4 if i else 2, Text(part, style="dim" if i else "")
+    yield 0, Text(f"jobs: {_jobs_line(seen, now_s)}")
+    yield 1, Text(f"      {_saved(seen)}")
+    yield from ((5, Text(f"cap of {name}: {words.partition(',')[0]}")) for name, words in sorted(seen.caps.items()))
+    for one in seen.score.get("scores", []):
+        if one.get("against"):
+            yield 4, Text(_score_line(one))
+            yield 6, Text(f"  {_factors(one)}", style="dim")
 
 
 def _grid(seen: Seen, now_s: float | None = None) -> Text:
@@ -109,18 +158,23 @@ def _grid(seen: Seen, now_s: float | None = None) -> Text:
     return text
 
 
-def _timeline(seen: Seen, now_s: float) -> Table:
-    first = seen.day.number(now_s) - HOURS_SHOWN // 3
-    table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
-    table.add_column(width=_NAME, no_wrap=True)
-    table.add_column(width=HOURS_SHOWN, no_wrap=True)
-    for line in curve(seen.day, first, now_s):
-        table.add_row(Text("g/kWh", style="dim"), line)
-    table.add_row(Text("hour", style="dim"), ruler(seen.day, first, now_s))
-    for job in _shown(seen):
+def _timeline(seen: Seen, now_s: float, hours: int) -> Iterator[tuple[int, Text]]:
+    first = seen.day.number(now_s) - hours // 3
+    for line in curve(seen.day, first, now_s, hours):
+        yield 1, _row("g/kWh", "dim", line)
+    yield 1, _row("hour", "dim", ruler(seen.day, first, now_s, hours))
+    yield 2, legend()
+    shown = _shown(seen)
+    important = {job["id"] for job in [one for one in shown if one["ended_s"] is None][:_IMPORTANT]}
+    for job in shown:
         style = {"done": "dim", "failed": "red"}.get(job["state"], "")
-        table.add_row(Text(_short(job["spec"]["name"]), style=style), job_bar(job, seen.day, first, now_s))
-    return table
+        bar = job_bar(job, seen.day, first, now_s, hours)
+        rank = 2 if job["id"] in important else 6 if job["ended_s"] is None else 7
+        yield rank, _row(_short(job["spec"]["name"]), style, bar)
+
+
+def _row(name: str, style: str, bar: Text) -> Text:
+    return Text.assemble((f"{name:<{_NAME + 1}}", style), bar)
 
 
 def _shown(seen: Seen) -> list[Document]:
@@ -130,16 +184,16 @@ def _shown(seen: Seen) -> list[Document]:
     return sorted(ranked[:_JOBS], key=lambda job: float(job["submitted_s"]))
 
 
-def _nodes(seen: Seen) -> Table:
+def _nodes(seen: Seen) -> Iterator[Text]:
     running = {run["node"]: job["spec"]["name"] for job, run in seen.running()}
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
-    for column, side in (("node", "left"), ("power", "right"), ("", "left"), ("cap", "right"), ("runs", "left")):
-        table.add_column(column, justify=side)  # type: ignore[arg-type]  # rich's literal type
+    names = max((len(node["node"]) for node in seen.nodes), default=4)
+    yield Text(f"{'node':<{names}} {'power':>7} {'':<{_BAR}} {'cap':>7} runs", style="dim")
     for node in seen.nodes:
-        power_w = node.get("power_w") or 0.0
+        power = f"{node.get('power_w') or 0.0:.0f} W"
         runs = running.get(node["node"]) or (seen.service.get("variant", "") if _serves(seen, node) else "")
-        table.add_row(node["node"], f"{power_w:.0f} W", _bar(node), _cap(node), Text(_short(runs), style="green"))
-    return table
+        yield Text.assemble(
+            f"{node['node']:<{names}} {power:>7} {_bar(node)} {_cap(node):>7} ", (_short(runs), "green")
+        )
 
 
 def _bar(node: Document) -> str:
@@ -164,41 +218,36 @@ def _cap(node: Document) -> str:
     return f"{cap_w:.0f} W"
 
 
-def _service(seen: Seen) -> Text:
-    text = Text()
+def _service(seen: Seen) -> str:
+    """Return what the service runs and why; a reason that names the variant is not preceded by it."""
     if not seen.service:
-        return text
-    text.append(f"service runs {seen.service['variant']}: ")
-    text.append(str(seen.service["why"]).partition(";")[0], style="dim")
-    return text
-
-
-def _worth(seen: Seen) -> Text:
-    lines = [f"jobs: {_jobs_line(seen)}; {_saved(seen)}"]
-    lines += [f"cap of {name}: {words.partition(',')[0]}" for name, words in sorted(seen.caps.items())]
-    lines += [_score_line(score) for score in seen.score.get("scores", []) if score.get("against")]
-    return Text("\n".join(lines))
+        return ""
+    variant, why = str(seen.service["variant"]), str(seen.service["why"]).partition(";")[0]
+    return f"service: {why if why.startswith(variant) else f'{variant}: {why}'}"
 
 
 def _score_line(score: Document) -> str:
     sci, grade, before_g = score.get("sci"), score.get("grade") or {}, score["against"]["g_per_unit"]
     if not sci:
         return f"{score['name']}: no score yet"
+    points = f", {grade['letter']} {grade['points']:.0f} of 100" if grade else ""
+    unit = score["unit"].removesuffix("s")
+    return f"{score['name']}: {1e3 * sci['g_per_unit']:.3g} mg per {unit}, before {1e3 * before_g:.3g}{points}"
+
+
+def _factors(score: Document) -> str:
     ratios = {factor["name"]: factor["ratio"] for factor in score["factors"] if factor["ratio"]}
     parts = [f"{name} x{ratios[name]:.2f}" for name in ("energy", "idle", "grid", "timing") if name in ratios]
-    points = f", {grade['letter']} {grade['points']:.0f} of 100" if grade else ""
-    return (
-        f"{score['name']}: {1e3 * sci['g_per_unit']:.3g} mg per {score['unit'].removesuffix('s')}, "
-        f"before {1e3 * before_g:.3g}{points} ({', '.join(parts)})"
-    )
+    return ", ".join(parts)
 
 
-def _jobs_line(seen: Seen) -> str:
+def _jobs_line(seen: Seen, now_s: float) -> str:
     jobs = [job for job in seen.jobs.values() if not job["spec"].get("service")]
-    ended = [job for job in jobs if job["state"] == "done"]
-    late = sum(bool(job["deadline_s"]) and job["ended_s"] > job["deadline_s"] for job in ended)
+    done = sum(job["state"] == "done" for job in jobs)
+    late, foreseen = (sum(is_so(job, now_s) for job in jobs) for is_so in (is_late, will_be_late))
     running = sum(1 for job, _ in seen.running())
-    return f"{len(ended)} of {len(jobs)} done, {running} running, {late} late"
+    more = f" ({foreseen} foreseen)" if foreseen else ""
+    return f"{done} of {len(jobs)} done, {running} running, {late + foreseen} late{more}"
 
 
 def _saved(seen: Seen) -> str:
