@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import httpx
 
 from evenwatt_cli.exits import Exit
+from evenwatt_cli.jobs.client import Client, UnknownJobError
 from evenwatt_cli.moments import moment
 from evenwatt_cli.operator_settings import load
 from evenwatt_daemon import Failure
@@ -19,30 +19,40 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-_JOB: Final = re.compile(r"[0-9a-f]{12}")
-
-
 def explain(name: str, *, at: str | None, as_json: bool, config: Path | None) -> Exit:
-    """Print the collector's answer.
+    """Print the collector's answer about a node or zone, else about a job: by id, the beginning of one, or name.
 
     Raises:
         Failure: the collector cannot be asked, or knows no such name.
     """
-    url = load(config).collector_url
+    settings = load(config)
+    url = settings.collector_url
     asked = {} if at is None else {"at": repr(moment(at, time.time()))}
-    answer = _job(name, url) if at is None and _JOB.fullmatch(name) else None
-    if answer is None:
+    try:
         answer = _ask(f"{url}/api/v1/explain/{quote(name)}", url, asked)
+    except _UnknownError as unknown:
+        answer = _job(name, Client(settings), unknown, at)
     print(json.dumps(answer) if as_json else "\n".join(answer["lines"]))
     return Exit.OK
 
 
-def _job(name: str, url: str) -> dict[str, Any] | None:
-    """Return a job's reasons; None if there is no such job: a node may have such a name too."""
+def _job(name: str, client: Client, unknown: _UnknownError, at: str | None) -> dict[str, Any]:
+    """Return a job's reasons.
+
+    Raises:
+        Failure: there is no such job either, or several, or a moment was asked for.
+    """
     try:
-        return _ask(f"{url}/api/v1/jobs/{name}/explain", url, {})
-    except _UnknownError:
-        return None
+        record = client.record(name)
+    except UnknownJobError:
+        raise Failure(
+            f"{unknown}; nor is a job called so, by its name, its id or the beginning of its id: "
+            f"`evenwatt jobs --all` lists them"
+        ) from None
+    if at is not None:
+        raise Failure(f"--at: {name!r} is a job, and all its decisions are told at once; leave --at out")
+    answer: dict[str, Any] = client.get(f"jobs/{record.id}/explain", dict[str, Any])
+    return answer
 
 
 class _UnknownError(Failure):

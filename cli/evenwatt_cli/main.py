@@ -104,7 +104,10 @@ def status(
 @app.command()
 def explain(
     name: Annotated[
-        str, typer.Argument(help="NODE, ZONE:NODE, ZONE, or ZONE: where a node has its name; or a job's id.")
+        str,
+        typer.Argument(
+            help="NODE, ZONE:NODE, ZONE, or ZONE: where a node has its name; or a job: name, id or its beginning."
+        ),
     ],
     *,
     at: Annotated[

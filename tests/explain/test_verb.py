@@ -61,7 +61,8 @@ async def test_an_unknown_name_is_one_line(ask):
     assert said.returncode == 2
     assert (
         said.stderr
-        == "evenwatt: nothing was decided about 'gpu-9'; known are demo, lab, site, gpu-1, gpu-2, gpu-3, web-1\n"
+        == "evenwatt: nothing was decided about 'gpu-9'; known are demo, lab, site, gpu-1, gpu-2, gpu-3, web-1; nor is "
+        "a job called so, by its name, its id or the beginning of its id: `evenwatt jobs --all` lists them\n"
     )
 
 

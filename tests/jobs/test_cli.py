@@ -10,6 +10,8 @@ import threading
 import msgspec
 import pytest
 from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from evenwatt_cli.main import entry
 from evenwatt_collector.jobs.logs import LogPiece
@@ -51,13 +53,18 @@ def desk(tmp_path):
     writer.close()
 
 
+async def undecided(request):
+    words = f"nothing was decided about {request.path_params['name']!r}; known are hall, gpu-1"
+    return JSONResponse({"error": words}, status_code=404)
+
+
 @pytest.fixture
 def url(desk):
     """A server on a thread of its own, as the verbs wait for answers."""
     address, ready, stop = [], threading.Event(), threading.Event()
 
     async def serve():
-        app = Starlette(routes=jobs_routes(desk, Tokens({TOKEN: "ada"})))
+        app = Starlette(routes=[Route("/api/v1/explain/{name}", undecided), *jobs_routes(desk, Tokens({TOKEN: "ada"}))])
         async with served(app) as where:
             address.append(where)
             ready.set()
@@ -262,7 +269,19 @@ def test_jobs_are_cancelled_and_what_has_ended_stays(evenwatt, desk):
     store.save_records(desk.connection, [record(), record("d" * 12, state=JobState.DONE, ended_s=NOW_S)])
     code, out, _ = evenwatt("cancel", ID, "dddd")
     assert (code, out) == (4, f"{ID}  nightly: cancelled\n{'d' * 12}  nightly: was done already; nothing to cancel\n")
-    assert evenwatt("cancel", ID)[0] == 0
+    assert evenwatt("cancel", ID)[:2] == (4, f"{ID}  nightly: was cancelled already\n")
+    store.save_records(desk.connection, [record("e" * 12)])
+    assert [evenwatt("cancel", "e" * 12)[0] for _ in range(2)] == [0, 4]
+
+
+def test_a_job_is_explained_by_id_beginning_or_name(evenwatt, desk):
+    store.save_records(desk.connection, [record(decision=decision())])
+    for named in (ID, ID[:5], "nightly"):
+        assert evenwatt("explain", named)[:2] == (0, "0 decisions\n")
+    code, _, err = evenwatt("explain", "nobody")
+    assert (code, err.partition(";")[0]) == (2, "evenwatt: nothing was decided about 'nobody'")
+    assert "nor is a job called so, by its name, its id or the beginning of its id: `evenwatt jobs --all`" in err
+    assert "leave --at out" in evenwatt("explain", "nightly", "--at", "10m ago")[2]
 
 
 def test_the_plan_is_drawn(evenwatt, desk, monkeypatch):
@@ -281,14 +300,15 @@ def test_the_plan_is_drawn(evenwatt, desk, monkeypatch):
 # --- over MQTT --------------------------------------------------------------------------------------------------------
 
 
-def test_jobs_go_over_mqtt_signed_and_are_confirmed_by_the_list(evenwatt, broker, tmp_path):
+def test_jobs_go_over_mqtt_signed_and_are_confirmed_by_the_list(evenwatt, url, desk, broker, tmp_path):
     from evenwatt_agent.transport import connect
     from evenwatt_daemon.broker import BrokerSettings
 
     _, public = make_key(tmp_path / "key.pem")
-    desk = SubmissionDesk(KeyRing([Key(public, Role.OPERATOR, name="ada")]), "fleet")
+    stored, desk = desk, SubmissionDesk(KeyRing([Key(public, Role.OPERATOR, name="ada")]), "fleet")
     mqtt = f'[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\n'
-    (tmp_path / "operator.toml").write_text(f'zone = "hall"\nprivate_key = "{tmp_path / "key.pem"}"\n{mqtt}')
+    top = f'collector_url = "{url}"\nzone = "hall"\nprivate_key = "{tmp_path / "key.pem"}"\n'
+    (tmp_path / "operator.toml").write_text(f"{top}{mqtt}")
     taken, ready, stop = [], threading.Event(), threading.Event()
 
     async def collector():
@@ -314,7 +334,8 @@ def test_jobs_go_over_mqtt_signed_and_are_confirmed_by_the_list(evenwatt, broker
     assert ready.wait(20)
     options = ["-n", "nightly", "-t", "nightly", "-l", "45m", "--id", ID, "--via", "mqtt"]
     assert evenwatt("submit", *options) == (0, f"{ID}  nightly: waiting\n", "")
-    assert evenwatt("cancel", ID, "--via", "mqtt") == (0, f"{ID}  nightly: cancelled\n", "")
+    store.save_records(stored.connection, [record()])
+    assert evenwatt("cancel", "nightly", "--via", "mqtt") == (0, f"{ID}  nightly: cancelled\n", "")
     thread.join(20)
     (topic, retained, first), (_, _, second) = taken
     assert (topic, retained) == ("evenwatt/v1/hall/_ctl/submit", False)
@@ -330,7 +351,10 @@ def test_over_mqtt_silence_is_said_to_be_silence(evenwatt, broker, tmp_path, mon
     code, out, err = evenwatt("submit", "-n", "a", "-t", "t", "-l", "1h", "--id", ID, "--via", "mqtt")
     assert (code, out) == (5, "")
     assert f"not confirmed within 0 s: {ID}" in err
-    assert "'nightly' is no id" in evenwatt("cancel", "nightly", "--via", "mqtt")[2]
+    away = 'collector_url = "http://127.0.0.1:9"\n' + (tmp_path / "operator.toml").read_text()
+    (tmp_path / "operator.toml").write_text(away)
+    code, _, err = evenwatt("cancel", "nightly", "--via", "mqtt")
+    assert (code, "'nightly' is no id, and names are looked up over HTTP: http://127.0.0.1:9 does" in err) == (1, True)
     long = ["--value", "a=" + "x" * 3000]
     assert "expected a table of texts of at most 200" in evenwatt("submit", "-n", "a", *long, "--via", "mqtt")[2]
     (tmp_path / "operator.toml").write_text("")

@@ -26,12 +26,21 @@ _TIMEOUT_S: Final = 30.0
 _ID: Final = re.compile(r"[0-9a-f]{12}")
 
 
+def is_id(named: str) -> bool:
+    """Return whether this is a job's whole id."""
+    return _ID.fullmatch(named) is not None
+
+
 class ProblemsError(Exception):
     """The collector refuses jobs; ``problems`` has its rows, each with key, error and severity."""
 
     def __init__(self, problems: list[dict[str, str]]) -> None:
         super().__init__("; ".join(row["error"] for row in problems))
         self.problems = problems
+
+
+class UnknownJobError(Failure):
+    """The collector knows no job of that id or name."""
 
 
 class Client:
@@ -88,9 +97,10 @@ class Client:
         """Return the job with an id, the only one whose id begins so, or the newest one of a name.
 
         Raises:
-            Failure: there is none, or more than one.
+            UnknownJobError: there is none.
+            Failure: there is more than one, or the collector cannot be asked.
         """
-        if _ID.fullmatch(named):
+        if is_id(named):
             return self.get(f"jobs/{named}", JobRecord)
         latest = self.records((), MOST_JOBS)
         found = [record for record in latest if record.id.startswith(named)] if named else []
@@ -102,7 +112,7 @@ class Client:
             ids = ", ".join(record.id for record in of_name if record.open)
             raise Failure(f"several open jobs are called {named!r}: {ids}; name one by its id")
         if not found and not of_name:
-            raise Failure(f"there is no job {named!r}; `evenwatt jobs --all` lists those that are known")
+            raise UnknownJobError(f"there is no job {named!r}; `evenwatt jobs --all` lists those that are known")
         return (found or sorted(of_name, key=lambda record: not record.open))[0]
 
     def _authorisation(self) -> dict[str, str]:
@@ -148,7 +158,8 @@ class Client:
         if words is None and answer.status_code == httpx.codes.NOT_FOUND:
             words = f"{self._url} keeps no jobs; is it a collector of this version?"
         code = Exit.FAILURE if answer.is_server_error else Exit.USAGE
-        raise Failure(str(words or f"{self._url} answered {answer.status_code}"), exit_code=code)
+        kind = UnknownJobError if answer.status_code == httpx.codes.NOT_FOUND else Failure
+        raise kind(str(words or f"{self._url} answered {answer.status_code}"), exit_code=code)
 
     def _read(self, answer: httpx.Response, kind: type[T]) -> T:
         try:

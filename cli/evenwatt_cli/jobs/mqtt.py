@@ -52,12 +52,9 @@ def send_cancels(ids: Sequence[str], *, config: Path | None, as_json: bool) -> E
     """Send the wish to give jobs up, and wait until the collector's list says so.
 
     Raises:
-        Failure: the settings lack a key, or what is named is no id.
+        Failure: the settings lack a key.
     """
     settings = load(config)
-    wrong = next((id_ for id_ in ids if not (len(id_) == 12 and set(id_) <= set("0123456789abcdef"))), None)
-    if wrong is not None:
-        raise Failure(f"{wrong!r} is no id: over MQTT name jobs by all 12 digits, as `evenwatt jobs --json` shows them")
     return _over_mqtt(settings, [_submission(settings, id_, "") for id_ in ids], as_json=as_json)
 
 
@@ -103,7 +100,12 @@ def _over_mqtt(settings: OperatorSettings, sent: list[Submission], *, as_json: b
             file=sys.stderr,
         )
         return Exit.TIMEOUT
-    return Exit.REJECTED if any(line.state == "refused" for line in lines.values()) else Exit.OK
+    given_up = {one.job for one in sent if not one.spec}
+    return Exit.REJECTED if any(_rejected(line, cancel=line.id in given_up) for line in lines.values()) else Exit.OK
+
+
+def _rejected(line: JobLine, *, cancel: bool) -> bool:
+    return line.state == "refused" or (cancel and line.state in {"done", "failed"})
 
 
 async def _exchange(
