@@ -44,6 +44,8 @@ class NodeRule:
     targets: tuple[str, ...] = ()
     """Names on the node's allow-list that may be paused; ``*`` for all of them."""
     on_lost: OnLost = OnLost.FALLBACK
+    held: str = ""
+    """What holds it below what it could use, besides its zone; for people."""
 
 
 class Rules(Protocol):

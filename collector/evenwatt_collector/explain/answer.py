@@ -91,19 +91,26 @@ def _answer(kind: str, log: Log[Any], name: str, wall_s: float, now_s: float) ->
 
 
 def _lines(log: Log[Any], spell: Spell[Any], wall_s: float) -> list[str]:
+    reason, begun_s = spell.at(wall_s), _begun_s(log, spell, wall_s)
+    if isinstance(reason, ZoneReason):
+        return zone_lines(reason, begun_s, wall_s)
+    paused_s = log.since_s(spell, lambda before: bool(before.paused)) if reason.paused else None
+    return node_lines(reason, begun_s, paused_s, wall_s)
+
+
+def _begun_s(log: Log[Any], spell: Spell[Any], wall_s: float) -> float:
+    """Return since when it is as the first line says: a zone in its band, a node at its cap."""
     reason = spell.at(wall_s)
     if isinstance(reason, ZoneReason):
-        return zone_lines(reason, log.since_s(spell, lambda before: before.band == reason.band), wall_s)
-    paused_s = log.since_s(spell, lambda before: bool(before.paused)) if reason.paused else None
-    return node_lines(reason, log.since_s(spell, reason.same_cap), paused_s, wall_s)
+        return log.since_s(spell, lambda before: before.band == reason.band)
+    return log.since_s(spell, reason.same_cap)
 
 
 def _earlier(log: Log[Any], spell: Spell[Any], wall_s: float) -> list[Spell[Any]]:
     """Return what was before, the latest first, without what was over within two seconds."""
-    later_s, kept = spell.since_s, []
-    for before in log.before(spell.first.name, wall_s, KEPT_EACH):
-        if before is not spell and later_s - before.since_s >= _SHORTEST_S:
+    later_s, kept = _begun_s(log, spell, wall_s), []
+    for before in log.before(spell.first.name, later_s, KEPT_EACH):
+        if before.since_s < later_s and later_s - before.since_s >= _SHORTEST_S:
             kept.append(before)
-        if before is not spell:
-            later_s = before.since_s
+        later_s = min(later_s, before.since_s)
     return kept[:_EARLIER]

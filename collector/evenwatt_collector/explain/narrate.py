@@ -205,6 +205,7 @@ class _View:
             on_lost=_LOST_WORDS[OnLost(int(seen.on_lost[slot]))],
             fallback_w=float(seen.fallback_w[slot]),
             dry_run=dry,
+            held=rule.held,
         )
 
     def _short(self, slot: int) -> Short | None:

@@ -82,6 +82,8 @@ class NodeReason:
     on_lost: str = "fallback"
     fallback_w: float = 0.0
     dry_run: bool = False
+    held: str = ""
+    """What holds it below what it could use, besides its zone."""
 
     @property
     def name(self) -> str:
@@ -98,7 +100,7 @@ class NodeReason:
 
     def _kind_of(self) -> tuple[object, ...]:
         short = (self.short.zone, self.short.budget_why, self.short.level_class) if self.short else None
-        return self.zone, self.cause, self.kind, self.priority, short, self.paused, self.dry_run
+        return self.zone, self.cause, self.kind, self.priority, short, self.paused, self.dry_run, self.held
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

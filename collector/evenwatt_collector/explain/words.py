@@ -63,7 +63,8 @@ def in_short(reason: NodeReason | ZoneReason) -> str:
         return f"{_BAND_NAMES[reason.band]}, {limit}, drew {watts(reason.power_w)}"
     cap = "" if reason.cap_w is None else f"{watts(reason.cap_w)}, "
     paused = ", paused" if reason.paused else ""
-    return f"{cap}{_CAUSE_NAMES[reason.cause]}{paused}; drew {watts(reason.power_w)}"
+    cause = "held at a learned cap" if reason.held and reason.cause is Cause.FREE else _CAUSE_NAMES[reason.cause]
+    return f"{cap}{cause}{paused}; drew {watts(reason.power_w)}"
 
 
 _BAND_NAMES: Final = {
@@ -157,7 +158,8 @@ def _cause(reason: NodeReason) -> str:
     if reason.cause is Cause.UNSTEERED:
         return "it has gone silent, or its settings do not let it be controlled; it counts with the most it may draw."
     if short is None or reason.cause is Cause.FREE:
-        return "no zone around it is short of power, so nothing holds it back."
+        held = f"it is held at {reason.held}" if reason.held else "nothing holds it back"
+        return f"no zone around it is short of power, so {held}."
     words = {
         Cause.SURPLUS: "Every node gets what it wants, and what is left over is shared by weight.",
         Cause.MET: f"A node of {_class(reason)} is important enough to get what it wants; others share the rest.",

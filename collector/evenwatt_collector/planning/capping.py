@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _MEMORY: Final = "jobs:caps"
 _KEEP_S: Final = 60.0
+_HELD: Final = "the cap under which its job is found to need the least (`evenwatt explain JOB` says more)"
 _BY_NODE: Final = 0.05
 """Half of the 90 % range of a ratio of energies, at least; our choice."""
 _CALM: Final = frozenset({"normal", "hold"})
@@ -87,7 +88,9 @@ class CappedRules:
         rule, cap_w = self._rules.node(zone, name), self._caps_w.get((zone, name))
         if cap_w is None:
             return rule
-        return replace(rule, ceiling_w=cap_w if rule.ceiling_w is None else min(cap_w, rule.ceiling_w))
+        if rule.ceiling_w is not None and rule.ceiling_w <= cap_w:
+            return rule
+        return replace(rule, ceiling_w=cap_w, held=_HELD)
 
 
 class Capping:
