@@ -12,13 +12,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from evenwatt_collector.jobs.times import in_words
+from evenwatt_collector.jobs.times import duration_s, spelled
 
 if TYPE_CHECKING:
     from datetime import tzinfo
 
 AT_ONCE_S: Final = 60.0
 """A start so near is now."""
+LEAST_SAVED_PCT: Final = 1.0
+"""What saves less is not waited for."""
+_KNOWN: Final = re.compile(r"\bknown for ((?:\d+[dhms] ?)+)|(\ba fallback\b)")
+"""How a decision says how far a zone's forecast reaches."""
 _FAR_S: Final = 20 * 3600.0
 """From here on a time of day alone could be misread."""
 
@@ -74,6 +78,15 @@ class Advice:
     why: str
     rests_on: str
     warnings: tuple[str, ...] = ()
+
+    @property
+    def known_s(self) -> float | None:
+        """How far ahead the grid is forecast, where it is least; 0: not at all; None: it is not told."""
+        try:
+            told = [duration_s(match[1]) if match[1] else 0.0 for match in _KNOWN.finditer(self.rests_on)]
+        except ValueError:
+            return None  # somebody else's words
+        return min(told, default=None)
 
     @property
     def saved_g(self) -> float:
@@ -140,6 +153,8 @@ def judge(wish: Wish, advice: Advice | None, now_s: float, *, margin_s: float, t
         return Verdict(start=True, at_s=now_s, advice=advice, note=forced or trouble or "nobody advised")
     if advice.start_s is None or advice.start_s <= now_s + AT_ONCE_S:
         return Verdict(start=True, at_s=now_s, advice=advice, note="" if advice.start_s is not None else advice.why)
+    if idle := _not_worth_waiting(wish, advice):
+        return Verdict(start=True, at_s=now_s, advice=advice, note=idle)
     if advice.start_s > wish.latest_start_s:
         return Verdict(start=False, at_s=wish.latest_start_s, advice=advice, note="its deadline asks for that start")
     return Verdict(start=False, at_s=advice.start_s, advice=advice)
@@ -149,10 +164,20 @@ def _forced(wish: Wish, now_s: float, margin_s: float) -> str:
     """Say why it has to start now whatever is advised; nothing, if it has not."""
     late_s = now_s - wish.latest_start_s
     if late_s > AT_ONCE_S:
-        return f"it will be {_span(late_s)} late"
+        return f"it will be {spelled(late_s)} late"
     if late_s >= 0:
         return "it is the latest start"
     return "by the next time of asking it could be too late" if late_s + margin_s > 0 else ""
+
+
+def _not_worth_waiting(wish: Wish, advice: Advice) -> str:
+    """Say why later is no better than now; nothing, if it is."""
+    if advice.known_s is not None and advice.known_s < wish.length_s:
+        known = f"for {spelled(advice.known_s)} only" if advice.known_s else "for no hour"
+        return f"the grid is forecast {known}, the work takes {spelled(wish.length_s)}"
+    if advice.saved_pct is None or advice.saved_pct < LEAST_SAVED_PCT:
+        return f"waiting would save less than {LEAST_SAVED_PCT:.0f} %"
+    return ""
 
 
 def describe(wish: Wish, verdict: Verdict, now_s: float, zone: tzinfo | None = None) -> str:
@@ -169,9 +194,9 @@ def describe(wish: Wish, verdict: Verdict, now_s: float, zone: tzinfo | None = N
     if verdict.start:
         line = f"start now{where}"
     else:
-        line = f"start at {_clock(verdict.at_s, now_s, zone)} (in {_span(verdict.at_s - now_s)}){where}"
+        line = f"start at {_clock(verdict.at_s, now_s, zone)} (in {spelled(verdict.at_s - now_s)}){where}"
         if advice and advice.saved_pct is not None and verdict.at_s == advice.start_s:
-            line += f": {advice.saved_pct:.0f} % less, {_grams(advice.saved_g)}"
+            line += f": saves {advice.saved_pct:.0f} %, {_grams(advice.saved_g)} of {_grams(advice.now_g)}"
     if verdict.note:
         line += f"; {verdict.note}"
     if advice is None:
@@ -223,11 +248,6 @@ def _utc(wall_s: float) -> str:
 def _clock(wall_s: float, now_s: float, zone: tzinfo | None) -> str:
     moment = datetime.fromtimestamp(wall_s, UTC).astimezone(zone)
     return f"{moment:%H:%M}" if wall_s - now_s < _FAR_S else f"{moment:%a %d %b %H:%M}"
-
-
-def _span(seconds: float) -> str:
-    """Return a length as ``2 h 59 min``."""
-    return re.sub(r"(\d+)([dhms])", lambda part: f"{part[1]} {'min' if part[2] == 'm' else part[2]}", in_words(seconds))
 
 
 def _grams(grams: float) -> str:

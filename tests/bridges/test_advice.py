@@ -35,7 +35,7 @@ def test_waiting_says_until_when_and_what_it_is_worth():
     verdict = judge(wish(), advice(), NOW, margin_s=300)
     assert not verdict.start
     assert describe(wish(), verdict, NOW, UTC).splitlines() == [
-        "start at 11:00 (in 3 h): 41 % less, 120 g",
+        "start at 11:00 (in 3 h): saves 41 %, 120 g of 290 g",
         "  expected 170 g (140 g to 210 g), now it would be 290 g; estimated from ours, issued 07:00",
     ]
 
@@ -67,6 +67,23 @@ def test_work_comes_first(changes, said, start, note):
     assert note in describe(wish(**changes), verdict, NOW, UTC)
 
 
+@pytest.mark.parametrize(
+    ("said", "note"),
+    [
+        (advice(grams=288.0), "less than 1 %"),
+        (advice(grams=300.0), "less than 1 %"),
+        (advice(now_g=0.0, grams=0.0), "less than 1 %"),
+        (advice(rests_on="here: DE by ours (full), known for 1h 30m"), "forecast for 1 h 30 min only"),
+        (advice(rests_on="here: DE: yearly mean, a fallback"), "for no hour"),
+        (advice(rests_on="here: DE by ours (full), known for 2h"), ""),
+    ],
+)
+def test_what_is_hardly_worth_it_or_hardly_known_is_not_waited_for(said, note):
+    verdict = judge(wish(), said, NOW, margin_s=300)
+    assert verdict.start is bool(note)
+    assert note in describe(wish(), verdict, NOW, UTC)
+
+
 def test_a_day_is_named_where_the_hour_alone_could_be_misread():
     far = wish(deadline_s=NOW + 90 * HOUR)
     assert "Sat 16 Jan 14:00" in describe(far, judge(far, advice(NOW + 30 * HOUR), NOW, margin_s=300), NOW, UTC)
@@ -75,7 +92,7 @@ def test_a_day_is_named_where_the_hour_alone_could_be_misread():
 def test_where_is_said_where_there_is_a_choice():
     either = wish(zones=("here", "there"))
     line = describe(either, judge(either, advice(zone="there"), NOW, margin_s=300), NOW, UTC)
-    assert line.startswith("start at 11:00 (in 3 h) in there: 41 %")
+    assert line.startswith("start at 11:00 (in 3 h) in there: saves 41 %")
 
 
 @given(

@@ -1,5 +1,7 @@
 """A decision, what stood beside it, and what would change it."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -26,7 +28,10 @@ def test_everything_stands_beside_it():
     assert found.baseline.grams == pytest.approx(600.0)
     assert spans(found.baseline) == [(0.0, 3.0)]
     assert all(found.chosen.grams <= other.planned.grams * (1 + 1e-6) for other in found.alternatives if other.feasible)
-    assert any("it saves" in words and "chance" in words for words in found.would_change)
+    (chosen,) = (alternative for alternative in found.alternatives if alternative.name == "chosen")
+    assert chosen.why.startswith("it saves ")
+    assert "chance" in chosen.why
+    assert not any("it saves" in words for words in found.would_change)
 
 
 def test_what_is_not_possible_says_why():
@@ -42,6 +47,14 @@ def test_a_job_that_runs_at_once_says_when_it_would_wait():
     assert spans(found.chosen) == [(0.0, 2.0)]
     (words,) = [words for words in found.would_change if words.startswith("above")]
     assert words.startswith("above 230 g/kWh now (expected: 200)")
+
+
+def test_lengths_are_said_in_units_that_fit_them():
+    asked = problem([place(intensity=[400.0] * 6 + [100.0] * 14)], [job(length=3, due=15)])
+    found = explained(asked)
+    words = " ".join([*found.would_change, *(alternative.why for alternative in found.alternatives)])
+    assert "over the next 1 h 30 min (expected: 400)" in words
+    assert not re.search(r"\d\.\d+ h\b", words)
 
 
 def test_room_taken_by_others_counts():

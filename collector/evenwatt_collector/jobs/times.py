@@ -78,6 +78,11 @@ def in_words(seconds: float) -> str:
     return " ".join(parts[:2]) or "0s"
 
 
+def spelled(seconds: float) -> str:
+    """Return a length of time for a sentence, as ``1 h 30 min``."""
+    return re.sub(r"(\d+)([dhms])", lambda part: f"{part[1]} {'min' if part[2] == 'm' else part[2]}", in_words(seconds))
+
+
 def stamp(wall_s: float, *, up: bool = False) -> str:
     """Return a moment in UTC, to the minute; ``up`` to the next one, so that it is not before."""
     wall_s = -(-wall_s // 60) * 60 if up else wall_s

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from evenwatt_collector.jobs.times import spelled
 from evenwatt_collector.plan import grid as grids
 from evenwatt_collector.plan import order as orders
 from evenwatt_collector.plan import work as works
@@ -75,7 +76,8 @@ class _Asked:
                              would_change=(work.fault or "it can run nowhere",))  # fmt: skip
         base = self._weighed(at_once, "at once, at home, at full power")
         found = [self._alternative("now", at_once, "the baseline")]
-        found.append(Alternative(name="chosen", planned=self._chosen, feasible=not self._chosen.late, why="chosen"))
+        found.append(Alternative(name="chosen", planned=self._chosen, feasible=not self._chosen.late,
+                                 why=self._saving(base, at_once)))  # fmt: skip
         if work.pinned is None:
             found += self._shapes()
             found += [self._best(f"place:{self._grid.names[option.place]}", replace_options=(option,))
@@ -131,7 +133,7 @@ class _Asked:
         late = bool(pieces) and pieces[-1].end > (work.deadline if latest is None else latest) + EPS_S
         room = self._placer.room.fits(work, pieces)
         if late:
-            words = f"it would end {(pieces[-1].end - work.deadline) / 3600:.1f} h after the deadline"
+            words = f"it would end {spelled(pieces[-1].end - work.deadline)} after the deadline"
         elif not room:
             words = "there is no room for it then"
         else:
@@ -158,6 +160,14 @@ class _Asked:
         late = bool(pieces) and pieces[-1].end > work.deadline + EPS_S
         return weigh(self._grid, [work], [tuple(pieces)], [late], [why])[0]
 
+    def _saving(self, base: Planned, at_once: tuple[Piece, ...]) -> str:
+        """Say what is saved by waiting, and how surely."""
+        pieces = _choice(self._grid, self._work, self._chosen).pieces
+        saved = base.grams - self._chosen.grams
+        if not pieces or pieces == at_once or saved <= 0:
+            return "chosen"
+        return _certainty(self._grid, self._work, at_once, pieces, saved)
+
     def _changes(self, base: Planned, at_once: tuple[Piece, ...]) -> list[str]:
         """Say what would change the decision, in figures."""
         chosen, words = self._chosen, []
@@ -167,11 +177,10 @@ class _Asked:
         if self._work.pinned is not None:
             return ["nothing before it ends: it runs and cannot be interrupted"]
         if waits and saved > 0:
-            words.append(_certainty(self._grid, self._work, at_once, pieces, saved))
-            hours = sum(piece.end - piece.start for piece in at_once)
+            length_s = sum(piece.end - piece.start for piece in at_once)
             mean = base.grams / base.energy_kwh if base.energy_kwh else 0.0
             limit = mean * chosen.grams / base.grams if base.grams else 0.0
-            words.append(f"at {limit:.0f} g/kWh or less over the next {hours / 3600:.2g} h (expected: {mean:.0f}) it "
+            words.append(f"at {limit:.0f} g/kWh or less over the next {spelled(length_s)} (expected: {mean:.0f}) it "
                          "would have run at once")  # fmt: skip
         elif not waits:
             words += self._would_wait(base)
@@ -189,7 +198,7 @@ class _Asked:
         mean = base.grams / base.energy_kwh if base.energy_kwh else 0.0
         limit = mean * other.grams / base.grams if base.grams else 0.0
         words = (f"above {limit:.0f} g/kWh now (expected: {mean:.0f}) it would have waited, to begin "
-                 f"{(other.start_s - base.start_s) / 3600:.1f} h later")  # fmt: skip
+                 f"{spelled(other.start_s - base.start_s)} later")  # fmt: skip
         return [words]
 
     def _later_deadlines(self) -> list[str]:
