@@ -56,6 +56,7 @@ def test_pieces_are_what_a_linear_program_finds(intensity, share, earliest):
 def _least(intensity, upper, length):
     solver = highspy.Highs()
     solver.setOptionValue("output_flag", False)
+    solver.setOptionValue("threads", 1)  # as the planner does: a process has one scheduler
     count = len(intensity)
     columns = np.arange(count, dtype=np.int32)
     solver.addVars(count, np.zeros(count), np.array(upper))

@@ -25,6 +25,7 @@ def feasible(slots, room, jobs):
     """
     solver = highspy.Highs()
     solver.setOptionValue("output_flag", False)
+    solver.setOptionValue("threads", 1)  # as the planner does: a process has one scheduler
     used = {}
     columns = 0
     rows = []

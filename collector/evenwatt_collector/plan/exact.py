@@ -31,6 +31,9 @@ _MOST_SECONDS: Final = 2.0
 _GAP: Final = 1e-5
 _HALF: Final = 0.5
 
+_BLUR: Final = 4e-6
+"""Of a length: binaries are whole within 1e-6, so seconds are known no better."""
+
 Demand = dict[tuple[int, int], list[tuple[int, float, float]]]
 """By place and slot: columns, with the job slots and watts that each takes if it is chosen."""
 
@@ -122,6 +125,8 @@ def solve(placer: Placer) -> Placer | None:
         if not pieces or not other.room.fits(other.works[name], pieces):
             return None
         other.put(name, Choice(pieces, cost))
+    if late_g and not too_late:  # all can be on time: now what weighs least
+        return solve(other) or other
     settle_missed(other, too_late)
     return other
 
@@ -260,9 +265,16 @@ class _Split:
         """Return weight and pieces."""
         _, row, columns = max(self._rows, key=lambda one: values[one[0]])
         used = np.array([values[column] for column in columns])
-        used[used < EPS_S] = 0.0
-        fills = self._fills
+        fills, work = self._fills, self._fills.windows[0].work
+        length = float(fills.length[row])
+        used[used < max(EPS_S, _BLUR * length)] = 0.0
         cost = float(used @ fills.rate[row])
         watts = float(fills.watts[row])
         low, high = float(fills.low[row]), float(fills.high[row])
-        return cost, laid(self._grid, int(fills.place[row]), used, low, high, 1, watts)
+        pieces = laid(self._grid, int(fills.place[row]), used, low, high, 1, watts)
+        if pieces and work.continues < 0:  # by its tolerance, or where a joule weighs nothing
+            lacks = length + max(0.0, work.job.restart_s) * (len(pieces) - 1) - sum(p.end - p.start for p in pieces)
+            last = pieces[-1]
+            if last.start - last.end < lacks <= 1.0:
+                pieces = (*pieces[:-1], last._replace(end=last.end + lacks))
+        return cost, pieces
