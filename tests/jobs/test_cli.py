@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 import threading
+import time
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from evenwatt_cli.jobs.words import when
 from evenwatt_cli.main import entry
 from evenwatt_collector.jobs.logs import LogPiece
 from evenwatt_collector.jobs.model import JobRecord, JobState, Piece, Run
@@ -222,12 +224,55 @@ def test_jobs_in_a_table(evenwatt, desk):
     code, out, _ = evenwatt("jobs")
     assert code == 3
     assert "nightly" in out
-    assert "(late)" in out
+    assert " late, now" in out
     assert "old" not in out
     assert "old" in evenwatt("jobs", "--all")[1]
     listed = json.loads(evenwatt("jobs", "--state", "done", "--json")[1])["jobs"]
     assert msgspec.convert(listed, list[JobRecord]) == [done]
     assert all(len(line) <= 80 for line in out.splitlines())
+
+
+def test_a_narrow_table_leaves_columns_out_and_cuts_none(evenwatt, desk, monkeypatch):
+    run = Run(id="c" * 12, zone="hall", node="a-long-node-name-1", asked_s=time.time() - 90, attempt=1)
+    pieces = [Piece(zone="hall", start_s=time.time() - 60, end_s=time.time() + 7290)]
+    rows = [record(f"{i:012x}", spec=spec(name=f"clean-hours-render-{i}"), state=JobState.RUNNING, runs=[run],
+                   pieces=pieces, late=True, decision=decision()) for i in (10, 19)]  # fmt: skip
+    store.save_records(desk.connection, rows)
+    heads = {}
+    for columns in (120, 80, 60):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        lines = evenwatt("jobs")[1].splitlines()
+        heads[columns] = lines[0].split()
+        assert all(len(line) <= columns for line in lines)
+        assert all(words in line for line in lines[1:] for words in ("running", "late, for 1m "))
+        assert columns == 60 or all(", done in 2h" in line for line in lines[1:])
+        assert {line.split()[1][-3:] for line in lines[1:]} == {"-10", "-19"}
+        assert "…" not in "".join(lines)
+    assert heads[120] == ["ID", "NAME", "STATE", "DONE", "WHERE", "WHEN", "CO2e"]
+    assert heads[60] == ["ID", "NAME", "STATE", "WHEN"]
+
+
+def test_a_service_has_no_share_and_no_end(evenwatt, desk):
+    service = record(spec=spec(template=None, length=None, service={"task": "read"}, name="reader"), length_s=0.0,
+                     state=JobState.RUNNING, why="reader:large fits")  # fmt: skip
+    store.save_records(desk.connection, [service])
+    line = evenwatt("jobs")[1].splitlines()[1]
+    assert "serving" in line
+    assert "%" not in line
+    assert "not planned" not in evenwatt("jobs", "reader")[1]
+    assert when(service, NOW_S, "reader:large on serve-1") == "serving reader:large on serve-1"
+
+
+def test_logs_as_json_and_why_there_is_none(evenwatt, desk):
+    store.save_records(desk.connection, [record(why="it waits for a clean hour")])
+    code, out, err = evenwatt("jobs", ID, "--logs")
+    assert (code, out) == (0, "")
+    assert err == (
+        "evenwatt: nothing is kept of a log of 'nightly': it has never been started (it waits for a clean hour)\n"
+    )
+    assert json.loads(evenwatt("jobs", ID, "--logs", "--json")[1])["pieces"] == []
+    store.append_log(desk.connection, [LogPiece(job=ID, run="c" * 12, start=0, at_s=NOW_S, text="epoch 1\n")])
+    assert json.loads(evenwatt("jobs", ID, "--logs", "--json")[1])["pieces"][0]["text"] == "epoch 1\n"
 
 
 SHOWN = (

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from evenwatt_cli.jobs.timeline import timeline
+from evenwatt_cli.jobs.timeline import legend, timeline
 from evenwatt_collector.jobs.desk import PlaceView, PlannedView, PlanView
 from evenwatt_collector.jobs.model import JobState, Piece
 from tests.jobs.made import HOUR, NOW_S
@@ -51,7 +53,7 @@ def test_a_day_with_two_jobs_at_80_columns():
     lines = drawn(plan(job("nightly", (0, 6)), job("train", (6, 9), (12, 24), state=JobState.RUNNING)))
     assert lines == [
         "plan made 1m 30s ago (exact), 2 jobs",
-        "                  Mon 02    06:00      12:00      18:00",
+        "                  now 00:01 06:00      12:00      18:00",
         "hall              ▁▁▁▁▁▁▂▂▂▂▂▃▃▃▃▃▄▄▄▄▄▄▅▅▅▅▅▆▆▆▆▆▇▇▇▇▇██████ 0-47 g/kWh",
         "  now 0 g/kWh; 4 slots free; 1200 W free; forecast for 1d",
         "nightly           ███████████                                 41.2 g waiting",
@@ -59,10 +61,42 @@ def test_a_day_with_two_jobs_at_80_columns():
     ]
 
 
-def test_at_60_columns_names_and_figures_are_shorter():
-    lines = drawn(plan(job("a name that is long", (0, 6))), 60, ascii_only=True)
+def test_at_60_columns_names_are_cut_in_their_middle_and_the_state_stays():
+    view = plan(job("clean-render-10", (0, 6)), job("clean-render-19", (0, 6), late=True, why="no room"))
+    lines = drawn(view, 60, ascii_only=True)
     assert all(len(line) <= 60 for line in lines)
-    assert lines[4].startswith("a name t... #")
+    assert lines[4].startswith("clea..er-10 ####")
+    assert lines[4].endswith("waiting")
+    assert lines[5].startswith("clea..er-19 ####")
+    assert lines[5].endswith("late")
+
+
+def test_short_slots_have_times_as_well_and_now_is_named():
+    view = plan(job("x", (0, 0.01)), slot_s=12.0, now_s=NOW_S + 70)
+    times = drawn(view)[1]
+    assert times.split() == ["Mon", "02", "now", "00:01", "00:02"]
+    assert times.index("now") == 18 + int(70 / (144 / 43))
+    assert drawn(view, 160)[1].split() == ["Mon", "02", "00:00:30", "now", "00:01:10", "00:01:30", "00:02:00"]
+
+
+@given(st.floats(5, 7200), st.integers(1, 200), st.integers(0, 86400), st.sampled_from([40, 60, 80, 160]))
+def test_times_stand_in_order_and_apart(slot_s, slots, into_s, width):
+    view = plan(places=[place(slots=slots)], slots=slots, slot_s=slot_s, start_s=NOW_S + into_s, now_s=NOW_S + into_s)
+    times = drawn(view, width)[1]
+    assert times.strip().startswith("now")
+    words = times.split()
+    assert all(re.fullmatch(r"now|Mon|Tue|Wed|Thu|Fri|Sat|Sun|[0-9]{2}(:[0-9]{2}){0,2}", word) for word in words), words
+
+
+def test_a_service_is_what_it_serves():
+    reader = job("reader", state=JobState.RUNNING, why="fits its budget")
+    lines = drawn(plan(reader), serving={reader.job: "reader:large on serve-1"})
+    assert lines[-1] == "reader            serving reader:large on serve-1"
+
+
+def test_the_legend_fits_a_narrow_terminal():
+    assert legend(ascii_only=True).plain == "# planned  + in part  % runs now  | deadline  : no forecast"
+    assert cell_len(legend().plain) <= 60
 
 
 @given(

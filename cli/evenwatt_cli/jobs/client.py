@@ -8,11 +8,13 @@ from urllib.parse import quote
 
 import httpx
 import msgspec
+from msgspec import Struct
 
 from evenwatt_cli.exits import Exit
 from evenwatt_cli.operator_settings import load
 from evenwatt_collector.jobs.desk import MOST_JOBS, JobPage
 from evenwatt_collector.jobs.model import JobRecord
+from evenwatt_collector.models.variants import service_id
 from evenwatt_daemon import Failure, read_document
 
 if TYPE_CHECKING:
@@ -24,6 +26,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _TIMEOUT_S: Final = 30.0
 _ID: Final = re.compile(r"[0-9a-f]{12}")
+
+
+class _Service(Struct):
+    service: str
+    variant: str
+    zone: str
+    node: str = ""
+
+
+class _Status(Struct):
+    services: list[_Service] = []
 
 
 def is_id(named: str) -> bool:
@@ -62,9 +75,9 @@ class Client:
         """
         return self._read(self._ask("GET", path, parameters=parameters), kind)
 
-    def text(self, path: str) -> str:
-        """Return an answer as text."""
-        return self._ask("GET", path, headers={"Accept": "text/plain"}).text
+    def text(self, path: str, accept: str = "text/plain") -> str:
+        """Return an answer as it comes, in the form that is asked for."""
+        return self._ask("GET", path, headers={"Accept": accept}).text
 
     def post(self, path: str, body: object, kind: type[T]) -> T:
         """Send a body and return the answer; only who has a token may.
@@ -114,6 +127,21 @@ class Client:
         if not found and not of_name:
             raise UnknownJobError(f"there is no job {named!r}; `evenwatt jobs --all` lists those that are known")
         return (found or sorted(of_name, key=lambda record: not record.open))[0]
+
+    def serving(self, jobs: Sequence[tuple[str, str]]) -> dict[str, str]:
+        """Return what services run and where, as ``VARIANT on NODE``, by id.
+
+        Args:
+            jobs: Ids and names of jobs that may be services.
+        """
+        if not jobs:
+            return {}
+        try:
+            services = self.get("status", _Status).services
+        except Failure:  # said only to say more
+            return {}
+        words = {one.service: f"{one.variant} on {one.node or one.zone}" for one in services}
+        return {id_: words[service_id(name)] for id_, name in jobs if service_id(name) in words}
 
     def _authorisation(self) -> dict[str, str]:
         if not self._token_file:

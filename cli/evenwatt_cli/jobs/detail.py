@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     from evenwatt_collector.jobs.model import Decision, JobRecord, Run
 
 
-def detail(record: JobRecord, now_s: float) -> RenderableType:
-    """Return how a job stands, what it is, its plan, its runs and what was decided."""
-    return Group(*_lines(record, now_s))
+def detail(record: JobRecord, now_s: float, serving: str | None = None) -> RenderableType:
+    """Return how a job stands, what it is, its plan, its runs and what was decided; what a service serves."""
+    return Group(*_lines(record, now_s, serving))
 
 
-def _lines(record: JobRecord, now_s: float) -> Iterator[RenderableType]:
-    yield Text(f"job {record.id}  {record.spec.name}: {record.state.value}, {when(record, now_s)}", style="bold")
+def _lines(record: JobRecord, now_s: float, serving: str | None) -> Iterator[RenderableType]:
+    yield Text(
+        f"job {record.id}  {record.spec.name}: {record.state.value}, {when(record, now_s, serving)}", style="bold"
+    )
     if record.late and record.open:
         yield Text("  ! it will be late", style="red")
     if record.why:

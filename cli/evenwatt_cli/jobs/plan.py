@@ -9,8 +9,9 @@ from rich.console import Console
 
 from evenwatt_cli.exits import Exit
 from evenwatt_cli.jobs.client import Client
-from evenwatt_cli.jobs.timeline import timeline
+from evenwatt_cli.jobs.timeline import legend, timeline
 from evenwatt_collector.jobs.desk import PlanView
+from evenwatt_collector.jobs.model import JobState
 from evenwatt_daemon import Failure
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ def show_plan(*, hours: float | None, zones: list[str], limit: int, as_json: boo
     Raises:
         Failure: the collector cannot be asked, or there is no such zone.
     """
-    plan = Client.of(config).get("plan", PlanView)
+    client = Client.of(config)
+    plan = client.get("plan", PlanView)
     known = [place.zone for place in plan.places]
     unknown = next((zone for zone in zones if zone not in known), None)
     if unknown is not None:
@@ -39,6 +41,11 @@ def show_plan(*, hours: float | None, zones: list[str], limit: int, as_json: boo
     else:
         console = Console(highlight=False, soft_wrap=True)
         plain = not (console.encoding or "").lower().startswith("utf")
-        for line in timeline(plan, console.width, hours=hours, limit=limit, ascii_only=plain):
+        serving = client.serving(
+            [(job.job, job.name) for job in plan.jobs if job.state is JobState.RUNNING and not job.pieces]
+        )
+        for line in timeline(plan, console.width, hours=hours, limit=limit, ascii_only=plain, serving=serving):
             console.print(line)
+        if console.is_terminal and plan.places:
+            console.print(legend(ascii_only=plain))
     return Exit.DEGRADED if any(job.late for job in plan.jobs) else Exit.OK

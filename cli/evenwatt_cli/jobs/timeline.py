@@ -13,22 +13,29 @@ from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
+from evenwatt_cli.jobs.words import NO_SERVICES, shortened
 from evenwatt_cli.reporting.words import digits, mass
 from evenwatt_cli.units import power
 from evenwatt_collector.jobs.model import JobState
 from evenwatt_collector.jobs.times import in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from evenwatt_collector.jobs.desk import PlaceView, PlannedView, PlanView
 
 _LEAST_WIDTH: Final = 40
 _MOST_WIDTH: Final = 160
-_LEAST_HOURS: Final = 6.0
-_STEPS_H: Final = (1, 2, 3, 6, 12, 24, 48, 96, 168)
-_APART: Final = 7
-"""Columns from one time to the next, at the least."""
+_LEAST_SLOTS: Final = 12
+_DAY_S: Final = 86_400
+_STEPS_S: Final = (
+    10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, _DAY_S, 2 * _DAY_S, 4 * _DAY_S,
+    7 * _DAY_S,
+)  # fmt: skip
+_APART: Final = 2
+"""Columns between one time and the next, at the least."""
+_RIGHT: Final = 19
+"""Columns of the figures and the state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +70,13 @@ class _Frame:
 
 
 def timeline(
-    plan: PlanView, width: int, *, hours: float | None = None, limit: int = 20, ascii_only: bool = False
+    plan: PlanView,
+    width: int,
+    *,
+    hours: float | None = None,
+    limit: int = 20,
+    ascii_only: bool = False,
+    serving: Mapping[str, str] = NO_SERVICES,
 ) -> Iterator[Text]:
     """Yield the lines.
 
@@ -73,12 +86,13 @@ def timeline(
         hours: How far to show; default: to the end of the last job, or of its deadline.
         limit: Jobs at most.
         ascii_only: The terminal knows no other signs.
+        serving: What services run and where, by job.
     """
     signs = _ASCII if ascii_only else _UNICODE
     yield _head(plan)
     if plan.places and plan.slots:
         frame = _frame(plan, min(max(width, _LEAST_WIDTH), _MOST_WIDTH), hours)
-        yield _times(frame)
+        yield _times(frame, plan.now_s)
         scale = _scale(plan.places, frame, plan)
         for place in plan.places:
             yield _curve(place, plan, frame, scale, signs)
@@ -87,18 +101,28 @@ def timeline(
             plan.jobs, key=lambda job: (not job.pieces, job.pieces[0].start_s if job.pieces else 0.0, job.job)
         )
         for job in jobs[:limit]:
-            yield _bar(job, plan, frame, signs)
+            yield _served(job, frame, serving) if job.job in serving else _bar(job, plan, frame, signs)
         if len(jobs) > limit:
             yield Text(f"and {len(jobs) - limit} more; --limit shows them")
     if not plan.jobs:
         yield Text("No job is open. Submit one with `evenwatt submit`.")
     for job in plan.jobs[:limit]:
-        if job.late or not job.pieces:
+        if job.late or not (job.pieces or job.job in serving):
             yield Text(
                 f"! {job.name} ({job.job[:8]}): {job.why or 'not planned'}", style="red" if job.late else "yellow"
             )
     for note in plan.notes:
         yield Text(f"! {note}", style="yellow")
+
+
+def legend(*, ascii_only: bool = False) -> Text:
+    """Return what the signs stand for."""
+    signs = _ASCII if ascii_only else _UNICODE
+    words = (
+        f"{signs.whole} planned  {signs.part} in part  {signs.running} runs now  {signs.deadline} deadline  "
+        f"{signs.dotted} no forecast"
+    )
+    return Text(words, style="dim")
 
 
 def _head(plan: PlanView) -> Text:
@@ -112,32 +136,45 @@ def _head(plan: PlanView) -> Text:
 
 def _frame(plan: PlanView, width: int, hours: float | None) -> _Frame:
     left = 12 if width < 70 else 18
-    columns = max(10, width - left - (10 if width < 70 else 19))
+    columns = max(10, width - left - _RIGHT)
     ends = [piece.end_s for job in plan.jobs for piece in job.pieces]
     ends += [job.deadline_s for job in plan.jobs if job.deadline_s is not None]
-    wanted_s = 3600 * hours if hours is not None else max([3600 * _LEAST_HOURS, *(end - plan.start_s for end in ends)])
+    wanted_s = (
+        3600 * hours if hours is not None else max([_LEAST_SLOTS * plan.slot_s, *(end - plan.start_s for end in ends)])
+    )
     reach_s = min(max(plan.slot_s, wanted_s), plan.slot_s * plan.slots)
     return _Frame(left, columns, plan.start_s, plan.start_s + ceil(reach_s / plan.slot_s) * plan.slot_s)
 
 
-def _times(frame: _Frame) -> Text:
-    """Return the times of day above the columns: the hour, at midnight the day."""
-    step_h = next((h for h in _STEPS_H if 3600 * h / frame.step_s >= _APART), _STEPS_H[-1])
-    line = [" "] * (frame.columns + _APART)
-    begin_s = frame.start_s - frame.start_s % 3600
-    for hour in range(int((frame.end_s - begin_s) // 3600) + 1):
-        at_s = begin_s + 3600 * hour
+def _times(frame: _Frame, now_s: float) -> Text:
+    """Return the times of day above the columns, at midnight the day, and where now is."""
+    step_s = next((s for s in _STEPS_S if s / frame.step_s >= len(_clock(0.0, s)) + _APART), _STEPS_S[-1])
+    line = [" "] * frame.columns
+    if 0 <= frame.column(now_s) < frame.columns:
+        _write(line, frame.column(now_s), f"now {_clock(now_s, step_s)}")
+        _write(line, frame.column(now_s), "now")  # where there was no room for the time as well
+    every_s = min(step_s, 3600)
+    at_s = frame.start_s - frame.start_s % every_s
+    while at_s < frame.end_s:
         local = datetime.fromtimestamp(at_s).astimezone()
-        midnight = local.hour == 0
-        if at_s < frame.start_s or (local.hour % min(step_h, 24) if step_h <= 24 else not midnight):
-            continue
-        if step_h > 24 and local.toordinal() * 24 % step_h:
-            continue
-        text = f"{local:%a %d}" if midnight else f"{local:%H:%M}"
-        column = frame.column(at_s)
-        if column + len(text) <= frame.columns + 1:
-            line[column : column + len(text)] = text
+        into_s = 3600 * local.hour + 60 * local.minute + local.second
+        due = into_s == 0 and local.toordinal() * _DAY_S % step_s == 0 if step_s > _DAY_S else into_s % step_s == 0
+        if due and at_s >= frame.start_s:
+            _write(line, frame.column(at_s), _clock(at_s, step_s) if into_s else f"{local:%a %d}")
+        at_s += every_s
     return Text(" " * frame.left + "".join(line).rstrip(), style="dim")
+
+
+def _clock(at_s: float, step_s: int) -> str:
+    local = datetime.fromtimestamp(at_s).astimezone()
+    return f"{local:%H:%M:%S}" if step_s < 60 else f"{local:%H:%M}"
+
+
+def _write(line: list[str], column: int, text: str) -> None:
+    """Write a text into a line where there is room for it."""
+    around = line[max(0, column - 1) : column + len(text) + 1]
+    if column + len(text) <= len(line) and not "".join(around).strip():
+        line[column : column + len(text)] = text
 
 
 def _columns(values: Sequence[float], plan: PlanView, frame: _Frame) -> list[float]:
@@ -174,8 +211,7 @@ def _curve(place: PlaceView, plan: PlanView, frame: _Frame, scale: tuple[float, 
             line.append(signs.dotted, style="dim")
     figures = dict.fromkeys((f"{min(values):.0f}", f"{max(values):.0f}"))
     line.append(f" {'-'.join(figures)}")
-    if frame.left > 12:
-        line.append(" g/kWh")
+    line.append(" g/kWh")
     return line
 
 
@@ -188,6 +224,11 @@ def _room(place: PlaceView, plan: PlanView) -> str:
     known_s = min(place.known_slots, plan.slots) * plan.slot_s
     facts.append(f"forecast for {in_words(known_s)}" if known_s else "no forecast")
     return "  " + "; ".join(facts)
+
+
+def _served(job: PlannedView, frame: _Frame, serving: Mapping[str, str]) -> Text:
+    words = shortened(f"serving {serving[job.job]}", frame.columns + _RIGHT)
+    return Text(_label(job.name, frame.left)).append(words, style="green")
 
 
 def _bar(job: PlannedView, plan: PlanView, frame: _Frame, signs: _Signs) -> Text:
@@ -211,14 +252,12 @@ def _bar(job: PlannedView, plan: PlanView, frame: _Frame, signs: _Signs) -> Text
     line = Text(_label(job.name, frame.left))
     line.append("".join(cells), style="red" if job.late else "green" if running else "cyan")
     line.append(f" {mass(job.grams)}")
-    if frame.left > 12:
-        line.append(f" {'late' if job.late and job.pieces else job.state.value}")
+    line.append(f" {'late' if job.late and job.pieces else job.state.value}")
     return line
 
 
 def _label(text: str, width: int) -> str:
-    shown = text if len(text) < width else f"{text[: width - 4]}..."
-    return f"{shown:<{width}}"
+    return f"{shortened(text, width - 1):<{width}}"
 
 
 _COLOURS: Final = ("green", "yellow", "red")

@@ -113,7 +113,7 @@ def cancel(
     json: Json = False,
     config: Config = None,
 ) -> None:
-    """Give jobs up. What runs is stopped first."""
+    """Give jobs up. What runs is stopped first. Exit code 4 if one had ended already."""
     from evenwatt_cli.jobs.cancel import cancel_jobs
 
     raise typer.Exit(cancel_jobs(job, via=via, as_json=json, config=config))
@@ -128,7 +128,11 @@ def plan(
     json: Json = False,
     config: Config = None,
 ) -> None:
-    """Show the plan: each zone's intensity ahead, and when each job is meant to run."""
+    """Show the plan: each zone's intensity ahead, and when each job is meant to run. Exit code 3 if one is late.
+
+    Signs: █ planned, ▌ in part of that time, ▓ runs now, │ deadline, · no forecast. Grams are of what is left to do;
+    `evenwatt jobs` says them of the whole job.
+    """
     from evenwatt_cli.jobs.plan import show_plan
 
     raise typer.Exit(show_plan(hours=hours, zones=zone or [], limit=limit, as_json=json, config=config))

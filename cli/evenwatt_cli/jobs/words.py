@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 from evenwatt_cli.reporting.words import mass
 from evenwatt_cli.units import power
@@ -11,7 +12,12 @@ from evenwatt_collector.jobs.model import JobState
 from evenwatt_collector.jobs.times import in_words
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from evenwatt_collector.jobs.model import JobRecord
+
+
+NO_SERVICES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 def taken(record: JobRecord, *, new: bool, kept: bool) -> str:
@@ -23,10 +29,22 @@ def taken(record: JobRecord, *, new: bool, kept: bool) -> str:
     return f"{what}: {'taken' if kept else 'would be taken'}; {length} ({record.estimate})"
 
 
-def when(record: JobRecord, now_s: float) -> str:
-    """Return when it runs, or ran, against now."""
+def shortened(text: str, width: int) -> str:
+    """Return a text in so many columns, cut in its middle: ends tell render-10 from render-19."""
+    if len(text) <= width:
+        return text
+    if width < 5:
+        return text[:width]
+    head = (width - 1) // 2 - 1
+    return f"{text[:head]}..{text[head + 2 - width :]}"
+
+
+def when(record: JobRecord, now_s: float, serving: str | None = None) -> str:
+    """Return when it runs, or ran, against now; of a service what it serves, if that is known."""
     if record.ended_s is not None:
         return f"ended {in_words(now_s - record.ended_s)} ago"
+    if record.spec.service is not None:
+        return f"serving {serving}" if serving else "serving" if record.state is JobState.RUNNING else "no variant yet"
     started = [run.started_s or run.asked_s for run in record.runs if run.ended_s is None]
     ends = f", done in {in_words(record.pieces[-1].end_s - now_s)}" if record.pieces else ""
     if started:
