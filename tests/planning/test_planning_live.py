@@ -95,7 +95,10 @@ class Planned(Middle):
         )
 
     def submit(self, **spec):
-        answer = self.ask("POST", "/jobs", {"name": "train", "template": "train", "power_w": 100.0} | spec)
+        wanted = {"name": "train", "template": "train", "power_w": 100.0, "values": {"size": "9"}} | spec
+        if wanted["template"] is None:
+            del wanted["values"]
+        answer = self.ask("POST", "/jobs", wanted)
         assert answer.status_code < 300, answer.text
         return answer.json()["jobs"][0]["id"]
 
@@ -211,7 +214,7 @@ async def test_an_operator_submits_and_cancels_over_mqtt_and_nobody_else_can(tmp
                                    job=job, spec=spec)  # fmt: skip
                 await hand.node.say(seal(asked, key), Kind.SUBMIT, node=CONTROLLER_NODE)
 
-            spec = json.dumps({"name": "by-mqtt", "template": "train", "length": "4s", "deadline": "+4m"})
+            spec = json.dumps({"name": "by-mqtt", "template": "train", "length": "4s", "values": {"size": "9"}})
             await ask(stranger, "d" * 12, spec, 1)
             await ask(middle.operator, "e" * 12, spec, 2)
             await in_state(middle, "e" * 12, "waiting")
