@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec import structs
 
@@ -22,7 +22,9 @@ from evenwatt_collector.jobs.desk import (
 )
 from evenwatt_collector.jobs.known import Known
 from evenwatt_collector.jobs.learned import learn
+from evenwatt_collector.jobs.model import JobState
 from evenwatt_collector.jobs.submission import SubmissionDesk, Submitted
+from evenwatt_collector.models.variants import service_id
 from evenwatt_collector.planning.keeping import snapshot
 from evenwatt_collector.planning.telling import explanation
 from evenwatt_collector.storage.jobs import decisions_of, find_records, log_of, page_of_records, save_records
@@ -162,9 +164,16 @@ class Desk:
         decisions = await self._ask(lambda c: decisions_of(c, job))
         if record.decision is not None and record.decision not in decisions:
             decisions = [record.decision, *decisions]
-        told = explanation(record, decisions, time.time())
+        told = explanation(record, decisions, time.time(), self._service(record))
         caps = self._planning.capping.words(record)
         return structs.replace(told, lines=[*told.lines, *caps])
+
+    def _service(self, record: JobRecord) -> dict[str, Any] | None:
+        """Return what a service should run, if it is one that is followed."""
+        if record.spec.service is None or record.state is not JobState.RUNNING:
+            return None
+        name = service_id(record.spec.name)
+        return next((row for row in self._planning.serving.rows() if row["service"] == name), None)
 
     async def advise(self, entry: Entry, by: str) -> Advice:
         """Return what would be decided about a job; nothing is kept."""
