@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 import threading
 import time
@@ -106,13 +107,25 @@ def evenwatt(url, tmp_path, capsys, monkeypatch):
 def test_a_file_is_submitted(evenwatt, desk, tmp_path):
     (tmp_path / "jobs.toml").write_text(FILE)
     code, out, err = evenwatt("submit", "jobs.toml")
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, "next: evenwatt jobs fetch\n")
     first, second = out.splitlines()
     assert first.endswith("fetch: taken; 20m at 100 W (length stated, power assumed)")
     assert second.endswith("train: taken; 6h at 100 W (length stated, power assumed)")
     kept = {one.spec.name: one for one in store.open_records(desk.connection)}
     assert kept["train"].spec.after == [kept["fetch"].id]
     assert desk.asked_by == ["ada"]
+
+
+def test_when_it_is_planned_to_begin_is_said(evenwatt, desk, monkeypatch):
+    def planned(_seconds):
+        (one,) = store.open_records(desk.connection)
+        one.pieces = [Piece(zone="hall", start_s=time.time() + 7250, end_s=time.time() + 9050)]
+        store.save_records(desk.connection, [one])
+
+    monkeypatch.setattr("evenwatt_cli.jobs.submit.time.sleep", planned)
+    _, out, err = evenwatt("submit", "-n", "a b", "-t", "nightly", "-l", "30m")
+    assert re.search(r"; planned: in 2h( \d+m)?, done in 2h 30m on hall\n", out), out
+    assert err == "next: evenwatt jobs 'a b'\n"
 
 
 def test_a_job_in_options_is_the_same_as_in_a_file(evenwatt, desk):
@@ -146,7 +159,16 @@ def test_a_check_says_what_is_wrong_where_and_keeps_nothing(evenwatt, desk, tmp_
 
 def test_what_cannot_be_read_never_leaves_the_machine(evenwatt, desk, tmp_path):
     (tmp_path / "jobs.toml").write_text("name = 'a'\nprio = 1\n")
-    assert evenwatt("submit", "jobs.toml") == (2, "", "jobs.toml:2: prio: unknown key; did you mean 'priority'?\n")
+    assert evenwatt("submit", "jobs.toml") == (
+        2,
+        "",
+        ("jobs.toml:2: prio: unknown key; did you mean 'priority'?\nevenwatt: nothing was submitted\n"),
+    )
+    code, out, err = evenwatt("submit", "jobs.toml", "--check", "--json")
+    assert (code, err) == (2, "")
+    assert json.loads(out)["problems"] == [
+        {"key": "prio", "error": "unknown key; did you mean 'priority'?", "severity": "error", "line": 2}
+    ]
     assert desk.asked_by == []
 
 
@@ -207,7 +229,7 @@ def test_waiting_ends_as_the_job_ends(evenwatt, desk, monkeypatch, end, code):
     monkeypatch.setattr("evenwatt_cli.jobs.waiting.time.sleep", later)
     found, out, err = evenwatt("submit", "-n", "nightly", "-t", "nightly", "-l", "1h", "--wait", "--id", ID)
     assert found == code
-    assert [line.split(" ")[1] for line in err.splitlines()[1:]] == ["waiting", "running", end.value]
+    assert [line.split(" ")[1] for line in err.splitlines()[2:]] == ["waiting", "running", end.value]
     wanted = "40.0 g CO2e, 33 % less than at once, at home, at full power" if code == 0 else "as it was told"
     assert out == f"{ID}  nightly: {end.value}; {wanted}\n"
 

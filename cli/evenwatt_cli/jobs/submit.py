@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import shlex
 import sys
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,18 +18,22 @@ from evenwatt_cli.exits import Exit
 from evenwatt_cli.jobs.client import Client, ProblemsError
 from evenwatt_cli.jobs.mqtt import send_jobs
 from evenwatt_cli.jobs.waiting import wait_for
-from evenwatt_cli.jobs.words import taken
+from evenwatt_cli.jobs.words import taken, when, where
 from evenwatt_collector.jobs.model import JobRecord
 from evenwatt_collector.jobs.reading import MOST_BYTES, form_of, read, schema
-from evenwatt_collector.policy.problems import Path, Problem, Severity, listed
+from evenwatt_collector.policy.problems import Path, Problem, Severity, key_of, listed
 from evenwatt_daemon import Failure, read_document
 
 if TYPE_CHECKING:
     import pathlib
 
     from evenwatt_collector.jobs.reading import Entry, Read
+    from evenwatt_collector.jobs.spec import JobSpec
 
 _WORK: Final = re.compile(r"\s*([0-9.]+(?:e[+-]?[0-9]+)?)\s*(\S.*?)\s*", re.IGNORECASE)
+
+_MOMENT_S: Final = 1.5
+"""A plan is waited for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,9 @@ class _Answer(Struct):
     kept: bool
     warnings: list[dict[str, str]]
 
+    def spec(self, id_: str) -> JobSpec:
+        return next(record.spec for record in self.jobs if record.id == id_)
+
 
 def print_schema() -> Exit:
     """Print the JSON Schema of what may be submitted."""
@@ -70,8 +79,7 @@ def submit_jobs(wish: Wish) -> Exit:
     name, text = _text(wish)
     found = read(text, form_of(name, text), lambda: secrets.token_hex(6))
     if found.problems:
-        print(listed(found.problems, name), file=sys.stderr)
-        return Exit.USAGE
+        return _refused(found.problems, name, wish)
     if wish.via == "mqtt":
         return send_jobs(found.entries, config=wish.config, as_json=wish.as_json)
     return _over_http(wish, name, found)
@@ -82,21 +90,58 @@ def _over_http(wish: Wish, name: str, found: Read) -> Exit:
     try:
         answer = client.post("jobs?check=true" if wish.check else "jobs", _body(found.entries), _Answer)
     except ProblemsError as error:
-        print(listed(_located(error.problems, found), name), file=sys.stderr)
-        return Exit.USAGE
+        return _refused(_located(error.problems, found), name, wish)
     if answer.warnings:
         print(listed(_located(answer.warnings, found), name), file=sys.stderr)
     if not wish.wait or wish.check:
         if wish.as_json:
             print(msgspec.json.encode(answer).decode())
         else:
+            begins = _planned(client, answer) if answer.kept else {}
             for record in answer.jobs:
-                print(taken(record, new=record.id in answer.new, kept=answer.kept))
+                line = taken(record, new=record.id in answer.new, kept=answer.kept)
+                print(line + (f"; {begins[record.id]}" if record.id in begins else ""))
+            if answer.kept:
+                print(f"next: evenwatt jobs {shlex.quote(answer.jobs[0].spec.name)}", file=sys.stderr)
         return Exit.OK
     if not wish.as_json:
         for record in answer.jobs:
             print(taken(record, new=record.id in answer.new, kept=True), file=sys.stderr)
     return wait_for(client, [record.id for record in answer.jobs], as_json=wish.as_json)
+
+
+def _refused(problems: list[Problem], name: str, wish: Wish) -> Exit:
+    """Say what is wrong: in words, or as one JSON document."""
+    if wish.as_json:
+        rows = [
+            {"key": key_of(one.path), "error": one.text, "severity": one.severity.value, "line": one.line or None}
+            for one in problems
+        ]
+        print(json.dumps({"problems": rows}))
+    else:
+        print(listed(problems, name), file=sys.stderr)
+        print("evenwatt: nothing was submitted", file=sys.stderr)
+    return Exit.USAGE
+
+
+def _planned(client: Client, answer: _Answer) -> dict[str, str]:
+    """Return when jobs are planned to begin, by id, as far as that is known within a moment."""
+    waited = [id_ for id_ in answer.new if not answer.spec(id_).service]
+    begins: dict[str, str] = {}
+    until_s = time.monotonic() + _MOMENT_S
+    for id_ in waited:
+        while True:
+            try:
+                record = client.get(f"jobs/{id_}", JobRecord)
+            except Failure:  # they are taken; what is missing is only when they begin
+                return begins
+            if record.pieces or record.runs:
+                begins[id_] = f"planned: {when(record, time.time())} on {where(record)}"
+                break
+            if time.monotonic() > until_s:
+                break
+            time.sleep(0.1)
+    return begins
 
 
 def _text(wish: Wish) -> tuple[str, bytes]:

@@ -30,6 +30,8 @@ def wait_for(client: Client, ids: list[str], *, as_json: bool) -> Exit:
     """
     told: dict[str, str] = {}
     answered_s = time.monotonic()
+    what = "it has" if len(ids) == 1 else f"all {len(ids)} have"
+    print(f"waiting until {what} ended; Ctrl-C stops the waiting, not the job{'s'[: len(ids) - 1]}", file=sys.stderr)
     while True:
         try:
             records = [client.get(f"jobs/{id_}", JobRecord) for id_ in ids]
