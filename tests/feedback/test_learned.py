@@ -147,3 +147,25 @@ def test_estimates_are_finite_and_within_their_range(runs):
     for found in (learned.length("night"), learned.length("night", 60.0), learned.power_w("night")):
         assert found is None or 0 < found.low <= found.value <= found.high < float("inf")
     assert 0 <= learned.reserve("night") <= 2
+
+
+def test_a_range_is_as_wide_as_power_and_length_are_known_and_says_until_when_it_is_not_to_be_trusted():
+    learned = Learned()
+    widths = []
+    for known in ("length stated, power assumed", "length stated, power stated", "power stated", ""):
+        low, high = learned.interval("night", 100.0, 95.0, 105.0, known)
+        widths.append(high - low)
+        assert low <= 95.0
+        assert high >= 105.0
+    assert widths == sorted(widths, reverse=True)
+    low, high = learned.interval("night", 100.0, 100.0, 100.0, "power assumed")
+    assert (low, high) == (pytest.approx(50.0), pytest.approx(200.0))
+    assert learned.trust("night") == "its range is not to be trusted yet: no outcome was held against one"
+    for number in range(20):
+        assert learned.trust("night")
+        learned.observe(outcome(number, 100.0, workload="night", predicted_g=100.0))
+        if number == 6:
+            assert learned.trust("night").endswith("7 of 7 inside")
+    assert not learned.trust("night")
+    low, high = learned.interval("night", 100.0, 95.0, 105.0, "length learned from 20 runs, power learned from 20 runs")
+    assert high - low < widths[1]

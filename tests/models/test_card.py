@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from evenwatt_cli.models.card_text import card_text
+from evenwatt_collector.models.amounts import counted, singular
 from evenwatt_collector.models.card import Asked, Card
 from evenwatt_collector.models.desk import Models, Sources
 from evenwatt_collector.report.asking import ReportQuery
@@ -112,7 +113,8 @@ def test_one_variant_alone_has_its_own_life(desk):
     assert card.training is None
     assert card.lifecycle.per_use.uses == IMAGES * HOURS
     text = card_text(card)
-    assert "co2_eq_emissions" not in text
+    assert text.startswith("<!-- No co2_eq_emissions here: that is of training")
+    assert "co2_eq_emissions:" not in text
     assert "what made net for all its variants is in the card of net" in text
 
 
@@ -198,3 +200,9 @@ def test_without_devices_it_says_that_their_making_is_not_counted(tmp_path, regi
     desk = Models(Sources(database=str(where), file=str(registry), made=lambda: MADE, places=list))
     text = card_text(asyncio.run(desk.card(Asked(model="net"))))
     assert "is not counted: none is configured" in text
+
+
+def test_units_read_as_people_say_them():
+    for unit, one, many in (("frames", "frame", "frames"), ("image", "image", "images"), ("loss", "loss", "loss"),
+                            ("ms", "ms", "ms"), ("latency_s", "latency_s", "latency_s")):  # fmt: skip
+        assert (singular(unit), counted(unit)) == (one, many)

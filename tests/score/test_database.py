@@ -21,6 +21,7 @@ from starlette.applications import Starlette
 
 from evenwatt_cli.exits import Exit
 from evenwatt_cli.main import entry as evenwatt
+from evenwatt_cli.score.beside import collector_database
 from evenwatt_collector.carbon.site import DeviceFacts
 from evenwatt_collector.feedback.asking import ImprovementQuery
 from evenwatt_collector.feedback.guard import Guard
@@ -317,3 +318,34 @@ def test_parameters_are_checked(said, word):
         ScoreQuery.from_parameters(said, 1e9)
     query = ScoreQuery(subject="model", name="x", start_s=1.5, end_s=2.5, unit="token")
     assert ScoreQuery.from_parameters(query.parameters(), 0) == query
+
+
+def test_time_before_recording_began_is_not_covered_and_a_short_period_is_frozen_only_as_provisional(
+    database, tmp_path
+):
+    at = ("--database", database)
+    week = ("--from", "2026-10-28", "--to", "2026-11-03")  # five days of nothing, and a day
+    one = from_document(json.loads(verb("score", "resnet", *week, *at, "--json", code=3))).scores[0]
+    assert one.coverage == pytest.approx(1 / 6)
+    assert one.recorded_s == pytest.approx(DAY)
+    assert "measured coverage 16.7 % (recording began 1.00 d before its end)" in verb(
+        "score", "resnet", *week, *at, code=3
+    )
+    refused = verb("score", "freeze", "resnet", *week, *at, code=2)
+    assert "16.7 % of the period is metered, expected at least 80 %" in refused
+    assert "--anyway" in refused
+    short = ("--from", "2026-11-02T08:00", "--to", "2026-11-02T12:00")
+    assert "4h of it are recorded, expected at least a day" in verb("score", "freeze", "resnet", *short, *at, code=2)
+    assert "! provisional: 4h" in verb("score", "freeze", "resnet", *short, "--anyway", *at)
+    assert "provisional: 4h" in " ".join(verb("score", "resnet", *DAY_1, *at).split())
+
+
+def test_where_a_baseline_is_written_without_a_database_being_named(tmp_path):
+    nowhere = tmp_path / "nowhere"
+    with pytest.raises(Failure, match=r"beside the collector, e\.g\. evenwatt score freeze x --database"):
+        collector_database("x", nowhere, nowhere)
+    settings, usual = tmp_path / "collector.toml", tmp_path / "collector.db"
+    usual.touch()
+    assert collector_database("x", nowhere, usual) == str(usual)
+    settings.write_text('database = "/srv/its.db"\n')
+    assert collector_database("x", settings, usual) == "/srv/its.db"

@@ -12,21 +12,23 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from evenwatt_cli.reporting.words import digits, energy, mass, mass_range, share, span
+from evenwatt_collector.models.amounts import counted, singular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from evenwatt_collector.models.card import Card, Training
+    from evenwatt_collector.models.card import Card
     from evenwatt_collector.models.lifecycle import Grams, PhaseUse
     from evenwatt_collector.models.measured import Measured
 
 _PLACES: Final = 20
+_DAY_S: Final = 86_400.0
 
 
 def card_text(card: Card) -> str:
     """Return the card."""
     parts = [
-        *([] if card.training is None else _front(card.training)),
+        *_front(card),
         f"# Carbon of {_plain(card.model)}",
         "",
         *_summary(card),
@@ -49,7 +51,13 @@ def card_text(card: Card) -> str:
     return "\n".join(parts)
 
 
-def _front(training: Training) -> list[str]:
+def _front(card: Card) -> list[str]:
+    training = card.training
+    if training is None:
+        return [
+            "<!-- No co2_eq_emissions here: that is of training, and none of this model was recorded. -->",
+            "",
+        ]
     # JSON strings are YAML strings.
     said = {
         "source": training.source,
@@ -70,9 +78,12 @@ def _summary(card: Card) -> list[str]:
     life = card.lifecycle
     total = life.total.operational
     embodied = f", and {mass(life.total.embodied_g)} for making the devices" if life.total.embodied_g else ""
+    if life.total.embodied_g is None:
+        embodied = ", and what making the devices weighs is not known (see docs/emissions.md, [[devices]])"
     sure = f"90 %: {mass_range(total.low, total.high)}"
     used = f"{energy(life.total.energy_j)}, of which {share(card.metered_share)} was measured"
-    when = f"from {_day(life.start_s)} to {_day(life.end_s)}"
+    told = _time if life.end_s - life.start_s < _DAY_S else _day
+    when = f"from {told(life.start_s)} to {told(life.end_s)}"
     return [f"**{mass(total.grams)} CO2e** of electricity {when} ({sure}){embodied}; {used}."]
 
 
@@ -106,7 +117,7 @@ def _uses(card: Card) -> list[str]:
         rows.append(
             [f"with its making, over {digits(per.expected_uses)} expected uses (stated)", *_grams(per.over_life)]
         )
-    head = [f"per 1,000 x {_plain(per.unit)}", "CO2e", "90 %"]
+    head = [f"per 1,000 {_plain(counted(per.unit))}", "CO2e", "90 %"]
     words = "G(making)/R + G(using)/R, with R the uses; making is every phase but infer and idle-loaded."
     return [*_table(head, rows), "", words]
 
@@ -119,11 +130,12 @@ def _cost(one: Measured) -> str:
     where = f"{one.zone}:{one.node}" if one.node else f"nodes of kind {one.kind}"
     estimate = one.joules_per_unit
     sure = ""
-    if estimate.low is not None and estimate.high is not None:
+    if estimate.low is not None and estimate.high is not None and digits(estimate.low) != digits(estimate.high):
         sure = f" (90 %: {digits(estimate.low)} to {digits(estimate.high)})"
     return (
-        f"{_plain(one.label)} on {_plain(where)}: {digits(estimate.mean)} J per {_plain(one.unit)}{sure}, idle share "
-        f"{share(one.idle_share)} included; {one.runs} run{'s' if one.runs > 1 else ''}, the last {_day(one.last_s)}"
+        f"{_plain(one.label)} on {_plain(where)}: {digits(estimate.mean)} J per {_plain(singular(one.unit))}{sure}, "
+        f"idle share {share(one.idle_share)} included; {one.runs} run{'s' if one.runs > 1 else ''}, "
+        f"the last {_time(one.last_s)}"
     )
 
 
@@ -132,7 +144,7 @@ def _hint(words: str, *, estimated: bool) -> str:
 
 
 def _basis(card: Card) -> Iterable[str]:
-    made = f"Made {_day(card.made_s)} by evenwatt {card.version} for the fleet {_plain(card.fleet)}"
+    made = f"Made {_time(card.made_s)} by evenwatt {card.version} for the fleet {_plain(card.fleet)}"
     yield f"{made}, as known {_time(card.known_at_s)}."
     for place in card.places[:_PLACES]:
         what = ", ".join(filter(None, (place.kind, place.detail)))
@@ -140,8 +152,9 @@ def _basis(card: Card) -> Iterable[str]:
     if len(card.places) > _PLACES:
         yield f"{len(card.places) - _PLACES} more nodes; the JSON document lists all."
     for factor in card.factors:
-        span_g = f"{digits(factor.least_g_per_kwh)} to {digits(factor.most_g_per_kwh)}"
-        mean = f"Intensity of {factor.grid}: {digits(factor.mean_g_per_kwh)} g/kWh ({span_g})"
+        least, most = digits(factor.least_g_per_kwh), digits(factor.most_g_per_kwh)
+        span_g = "" if least == most else f" ({least} to {most})"
+        mean = f"Intensity of {factor.grid}: {digits(factor.mean_g_per_kwh)} g/kWh{span_g}"
         detail = f" ({factor.detail})" if factor.detail else ""
         yield _plain(f"{mean}, {factor.basis}, {factor.standing}, from {factor.source}{detail}.")
     for pue, zones in sorted(_overheads(card).items()):

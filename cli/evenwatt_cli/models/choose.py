@@ -11,6 +11,7 @@ from msgspec import convert
 from evenwatt_cli.exits import Exit
 from evenwatt_cli.models.asking import ask
 from evenwatt_cli.reporting.words import digits, mass, mass_range, signed
+from evenwatt_collector.models.amounts import singular
 from evenwatt_collector.models.choice import Candidate, Choice
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def choice_lines(choice: Choice) -> list[str]:
     chosen = choice.chosen
     sure = mass_range(chosen.low_g_per_unit, chosen.high_g_per_unit)
     lines = [
-        f"{chosen.label} on {chosen.where}: {mass(chosen.g_per_unit)} per {chosen.unit} (90 %: {sure})",
+        f"{chosen.label} on {chosen.where}: {mass(chosen.g_per_unit)} per {singular(chosen.unit)} (90 %: {sure})",
         *(f"  {line}" for line in _details(chosen)),
     ]
     if choice.runner_up is not None:
@@ -91,10 +92,11 @@ def _details(one: Candidate) -> list[str]:
         how = "" if cost.latency_measured else ", estimated" if cost.measured else ", published"
         fast = f"; {digits(cost.latency_s)} s a unit{how}"
     quality = "" if one.quality is None else f"; {one.metric} {one.quality:g}"
-    price = "" if one.price_per_unit is None else f"; costs {digits(one.price_per_unit)} per {one.unit}"
+    price = "" if one.price_per_unit is None else f"; costs {digits(one.price_per_unit)} per {singular(one.unit)}"
+    joules = f"{digits(cost.joules_per_unit)} J per {singular(one.unit)}"
     intensity = f"{one.zone} is at {digits(one.intensity_g_per_kwh)} g/kWh ({one.standing.value}"
     return [
-        f"{digits(cost.joules_per_unit)} J per {one.unit}, {cost.origin.value} ({cost.detail}){fast}{quality}{price}",
+        f"{joules}, {cost.origin.value} ({cost.detail}){fast}{quality}{price}",
         f"{intensity}{one.source and ', ' + one.source}), PUE {digits(one.pue)}",
         *(f"mind: {caveat}" for caveat in cost.caveats),
     ]

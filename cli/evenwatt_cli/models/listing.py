@@ -11,6 +11,7 @@ from msgspec import convert
 from evenwatt_cli.exits import Exit
 from evenwatt_cli.models.asking import ask
 from evenwatt_cli.reporting.words import digits
+from evenwatt_collector.models.amounts import singular
 from evenwatt_collector.models.desk import VariantView
 
 if TYPE_CHECKING:
@@ -65,16 +66,16 @@ def _measured(one: Measured) -> str:
         fast = f", {how} {_estimate(one.latency_s)} s"
     speed = "" if one.units_per_s is None else f", {digits(one.units_per_s.mean)} per s"
     return (
-        f"measured   {where}: {_estimate(one.joules_per_unit)} J per {one.unit}, {one.idle_share:.0%} of it idle"
-        f"{fast}{speed}; {one.runs} run{'s' if one.runs > 1 else ''}, {digits(one.units)} units, last "
-        f"{datetime.fromtimestamp(one.last_s, UTC):%Y-%m-%d}"
+        f"measured   {where}: {_estimate(one.joules_per_unit)} J per {singular(one.unit)}, "
+        f"{one.idle_share:.0%} of it idle{fast}{speed}; {one.runs} run{'s' if one.runs > 1 else ''}, "
+        f"{digits(one.units)} units, last {datetime.fromtimestamp(one.last_s, UTC):%Y-%m-%d}"
     )
 
 
 def _published(one: Published) -> str:
     device = f" on {one.device}" if one.device else ""
     counts = f" ({one.boundary})" if one.boundary else ""
-    return f"published  {one.source}: {digits(one.joules_per_unit)} J per {one.unit}{counts}{device}"
+    return f"published  {one.source}: {digits(one.joules_per_unit)} J per {singular(one.unit)}{counts}{device}"
 
 
 def _estimate(one: Estimate) -> str:

@@ -45,7 +45,8 @@ def choose(
 ) -> None:
     """Say which variant of a model, on which node, does a unit of a task for the least carbon now, and why.
 
-    Exit code 3 if none meets the bounds; then it says which bound is missed by how much.
+    Exit codes: 0; 3 none meets the bounds, and it says which bound is missed by how much; 2 unknown task or wrong call;
+    1 the collector cannot be asked.
     """
     from evenwatt_cli.models.choose import Bounds, show_choice
 

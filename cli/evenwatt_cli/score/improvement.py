@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import dropwhile
 from typing import TYPE_CHECKING, Final
 
 from evenwatt_cli.exits import Exit
@@ -10,6 +11,7 @@ from evenwatt_cli.reporting import words
 from evenwatt_cli.score.asking import ask, made
 from evenwatt_cli.score.lines import console, put, table
 from evenwatt_collector.feedback.asking import ImprovementQuery, from_document, to_document
+from evenwatt_collector.feedback.learned import TRUSTED
 from evenwatt_collector.feedback.trend import ENOUGH
 from evenwatt_collector.score.desk import open_and_improve
 from evenwatt_daemon import Failure
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from evenwatt_collector.feedback.asking import Improvements
     from evenwatt_collector.feedback.trend import Trend
-    from evenwatt_collector.feedback.weeks import Improvement, Saved, Week
+    from evenwatt_collector.feedback.weeks import Improvement, Predicted, Saved, Week
 
 _WIDE: Final = 110
 _NARROW: Final = (0, 1, 2, 4, 5, 6, 7, 11)
@@ -58,13 +60,18 @@ def show_improvement(
 def _print(out: Console, found: Improvements) -> None:
     whole = found.whole
     what = f"workload {whole.workload}" if whole.workload else "all jobs"
-    put(out, f"{found.fleet}: {what}, {len(whole.weeks)} weeks to {whole.weeks[-1].week} (ISO, UTC)", "bold")
+    count = len(whole.weeks)
+    put(out, f"{found.fleet}: {what}, {_weeks(count)} to {whole.weeks[-1].week} (ISO, UTC)", "bold")
     if not whole.total.saved.jobs:
         put(out, "no job with an outcome ended in these weeks")
     else:
         put(out, _claim(whole.total.saved))
-        _table(out, "WEEK", [_row(week.week, week) for week in whole.weeks])
-        put(out, "g, kWh, time, g/kWh: mean error of what was foreseen (MAPE); IN RANGE: grams within their 90 % range")
+        shown = list(dropwhile(lambda week: not week.saved.jobs, whole.weeks))
+        _table(out, "WEEK", [_row(week.week, week) for week in shown])
+        if len(shown) < count:
+            put(out, f"no job had an outcome in the {_weeks(count - len(shown))} before")
+        put(out, "ERROR: mean error of what was foreseen (MAPE); IN RANGE: grams within their 90 % range")
+        _ranges(out, whole.total.predicted)
         _what_it_rests_on(out, whole)
     if found.workloads:
         _table(out, "WORKLOAD", [_row(one.workload or "", one.total) for one in found.workloads])
@@ -76,7 +83,8 @@ def _print(out: Console, found: Improvements) -> None:
 
 
 def _table(out: Console, first: str, rows: list[list[str]]) -> None:
-    heads = [first, "JOBS", "CO2e", "AT ONCE", "SAVED", "90 %", "LATE", "g", "kWh", "time", "g/kWh", "IN RANGE"]
+    errors = [f"ERROR OF\n{measure.upper()}" for measure in _SHOWN]
+    heads = [first, "JOBS", "CO2e", "AT ONCE", "SAVED", "90 %", "LATE", *errors, "IN RANGE"]
     kept = range(len(heads)) if out.width >= _WIDE else _NARROW
     out.print(table([heads[i] for i in kept], [[row[i] for i in kept] for row in rows]))
 
@@ -111,9 +119,21 @@ def _row(name: str, week: Week) -> list[str]:
     ]
 
 
+def _weeks(count: int) -> str:
+    return f"{count} week{'s' if count != 1 else ''}"
+
+
+def _ranges(out: Console, foreseen: Predicted) -> None:
+    """Say that predicted ranges mean little as long as few outcomes have been held against them."""
+    if 0 < foreseen.ranged < TRUSTED:
+        said = f"{foreseen.inside} of {foreseen.ranged} inside"
+        put(out, f"! predicted ranges are not to be trusted yet: {said} (from {TRUSTED} jobs on)", "yellow")
+
+
 def _what_it_rests_on(out: Console, whole: Improvement) -> None:
+    weeks = sum(week.saved.jobs > 0 for week in whole.weeks)
     for measure in _SHOWN:
-        put(out, f"error of {measure}: {_trend(whole.error_trend[measure])}")
+        put(out, f"error of {measure}: {_trend(whole.error_trend[measure], weeks)}")
     bias = whole.total.predicted.bias_pct
     off = [f"{measure} {value:+.1f} %" for measure in _SHOWN if (value := bias[measure]) is not None]
     put(out, f"median of actual to foreseen: {', '.join(off) or 'nothing was foreseen'}")
@@ -132,11 +152,14 @@ def _what_it_rests_on(out: Console, whole: Improvement) -> None:
         )
 
 
-def _trend(trend: Trend) -> str:
+def _trend(trend: Trend, weeks: int) -> str:
     if trend.confidence is None or trend.slope is None:
         return f"{trend.verdict} ({trend.count} of {ENOUGH} jobs)"
-    change = f"{100 * trend.slope:+.2g} points a week"
-    return f"{trend.verdict}, {change} (confidence {trend.confidence:.1%}, {trend.count} jobs)"
+    sure = f"(confidence {trend.confidence:.1%}, {trend.count} jobs)"
+    if weeks == 1:  # a slope of hours says nothing of a week
+        return f"{trend.verdict} within this week {sure}"
+    points = 100 * trend.slope
+    return f"{trend.verdict}, {'-' if points < 0 else '+'}{words.digits(abs(points))} points a week {sure}"
 
 
 def _percent(value: float | None) -> str:

@@ -10,6 +10,7 @@ import msgspec
 
 from evenwatt_cli.exits import Exit
 from evenwatt_cli.score.asking import ask, made
+from evenwatt_cli.score.beside import collector_database
 from evenwatt_collector.score.answer import from_document, to_document
 from evenwatt_collector.score.desk import open_and_freeze, open_and_score
 
@@ -46,14 +47,18 @@ def show_scores(asked: Asked, *, as_json: bool, database: str | None, config: Pa
     return Exit.OK
 
 
-def freeze_baseline(asked: Asked, pattern: str | None, *, as_json: bool, database: str, config: Path | None) -> Exit:
+def freeze_baseline(
+    asked: Asked, pattern: str | None, *, as_json: bool, database: str | None, config: Path | None, anyway: bool = False
+) -> Exit:
     """Freeze a baseline and say what it is.
 
     Raises:
         Failure: the call is wrong, there is nothing to freeze, or the database cannot be written.
     """
     query, timezone = asked.query(time.time(), named=False)
-    found = open_and_freeze(database, query, "fleet" if asked.fleet else asked.name or "", made(config), pattern)
+    name = "fleet" if asked.fleet else asked.name or ""
+    where = database or collector_database(name)
+    found = open_and_freeze(where, query, name, made(config), pattern, anyway=anyway)
     if as_json:
         print(msgspec.json.encode(found).decode())
     else:

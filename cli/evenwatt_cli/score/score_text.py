@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from math import fsum, prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from evenwatt_cli.reporting import words
 from evenwatt_cli.score.lines import console, put, table
+from evenwatt_collector.models.amounts import singular
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from evenwatt_collector.score.answer import Scores
     from evenwatt_collector.score.baseline import Baseline
     from evenwatt_collector.score.scoring import Scored
+    from evenwatt_collector.score.terms import Factor
+
+_WITH_PUE: Final = {"grid": "grid x PUE", "placement": "placement, PUE"}
+"""Factors that the sites' overhead is in."""
 
 
 def print_scores(found: Scores, timezone: str) -> None:
@@ -26,7 +31,7 @@ def print_scores(found: Scores, timezone: str) -> None:
     if not found.scores:
         put(out, "no work was recorded in this period")
     elif len(found.scores) == 1:
-        _page(out, found.scores[0])
+        _page(out, found.scores[0], min(found.end_s, found.known_at_s) - found.start_s)
     else:
         _listing(out, found)
     for note in found.notes:
@@ -37,24 +42,30 @@ def print_baseline(found: Baseline, timezone: str) -> None:
     """Print what was frozen."""
     out = console()
     what = f"{found.subject}s {found.pattern!r}" if found.pattern else "the fleet"
-    per = f"{words.mass(found.g_per_unit)} CO2e per {found.unit}"
+    per = f"{words.mass(found.g_per_unit)} CO2e per {singular(found.unit)}"
     put(out, f"frozen: {found.label} of {what}, {per} ({_range(found.low_g_per_unit, found.high_g_per_unit)})", "bold")
     put(out, f"  of {words.period(found.start_s, found.end_s, timezone)}, {found.how}")
+    if found.provisional:
+        put(out, f"  ! provisional: {found.provisional}; freeze it again once there is more", "yellow")
     put(out, f"  intensities: {', '.join(found.factors) or 'none'}")
     if found.previous_g_per_unit:
         moved = words.signed(found.g_per_unit / found.previous_g_per_unit - 1)
         put(out, f"  it lies {moved} from version {found.version - 1}, which stays")
     for pin in found.pins:
-        put(out, f"  counts {pin.name} v{pin.version}: {words.mass(pin.g_per_unit)} per {pin.unit} of {pin.pattern!r}")
+        put(
+            out,
+            f"  counts {pin.name} v{pin.version}: {words.mass(pin.g_per_unit)} per {singular(pin.unit)} of "
+            f"{pin.pattern!r}",
+        )
     put(out, f"  SHA-256 {found.digest}")
 
 
-def _page(out: Console, one: Scored) -> None:
+def _page(out: Console, one: Scored, length_s: float) -> None:
     sci = one.sci
     if sci is None:
         put(out, f"{one.name}: no score: {one.why}", "bold")
     else:
-        figure = f"{words.mass(sci.g_per_unit)} CO2e per {one.unit}"
+        figure = f"{words.mass(sci.g_per_unit)} CO2e per {singular(one.unit)}"
         put(out, f"{one.name}: {figure} ({_range(sci.low_g_per_unit, sci.high_g_per_unit)})", "bold")
         made = "M unknown" if sci.embodied_g is None else f"M {words.mass(sci.embodied_g)}"
         put(
@@ -66,11 +77,18 @@ def _page(out: Console, one: Scored) -> None:
         put(out, f"  intensities: {', '.join(one.factors_from) or 'none'}")
         put(out, f"  {_graded(one)}")
         _factors(out, one)
-    put(out, f"  measured coverage {words.share(one.coverage)}; {one.kept.words}")
+    put(out, f"  measured coverage {words.share(one.coverage)}{_recorded(one, length_s)}; {one.kept.words}")
     if one.runs is not None and one.runs.count:
         put(out, f"  {_runs(one)}")
     for note in one.notes:
         put(out, f"  ! {note}", "yellow")
+
+
+def _recorded(one: Scored, length_s: float) -> str:
+    """Say how much of the period lies after the first record, where that is not all of it."""
+    if one.recorded_s >= length_s - 1:
+        return ""
+    return f" (recording began {words.span(one.recorded_s)} before its end)"
 
 
 def _graded(one: Scored) -> str:
@@ -84,7 +102,9 @@ def _graded(one: Scored) -> str:
     if against is None:
         return said
     said += f"; baseline {against.name} v{against.version} of {_day(against.made_s)}, {against.digest[:12]}"
-    said += f": {words.mass(against.g_per_unit)} per {one.unit}"
+    said += f": {words.mass(against.g_per_unit)} per {singular(one.unit)}"
+    if against.provisional:
+        said += f", provisional: {against.provisional}"
     if against.compared == "operation":
         said += ", operation alone, since only one side knows the making of the devices"
     if against.moved_pct is not None:
@@ -96,15 +116,10 @@ def _factors(out: Console, one: Scored) -> None:
     if not one.factors:
         put(out, "  no factors: one of them is 0 or unknown")
         return
+    making = one.terms is not None and one.terms.embodied_g is not None
+    embodied = making and (one.against is None or one.against.compared == "whole")
     rows = [
-        [
-            f"  {factor.name}",
-            factor.unit,
-            words.digits(factor.base),
-            words.digits(factor.actual),
-            words.UNKNOWN if factor.ratio is None else f"{factor.ratio:.3f}",
-            words.UNKNOWN if factor.points is None else _points(factor.points),
-        ]
+        [f"  {_WITH_PUE.get(factor.name, factor.name)}", singular(factor.unit), *_cells(factor, embodied=embodied)]
         for factor in one.factors
     ]
     ratios = [factor.ratio for factor in one.factors if factor.ratio is not None]
@@ -113,7 +128,7 @@ def _factors(out: Console, one: Scored) -> None:
     rows.append(
         [
             "  product",
-            f"g/{one.unit}",
+            f"g/{singular(one.unit)}",
             words.digits(prod(bases)) if bases else words.UNKNOWN,
             words.digits(prod(factor.actual for factor in one.factors)),
             f"{prod(ratios):.3f}" if ratios else words.UNKNOWN,
@@ -121,6 +136,18 @@ def _factors(out: Console, one: Scored) -> None:
         ]
     )
     out.print(table(["  FACTOR", "UNIT", "BASE", "NOW", "RATIO", "POINTS"], rows, 2))
+
+
+def _cells(factor: Factor, *, embodied: bool) -> list[str]:
+    """Return base, now, ratio and points; what is not known of the making of devices is no factor of 1."""
+    if factor.name == "embodied" and not embodied:
+        return [words.UNKNOWN if factor.base is None else "not known", "not known", words.UNKNOWN, words.UNKNOWN]
+    return [
+        words.digits(factor.base),
+        words.digits(factor.actual),
+        words.UNKNOWN if factor.ratio is None else f"{factor.ratio:.3f}",
+        words.UNKNOWN if factor.points is None else _points(factor.points),
+    ]
 
 
 def _points(value: float) -> str:
@@ -133,9 +160,9 @@ def _runs(one: Scored) -> str:
         return ""
     said = f"{runs.count} runs, all counted" if runs.count > 1 else "1 run"
     if runs.worst_ratio is not None and runs.count > 1:
-        said += f"; the worst, {runs.worst}, took {runs.worst_ratio:.3g} times as much per {one.unit}"
+        said += f"; the worst, {runs.worst}, took {runs.worst_ratio:.3g} times as much per {singular(one.unit)}"
     if runs.without_units:
-        said += f"; {runs.without_units} did no {one.unit} and count with {words.mass(runs.without_units_g)}"
+        said += f"; {runs.without_units} did no {singular(one.unit)} and count with {words.mass(runs.without_units_g)}"
     return said
 
 
@@ -148,7 +175,7 @@ def _listing(out: Console, found: Scores) -> None:
             rows.append([one.name, words.UNKNOWN, "", graded, base, words.mass(one.grams)])
             continue
         sci = one.sci
-        per = f"{words.mass(sci.g_per_unit)}/{one.unit}"
+        per = f"{words.mass(sci.g_per_unit)}/{singular(one.unit)}"
         rows.append(
             [one.name, per, _range(sci.low_g_per_unit, sci.high_g_per_unit), graded, base, words.mass(one.grams)]
         )

@@ -16,7 +16,7 @@ class _ShowFirst(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put in ``show`` where no command is named."""
-        named = bool(args) and args[0] in {*self.commands, *ctx.help_option_names}
+        named = bool(args) and args[0] in self.commands
         return super().parse_args(ctx, args if named else ["show", *args])
 
 
@@ -53,7 +53,6 @@ Database = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(help="Read this database instead of asking the collector: a file or postgresql://..."),
 ]
-DEFAULT = "/var/lib/evenwatt-collector/collector.db"
 
 
 @score_app.command()
@@ -75,7 +74,10 @@ def show(
 ) -> None:
     """Show scores: grams per unit with their range and boundary, the grade against a baseline, and what made it so.
 
-    Exit code 3 if what was asked for by name has no score or no grade.
+    `evenwatt score NAME` is `evenwatt score show NAME`. `evenwatt score freeze CLASS` makes a baseline.
+
+    Exit codes: 0; 3 what was asked for by name has no score or no grade; 2 wrong call, or no such work; 1 the collector
+    or the database cannot be read.
     """
     from evenwatt_cli.score.asking import Asked
     from evenwatt_cli.score.score import show_scores
@@ -100,16 +102,30 @@ def freeze(
     per: Per = None,
     json: Json = False,
     database: Annotated[
-        str, typer.Option("--database", "-d", envvar="EVENWATT_DATABASE", help="A file, or postgresql://HOST/NAME.")
-    ] = DEFAULT,
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--database",
+            "-d",
+            envvar="EVENWATT_DATABASE",
+            help="The collector's: a file, or postgresql://HOST/NAME; default: as in /etc/evenwatt/collector.toml.",
+        ),
+    ] = None,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Also of less than a day, or metered below 80 %: marked as provisional.")
+    ] = False,
     config: Config = None,
 ) -> None:
-    """Freeze what a class of work emits per unit as the next version of its baseline. Old versions stay."""
+    """Freeze what a class of work emits per unit as the next version of its baseline. Old versions stay.
+
+    It writes to the collector's database, so it runs beside the collector, or with --database.
+
+    Exit codes: 0; 2 wrong call, no such database, or nothing to freeze; 1 the database cannot be written.
+    """
     from evenwatt_cli.score.asking import Asked
     from evenwatt_cli.score.score import freeze_baseline
 
     asked = Asked(name=name, by=by, fleet=fleet, start=start, end=end, timezone=tz, per=per)
-    raise typer.Exit(freeze_baseline(asked, pattern, as_json=json, database=database, config=config))
+    raise typer.Exit(freeze_baseline(asked, pattern, as_json=json, database=database, config=config, anyway=anyway))
 
 
 @improvement_app.command()
@@ -124,7 +140,8 @@ def improvement(
 ) -> None:
     """Show week by week what was saved against running at once, at home, at full power, and how predictions did.
 
-    Exit code 3 if a policy was rolled back.
+    Exit codes: 0; 3 a policy was rolled back, or no job has ended; 2 wrong call; 1 the collector or the database cannot
+    be read.
     """
     from evenwatt_cli.score.improvement import show_improvement
 

@@ -11,13 +11,15 @@ runs against the estimate (split conformal, Lei et al. 2018); of fewer than 19 t
 
 **Ranges.** The width of predicted ranges is steered by the misses (adaptive conformal inference, Gibbs and Candes 2021,
 in multiplicative form, with steps that shrink: Angelopoulos, Barber, Bates 2024): each outcome outside widens, each
-inside narrows, so that in the long run 90 % lie inside, whatever made them miss.
+inside narrows, so that in the long run 90 % lie inside, whatever made them miss. They begin as wide as length and power
+are known: a factor of 2 either way where one is assumed, 25 % where it is stated, the spread of the runs where it is
+learned. From 20 outcomes on they are to be trusted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003  (msgspec reads the state by it)
-from math import ceil, exp, log, sqrt
+from math import ceil, exp, hypot, log, sqrt
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
@@ -54,6 +56,12 @@ _FEW: Final = log(1 + RESERVE)
 """Half of a range, as a logarithm, until then."""
 
 
+_ASSUMED, _STATED = log(2.0), log(1.25)
+"""Half of the range of an assumed and of a stated power or length, as logarithms; our choices."""
+TRUSTED: Final = 20
+"""Outcomes from which the share inside their ranges says something."""
+
+
 class Estimate(Struct, frozen=True, kw_only=True):
     """A figure, its 90 % range, and of how many runs it is."""
 
@@ -77,6 +85,8 @@ class Memory(Struct, kw_only=True):
     """Logarithm of the factor on predicted ranges."""
     judged: int = 0
     """Outcomes that had a range."""
+    held: int = 0
+    """Of those: inside of it."""
 
 
 class State(Struct, kw_only=True):
@@ -151,11 +161,40 @@ class Learned:
             return min(MOST_RESERVE, max(0.0, exp(off[rank - 1]) - 1))
         return min(MOST_RESERVE, max(RESERVE, exp(off[-1]) - 1 if off else 0.0))
 
-    def interval(self, workload: str, grams: float, low_g: float, high_g: float) -> tuple[float, float]:
-        """Return a predicted range as wide as outcomes have shown that it has to be."""
+    def interval(
+        self, workload: str, grams: float, low_g: float, high_g: float, known: str = ""
+    ) -> tuple[float, float]:
+        """Return a predicted range, given by intensities alone, as wide as outcomes have shown that it has to be.
+
+        ``known`` is how length and power are known, as in ``JobRecord.estimate``: ``length stated, power assumed``.
+        """
         factor, least = self.widen(workload), _LEAST_HALF * abs(grams)
-        below, above = max(least, grams - low_g), max(least, high_g - grams)
+        less, more = self._spread(workload, known)
+        below = max(least, hypot(grams - low_g, grams * (1 - exp(-less))))
+        above = max(least, hypot(high_g - grams, grams * (exp(more) - 1)))
         return max(0.0, grams - factor * below), grams + factor * above
+
+    def trust(self, workload: str) -> str:
+        """Say that ranges are not to be trusted yet; empty once outcomes enough have been held against them."""
+        own = self._state.workloads.get(workload, Memory())
+        if own.judged >= TRUSTED:
+            return ""
+        said = f"{own.held} of {own.judged} inside" if own.judged else "no outcome was held against one"
+        return f"its range is not to be trusted yet: {said}"
+
+    def _spread(self, workload: str, known: str) -> tuple[float, float]:
+        """Return how far energy may lie below and above what is foreseen, as logarithms, by what is said of it."""
+        below, above = [], []
+        for part in known.split(", "):
+            what, _, how = part.partition(" ")
+            runs = self.length(workload) if what == "length" else self.power_w(workload)
+            if how.startswith("learned") and runs is not None:
+                below.append(log(runs.value / runs.low))
+                above.append(log(runs.high / runs.value))
+            elif how:
+                below.append(_ASSUMED if how.startswith("assumed") else _STATED)
+                above.append(below[-1])
+        return hypot(*below), hypot(*above)
 
     def widen(self, workload: str) -> float:
         """Return the factor on predicted ranges; with few outcomes mostly that of all workloads together."""
@@ -210,6 +249,7 @@ def _steer(memory: Memory, *, inside: bool) -> None:
     missed = 0.0 if inside else 1.0
     memory.width = min(_WIDEST, max(-_WIDEST, memory.width + step * (missed - (1 - COVERED))))
     memory.judged += 1
+    memory.held += inside
 
 
 def _residuals(memory: Memory) -> list[float]:

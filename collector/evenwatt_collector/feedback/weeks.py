@@ -62,6 +62,10 @@ class Predicted:
     """Median of actual to foreseen, less 1: positive where too little was foreseen."""
     coverage: float | None
     """Share of jobs whose grams lay within the predicted 90 % range."""
+    ranged: int = 0
+    """Jobs that had a range."""
+    inside: int = 0
+    """Of those: within it."""
     wrong: dict[str, int]
     """How often each part was what was wrong the most."""
 
@@ -190,6 +194,8 @@ def predicted(outcomes: Sequence[Outcome]) -> Predicted:
         },
         bias_pct={name: 100 * (exp(median(values)) - 1) if values else None for name, values in logs.items()},
         coverage=sum(inside) / len(inside) if inside else None,
+        ranged=len(inside),
+        inside=sum(inside),
         wrong=_counted(worst for e in every if (worst := e.worst) is not None),
     )
 

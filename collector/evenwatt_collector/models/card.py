@@ -256,8 +256,9 @@ def _training(life: Lifecycle, places: Sequence[Place], report: Report) -> Train
 
 
 def _hardware(places: Sequence[Place]) -> str:
-    """Return what was used, such as ``2 x a100, 1 node``."""
+    """Return what was used, such as ``2 x a100``; the devices as the registry or the settings call them."""
     kinds = Counter(place.kind or place.detail for place in places)
     named = [f"{count} x {kind}" for kind, count in sorted(kinds.items()) if kind]
-    rest = [f"{kinds['']} node{'s' if kinds[''] > 1 else ''}"] if kinds[""] else []
-    return ", ".join([*named, *rest])
+    nodes = f"{kinds['']} node{'s' if kinds[''] > 1 else ''}"
+    rest = [f"{nodes} of unknown kind, set with [[devices]] in the registry of models"] if kinds[""] else []
+    return ", ".join([*named, *rest]) or "unknown, set with [[devices]] in the registry of models"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from evenwatt_collector.models.amounts import energy, mass
+from evenwatt_collector.models.amounts import counted, energy, mass
 from evenwatt_collector.models.costs import INFER
 from evenwatt_collector.models.lifecycle import EVALUATE, FINE_TUNE, IDLE_LOADED, PER, TRAIN, UNNAMED, energy_j, share
 
@@ -120,8 +120,8 @@ def _amortising(life: Lifecycle) -> list[Hint]:
         return []
     if life.per_use is None:
         words = (
-            f"making it has weighed {mass(making_g)}, and no use of it is counted yet: until it has 1,000,000 uses, "
-            f"each carries more than {mass(making_g / 1e6)} of it; a model that exists might do"
+            f"making it has weighed {mass(making_g)}, and no use of it is counted yet: it is shared among all the "
+            "uses to come; a model that exists might do"
         )
         return [Hint(phase=TRAIN, words=words)] if life.phase(INFER) is None else []
     served_g = life.per_use.served.grams / PER
@@ -129,9 +129,9 @@ def _amortising(life: Lifecycle) -> list[Hint]:
         return []
     even = making_g / served_g
     rest = even - life.per_use.uses
-    unit = life.per_use.unit
+    unit = counted(life.per_use.unit)
     if rest > 0:
-        words = f"making it weighs as much as {even:,.0f} {unit}s; {rest:,.0f} more until using has weighed as much"
+        words = f"making it weighs as much as {even:,.0f} {unit}; {rest:,.0f} more until using has weighed as much"
         return [Hint(phase=TRAIN, words=f"{words}: each further training has to be earned the same way")]
     part = share(life.using.whole_g, life.total.whole_g)
     words = f"{part:.0%} of its carbon is use: a leaner variant, cleaner hours and places count most from now on"

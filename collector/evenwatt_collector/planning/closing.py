@@ -89,19 +89,20 @@ class Closing:
         """Say by what a job is decided: as planned, or by the baseline as a control or because of a roll-back."""
         pressed = _pressed(record, decision)
         chosen = self.guard.choose(record.id, pressed=pressed)
+        option = decision.chosen
+        if chosen.policy == BASELINE:
+            option = replace(decision.baseline, name="chosen", why=chosen.why)
         low_g, high_g = self.learned.interval(
-            record.workload, decision.chosen.grams, decision.chosen.low_g, decision.chosen.high_g
+            record.workload, option.grams, option.low_g, option.high_g, record.estimate
         )
-        said = replace(
+        return replace(
             decision,
             policy=chosen.policy,
             version=chosen.version,
             pressed=pressed,
-            chosen=replace(decision.chosen, low_g=low_g, high_g=high_g),
+            chosen=replace(option, low_g=low_g, high_g=high_g),
+            rests_on="; ".join(filter(None, (decision.rests_on, self.learned.trust(record.workload)))),
         )
-        if chosen.policy != BASELINE:
-            return said
-        return replace(said, chosen=replace(decision.baseline, name="chosen", why=chosen.why))
 
     # --- after it has ended ---------------------------------------------------------------------------------------
 

@@ -75,7 +75,13 @@ def scores(connection: Connection, query: ScoreQuery, made: Made) -> Scores:
 
 
 def freeze_class(
-    connection: Connection, query: ScoreQuery, name: str, made: Made, pattern: str | None = None
+    connection: Connection,
+    query: ScoreQuery,
+    name: str,
+    made: Made,
+    pattern: str | None = None,
+    *,
+    anyway: bool = False,
 ) -> Baseline:
     """Freeze the next version of a class's baseline of a period, and keep it.
 
@@ -85,6 +91,7 @@ def freeze_class(
         name: Of the class.
         made: When and by what.
         pattern: Names that belong to it; None: as in the version before, else the class's own name.
+        anyway: Also of a period that is too short or too little metered.
 
     Raises:
         Failure: there is nothing to hold scores against; it says what is missing.
@@ -96,10 +103,11 @@ def freeze_class(
     material = gather(connection, by, (query.start_s, query.end_s), made)
     if query.subject == "fleet":
         classes = [one for one in newest(every).values() if one.subject == "workload"]
-        found = freeze_fleet(material, every, classes)
+        found = freeze_fleet(material, every, classes, anyway=anyway)
     else:
         pattern = pattern or (before.pattern if before else name)
-        found = freeze(material, name, pattern, query.unit or (before.unit if before else None), every)
+        unit = query.unit or (before.unit if before else None)
+        found = freeze(material, name, pattern, unit, every, anyway=anyway)
     stored = documents(connection, KIND, found.name)
     if stored and (found.version <= len(stored) or found.made_s <= stored[0].at_s):  # some could not be read
         version, made_s = max(found.version, len(stored) + 1), max(found.made_s, stored[0].at_s + 1)

@@ -76,6 +76,8 @@ class Baseline(Struct, frozen=True, kw_only=True):
     """Of the fleet: what units of its classes are worth."""
     previous_g_per_unit: float | None = None
     """Of the version before."""
+    provisional: str = ""
+    """Why it is no good measure, where it was frozen all the same; empty: it is one."""
     digest: str = ""
     """SHA-256 of all of the above as canonical JSON."""
 
@@ -104,7 +106,10 @@ def digest(baseline: Baseline) -> str:
     plain = msgspec.structs.replace(baseline, digest="")
     # As it is read back: a whole number in a field of floats is a float then.
     read = msgspec.convert(msgspec.to_builtins(plain), Baseline)
-    return hashlib.sha256(msgspec.json.encode(msgspec.to_builtins(read), order="sorted")).hexdigest()
+    said = msgspec.to_builtins(read)
+    if not read.provisional:  # baselines from before there was such a field keep their hash
+        del said["provisional"]
+    return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()
 
 
 def from_document(value: Any) -> Baseline:

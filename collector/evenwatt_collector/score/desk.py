@@ -86,9 +86,15 @@ def open_and_improve(where: str, query: ImprovementQuery, made: Made) -> Improve
     return _open(where, read)
 
 
-def open_and_freeze(where: str, query: ScoreQuery, name: str, made: Made, pattern: str | None = None) -> Baseline:
+def open_and_freeze(
+    where: str, query: ScoreQuery, name: str, made: Made, pattern: str | None = None, *, anyway: bool = False
+) -> Baseline:
     """Freeze the next version of a class's baseline (see ``freeze_class``); raises as above."""
-    return _open(where, lambda connection: freeze_class(connection, query, name, made, pattern), write=True)
+
+    def write(connection: Connection) -> Baseline:
+        return freeze_class(connection, query, name, made, pattern, anyway=anyway)
+
+    return _open(where, write, write=True)
 
 
 def _policy(connection: Connection) -> Policy | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
+from evenwatt_collector.jobs.times import in_words
 from evenwatt_collector.report.totals import added
 from evenwatt_collector.score.baseline import Baseline, seal
 from evenwatt_collector.score.grade import LEAST_COVERAGE
@@ -22,9 +23,13 @@ if TYPE_CHECKING:
     from evenwatt_collector.score.scoring import Scored
 
 FLEET_NAME: Final = "fleet"
+LEAST_S: Final = 86_400.0
+"""Data of less than a day knows one time of day alone: our choice."""
 
 
-def freeze(material: Material, name: str, pattern: str, unit: str | None, known: Iterable[Baseline]) -> Baseline:
+def freeze(
+    material: Material, name: str, pattern: str, unit: str | None, known: Iterable[Baseline], *, anyway: bool = False
+) -> Baseline:
     """Return the next version of a class's baseline.
 
     Args:
@@ -33,20 +38,23 @@ def freeze(material: Material, name: str, pattern: str, unit: str | None, known:
         pattern: Names that belong to it, with wildcards.
         unit: R; None: the only one that it reports.
         known: All versions of all classes.
+        anyway: Also of a period that is too short or too little metered; the baseline says so for good.
 
     Raises:
         Failure: there is nothing to hold scores against; it says what is missing.
     """
     part, outcomes = matching(material, pattern)
     scored = score_part(material, part, None, unit, outcomes)
-    return _freeze(material, name, scored, known, pattern=pattern)
+    return _freeze(material, name, scored, known, pattern=pattern, anyway=anyway)
 
 
-def freeze_fleet(material: Material, known: Iterable[Baseline], classes: Iterable[Baseline]) -> Baseline:
+def freeze_fleet(
+    material: Material, known: Iterable[Baseline], classes: Iterable[Baseline], *, anyway: bool = False
+) -> Baseline:
     """Return the next version of the fleet's baseline, in which work is valued by ``classes``; raises as above."""
     counted = list(classes)
     scored = score_fleet(material, None, None, counted)
-    return _freeze(material, FLEET_NAME, scored, known, classes=counted)
+    return _freeze(material, FLEET_NAME, scored, known, classes=counted, anyway=anyway)
 
 
 def matching(material: Material, pattern: str) -> tuple[Part, Sequence[Outcome]]:
@@ -75,15 +83,16 @@ def _freeze(
     *,
     pattern: str = "",
     classes: Iterable[Baseline] = (),
+    anyway: bool = False,
 ) -> Baseline:
     what = f"no baseline of {name!r} was frozen"
     if scored.sci is None or scored.terms is None:
         raise Failure(f"{what}: {scored.why}")
-    if scored.coverage is None or scored.coverage < LEAST_COVERAGE:
-        share = "of an unknown share" if scored.coverage is None else f"{scored.coverage:.0%}"
+    thin = _thin(scored)
+    if thin and not anyway:
         raise Failure(
-            f"{what}: {share} of the period is metered, expected at least {LEAST_COVERAGE:.0%}; choose another "
-            f"period with --from and --to"
+            f"{what}: {thin}; choose another period with --from and --to, wait for more, or freeze it --anyway as "
+            f"provisional"
         )
     if values(scored.terms) is None:
         raise Failure(f"{what}: a factor of it is 0, so that nothing can be held against it; choose another period")
@@ -115,5 +124,17 @@ def _freeze(
             factors=list(material.factors),
             pins=pins(classes),
             previous_g_per_unit=before.g_per_unit if before else None,
+            provisional=thin,
         )
     )
+
+
+def _thin(scored: Scored) -> str:
+    """Say why a period is too little to hold others against; empty if it is enough."""
+    found = []
+    if scored.coverage is None or scored.coverage < LEAST_COVERAGE:
+        share = "an unknown share" if scored.coverage is None else f"{100 * scored.coverage:.3g} %"
+        found.append(f"{share} of the period is metered, expected at least {100 * LEAST_COVERAGE:g} %")
+    if scored.recorded_s < LEAST_S - 1:
+        found.append(f"{in_words(scored.recorded_s)} of it are recorded, expected at least a day")
+    return ", and ".join(found)

@@ -58,7 +58,11 @@ def gather(connection: Connection, by: Cut, period: tuple[float, float], made: M
                 parts.setdefault(row.name, {})[zone] = row.figures
         until_s = min(end_s, here.known_at_s)
         if until_s > start_s:
-            places[zone] = Place(mean_g_per_kwh=period_mean(facts, start_s, until_s), total=here.total)
+            places[zone] = Place(
+                mean_g_per_kwh=period_mean(facts, start_s, until_s),
+                total=here.total,
+                recorded_s=until_s - min(until_s, max(start_s, here.recorded_from_s or until_s)),
+            )
     return Material(
         by=by,
         start_s=start_s,

@@ -25,6 +25,8 @@ class Place:
     """Mean over time of PUE x average intensity: what a machine's kilowatt-hour weighs, used evenly."""
     total: Figures
     """Of all that ran there, idle included; with its covered and missing time."""
+    recorded_s: float | None = None
+    """From the first record to the end of the period, in seconds; None: all of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +105,26 @@ class Material:
             known += figures.energy_j * (share or 0.0)
             missed += figures.energy_j * (1 - (share or 0.0))
         return replace(whole, covered_s=known, missing_s=missed)
+
+    @property
+    def length_s(self) -> float:
+        """How long the period is, as far as it is over."""
+        return min(self.end_s, self.known_at_s) - self.start_s
+
+    def recorded_share(self, by_zone: Mapping[str, Figures]) -> float:
+        """Return the share of the period since recording began, weighted by where energy was used.
+
+        Time before the first record is no gap that could hold some of the work; but it was not covered either.
+        """
+        whole_j = fsum(figures.energy_j for figures in by_zone.values())
+        if whole_j <= 0 or self.length_s <= 0:
+            return 1.0
+        return fsum(
+            figures.energy_j / whole_j * min(1.0, place.recorded_s / self.length_s)
+            if (place := self.places.get(zone)) and place.recorded_s is not None
+            else figures.energy_j / whole_j
+            for zone, figures in by_zone.items()
+        )
 
     def outcomes_of(self, name: str) -> list[Outcome]:
         """Return what came of the jobs of a workload or model."""

@@ -38,6 +38,8 @@ class Against:
     """By how much it lies above the version before; a goal that was moved is seen."""
     compared: str
     """``whole``, or ``operation`` where only one side knows what making the devices weighs."""
+    provisional: str = ""
+    """Why it is no good measure, and was frozen anyway; empty: it is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,9 @@ class Scored:
     factors_from: tuple[str, ...]
     """Which intensities it rests on."""
     coverage: float | None
+    """Metered share of the period, time before the first record counted as not metered; None: not known."""
+    recorded_s: float
+    """Of the period: since recording began."""
     kept: Kept
     grade: Grade | None
     why: str
@@ -185,7 +190,9 @@ def _scored(
         notes = (*notes, f"zones of the reference mix that are gone count as they were then: {', '.join(gone)}")
     found = _headline(work, bounds)
     of = terms(work.by_zone, means, weights, work.units) if isinstance(found, Score) else None
-    covered = coverage(work.figures)
+    metered = coverage(work.figures)
+    recorded = material.recorded_share(work.by_zone)
+    covered = None if metered is None else metered * recorded
     why = found.why if isinstance(found, NoScore) else "" if baseline else "no baseline of its class is frozen"
     given, against = None, None
     if baseline is not None:
@@ -205,6 +212,7 @@ def _scored(
         boundary=_boundary(work),
         factors_from=material.factors,
         coverage=covered,
+        recorded_s=recorded * material.length_s,
         kept=bounds,
         grade=given,
         why=why,
@@ -238,6 +246,7 @@ def _against(baseline: Baseline, base: float, compared: str) -> Against:
         digest=baseline.digest,
         moved_pct=100 * (baseline.g_per_unit / before - 1) if before else None,
         compared=compared,
+        provisional=baseline.provisional,
     )
 
 
