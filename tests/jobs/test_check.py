@@ -127,6 +127,17 @@ def test_values_that_every_template_needs_have_to_be_given():
     assert said(either, template="train", values={"epochs": "3"}) == []
 
 
+def test_which_workload_to_name_is_said_where_power_is_assumed():
+    around = known(learned=LEARNED)
+    assert said(around) == []
+    for keys in ({"name": "mine"}, {"name": "nightly-2", "template": "train", "values": {"epochs": "1", "data": "x"}}):
+        (line,) = said(around, **keys)
+        assert line.startswith(f"workload: warning: no run of {keys['name']!r} has been measured, so its power is")
+        assert line.endswith("'nightly' has been, in 7 runs: set workload = \"nightly\" if it is the same work")
+        assert said(around, power_w=90.0, **keys) == []
+        assert said(around, workload="nightly", **keys) == []
+
+
 def test_a_collector_that_starts_nothing_says_so():
     assert "is planned and advised only" in said(known(dispatching=False))[0]
 

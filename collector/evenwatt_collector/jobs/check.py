@@ -41,6 +41,7 @@ def check(spec: JobSpec, known: Known) -> list[Problem]:
         *_width(spec),
         *_pieces(spec),
         *_labels(spec),
+        *_assumed(spec, known),
         *place_problems(spec, known),
     ]
 
@@ -255,3 +256,21 @@ def _labels(spec: JobSpec) -> Iterator[Problem]:
     for path, text in keys:
         if any(category(character) in _UNSEEN for character in text):
             yield Problem(path, f"found {text!r}: it has characters that cannot be shown; use plain text in one line")
+
+
+def _assumed(spec: JobSpec, known: Known) -> Iterator[Problem]:
+    """Yield which workload to name where nothing is known of this one, and its like has been measured."""
+    own = known.of(spec)
+    if spec.service is not None or spec.power_w is not None or (own is not None and own.power_w is not None):
+        return
+    measured = {name: learned.runs for name, learned in known.learned.items() if learned.power_w is not None}
+    workload = spec.workload or spec.name
+    near = (
+        [spec.template]
+        if spec.template and spec.template in measured
+        else difflib.get_close_matches(workload, measured, n=1)
+    )
+    for name in near:
+        runs = f"{measured[name]} run{'s' if measured[name] != 1 else ''}"
+        text = f"no run of {workload!r} has been measured, so its power is assumed; {name!r} has been, in {runs}"
+        yield warning(("workload",), f'{text}: set workload = "{name}" if it is the same work')
