@@ -26,6 +26,7 @@ from evenwatt_agent.settings import load as load_agent
 from evenwatt_cli.demo.clean import files, learned, serving
 from evenwatt_cli.demo.clean.bars import HOURS_SHOWN, curve, job_bar, ruler
 from evenwatt_cli.demo.clean.day import HOURS, GridDay
+from evenwatt_cli.demo.clean.hints import at_end, at_start
 from evenwatt_cli.demo.clean.optimum import Stretch, best, measured, sweep
 from evenwatt_cli.demo.clean.report import make_report
 from evenwatt_cli.demo.clean.run import end_runs
@@ -420,6 +421,14 @@ def test_what_others_run_is_not_the_demos_and_loses_no_report(scenario, day, mon
     assert report["jobs"]["submitted"] == 2
     assert not report["jobs"]["late"]
     assert in_words(report)
+
+
+def test_the_demo_says_how_to_look_at_it_and_what_to_submit(scenario):
+    said = at_start(scenario)
+    for verb in ("status", "jobs", "plan"):
+        assert f"evenwatt {verb} -c {scenario.folder}/operator.toml" in said
+    assert all(f"  {workload.name}: " in said for workload in WORKLOADS)
+    assert f"-c {scenario.folder}/operator.toml --database {scenario.database}" in at_end(scenario)
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------

@@ -60,6 +60,9 @@ def run_demo(options: Options) -> Exit:
         view: View = Progress() if options.headless else LiveView()
         try:
             demo.start()
+            if options.keep:
+                looks = "".join(f"\n  evenwatt {verb} -c {folder}/operator.toml" for verb in ("status", "report"))
+                print(f"demo: look at it from another terminal:{looks}", file=sys.stderr)
             with view:
                 demo.run(options.seconds, view)
         finally:

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 from evenwatt_cli.demo.clean.day import GridDay
+from evenwatt_cli.demo.clean.hints import at_end, at_start
 from evenwatt_cli.demo.clean.report import make_report
 from evenwatt_cli.demo.clean.run import START_S, CleanHours
 from evenwatt_cli.demo.clean.scenario import make_scenario
@@ -47,6 +48,8 @@ def run_clean_hours(seconds: float, keep: Path | None, *, headless: bool, as_jso
         print(f"demo: time is accelerated: an hour of the grid lasts {HOUR_S} s", file=sys.stderr)
         try:
             demo.start()
+            if keep:
+                print(at_start(scenario), file=sys.stderr)
             with view:
                 demo.run(seconds, view)
         finally:
@@ -54,5 +57,5 @@ def run_clean_hours(seconds: float, keep: Path | None, *, headless: bool, as_jso
         report = make_report(scenario, demo.seen)
         print(json.dumps(report) if as_json else in_words(report))
         if keep:
-            print(f"demo: logs, settings and database are in {folder}", file=sys.stderr)
+            print(at_end(scenario), file=sys.stderr)
         return Exit.OK if not report["jobs"]["late"] and not report["failures"] else Exit.DEGRADED

@@ -76,7 +76,9 @@ def measured(workload: Workload, stretches: Sequence[Stretch], truths: dict[str,
     """Return how machines really did under a cap, over some stretches; None if they did no work in them."""
     energy_j = seconds = work_s = 0.0
     for one in stretches:
-        truth = truths[one.node]
+        truth = truths.get(one.node)
+        if truth is None:
+            continue  # no simulated machine
         # Piece by piece: the power of a mean is not the mean of powers.
         for start_ns in range(one.start_ns, one.end_ns - _PIECE_NS + 1, _PIECE_NS):
             done, due = truth.work(start_ns, start_ns + _PIECE_NS)

@@ -112,7 +112,7 @@ def will_be_late(job: Document, now_s: float) -> bool:
 def cap_words(said: str) -> str:
     """Return why a cap holds, without saying twice what it is: ``376 W (trying): trying 376.2 W: ...``."""
     held, _, why = said.partition(": ")
-    return why if why.startswith("trying ") else f"{held}: {why}" if why else held
+    return why if why and held.endswith("(trying)") else said
 
 
 class Window:
