@@ -257,6 +257,10 @@ def test_improvement_from_the_database(database):
     for word in ("2026-W45", "30 jobs emitted", "at once, at home, at full power", "error of grams:", "controls: 0",
                  "policy carbon-1"):  # fmt: skip
         assert word in text
+    assert "no job had an outcome in the" in verb("improvement", "--weeks", weeks + 1, *at)
+    assert "2026-W44" not in text
+    assert "ERROR OF" in text
+    assert "not to be trusted yet" not in text  # 30 outcomes
     for number in range(200):
         guard.observe(outcome(number, 300.0, 100.0, version="carbon-1"))
     connection = connect(str(database), exclusive=False)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from evenwatt_collector.feedback.trend import Trend
     from evenwatt_collector.feedback.weeks import Improvement, Predicted, Saved, Week
 
-_WIDE: Final = 110
+_WIDE: Final = 116
 _NARROW: Final = (0, 1, 2, 4, 5, 6, 7, 11)
 """Columns that are left where there is little room."""
 _SHOWN: Final = ("grams", "energy", "length", "intensity")
@@ -115,7 +115,7 @@ def _row(name: str, week: Week) -> list[str]:
         f"{saved.low_pct:.1f} to {saved.high_pct:.1f}" if given else words.UNKNOWN,
         str(saved.late),
         *(_percent(foreseen.mape_pct[measure]) for measure in _SHOWN),
-        words.share(foreseen.coverage),
+        _inside(foreseen),
     ]
 
 
@@ -157,9 +157,15 @@ def _trend(trend: Trend, weeks: int) -> str:
         return f"{trend.verdict} ({trend.count} of {ENOUGH} jobs)"
     sure = f"(confidence {trend.confidence:.1%}, {trend.count} jobs)"
     if weeks == 1:  # a slope of hours says nothing of a week
-        return f"{trend.verdict} within this week {sure}"
+        return f"{trend.verdict} within one week {sure}"
     points = 100 * trend.slope
     return f"{trend.verdict}, {'-' if points < 0 else '+'}{words.digits(abs(points))} points a week {sure}"
+
+
+def _inside(foreseen: Predicted) -> str:
+    """Return how many lay in their ranges; of few, no share of a hundred."""
+    few = 0 < foreseen.ranged < TRUSTED
+    return f"{foreseen.inside} of {foreseen.ranged}" if few else words.share(foreseen.coverage)
 
 
 def _percent(value: float | None) -> str:
