@@ -39,7 +39,7 @@ from evenwatt_cli.demo.clean.scenario import (
     make_scenario,
     write_intensity,
 )
-from evenwatt_cli.demo.clean.seen import Held, Seen, cap_words
+from evenwatt_cli.demo.clean.seen import Held, Seen, cap_words, variant_words
 from evenwatt_cli.demo.clean.stream import BEFORE, SERVICE_SPEC, arrivals
 from evenwatt_cli.demo.clean.view import picture
 from evenwatt_cli.demo.clean.words import in_words
@@ -354,6 +354,8 @@ def test_a_job_is_late_when_its_deadline_is_over_and_when_its_plan_says_so(day):
 def test_nothing_is_said_twice():
     tried = "376 W (trying): trying 376.2 W: expected to save 2.1 %"
     assert cap_words(tried) == "trying 376.2 W: expected to save 2.1 %"
+    assert variant_words("reader:small", "reader:small weighs 1 mg; more") == "reader:small weighs 1 mg"
+    assert variant_words("reader:small", "lowered: dirty; more") == "reader:small: lowered: dirty"
     assert cap_words("376 W: least J per unit") == "376 W: least J per unit"
 
 

@@ -115,6 +115,12 @@ def cap_words(said: str) -> str:
     return why if why and held.endswith("(trying)") else said
 
 
+def variant_words(variant: str, why: str) -> str:
+    """Return which variant runs and why; a reason that begins with its name is not preceded by it."""
+    first = why.partition(";")[0]
+    return first if first.startswith(variant) else f"{variant}: {first}"
+
+
 class Window:
     """Asks the collector.
 

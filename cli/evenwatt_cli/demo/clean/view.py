@@ -13,7 +13,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from evenwatt_cli.demo.clean.bars import curve, job_bar, legend, ruler
-from evenwatt_cli.demo.clean.seen import is_late, will_be_late
+from evenwatt_cli.demo.clean.seen import is_late, variant_words, will_be_late
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -219,11 +219,9 @@ def _cap(node: Document) -> str:
 
 
 def _service(seen: Seen) -> str:
-    """Return what the service runs and why; a reason that names the variant is not preceded by it."""
-    if not seen.service:
-        return ""
-    variant, why = str(seen.service["variant"]), str(seen.service["why"]).partition(";")[0]
-    return f"service: {why if why.startswith(variant) else f'{variant}: {why}'}"
+    """Return what the service runs and why."""
+    service = seen.service
+    return f"service: {variant_words(str(service['variant']), str(service['why']))}" if service else ""
 
 
 def _score_line(score: Document) -> str:

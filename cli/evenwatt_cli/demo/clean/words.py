@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from evenwatt_cli.demo.clean.seen import variant_words
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -37,8 +39,8 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
         )
     for change in report["service"]["changes"]:
         yield (
-            f"service at {change['grid_time']}, {change['g_per_kwh']:.0f} g/kWh: {change['variant']}, "
-            f"{change['why'].partition(';')[0]}"
+            f"service at {change['grid_time']}, {change['g_per_kwh']:.0f} g/kWh: "
+            f"{variant_words(change['variant'], change['why'])}"
         )
     for name, cap in report["caps"].items():
         if cap["cap_w"] is not None and cap["regret_pct"] is not None:
