@@ -52,7 +52,8 @@ class Commands:
         made = Made(now_s=time.time(), version=__version__, fleet="demo")
         query = ScoreQuery(subject="workload", start_s=start_s, end_s=end_s)
         try:
-            open_and_freeze(str(self._scenario.database), query, workload, made)
+            # Provisional, and said to be: half a minute of it is all there is here.
+            open_and_freeze(str(self._scenario.database), query, workload, made, anyway=True)
         except Failure as failure:
             self._failed("score freeze", str(failure))
 
