@@ -124,7 +124,7 @@ def test_when_it_is_planned_to_begin_is_said(evenwatt, desk, monkeypatch):
 
     monkeypatch.setattr("evenwatt_cli.jobs.submit.time.sleep", planned)
     _, out, err = evenwatt("submit", "-n", "a b", "-t", "nightly", "-l", "30m")
-    assert re.search(r"; planned: in 2h( \d+m)?, done in 2h 30m on hall\n", out), out
+    assert re.search(r"; planned: in 2h( \d+m)?, done in 2h 30m, in hall\n", out), out
     assert err == "next: evenwatt jobs 'a b'\n"
 
 

@@ -36,6 +36,7 @@ _MOST_WHERE: Final = 12
 _GAP: Final = 2
 _LESS_WANTED: Final = ("CO2e", "WHERE", "DONE")
 """Columns that are left out where there is no room, in this order."""
+_BENDING: Final = frozenset({"NAME", "WHEN"})
 _FIGURES: Final = frozenset({"DONE", "CO2e"})
 STYLES: Final = {
     JobState.WAITING: "", JobState.STARTING: "yellow", JobState.RUNNING: "green", JobState.STOPPING: "yellow",
@@ -150,6 +151,8 @@ def table(
     columns = _fitting(rows, width)
     if not _fits(rows, columns, width):
         rows = [row | {"WHEN": row["WHEN"].partition(", done in ")[0]} for row in rows]
+        left = width - _LEAST_NAME - sum(_wide(rows, column) + _GAP for column in columns if column not in _BENDING)
+        rows = [row | {"WHEN": shortened(row["WHEN"], max(_LEAST_NAME, left - _GAP))} for row in rows]
     room = width - sum(_wide(rows, column) + _GAP for column in columns if column != "NAME")
     made = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1), expand=False)
     for column in columns:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _WORK: Final = re.compile(r"\s*([0-9.]+(?:e[+-]?[0-9]+)?)\s*(\S.*?)\s*", re.IGNORECASE)
 
-_MOMENT_S: Final = 1.5
+_MOMENT_S: Final = 2.5
 """A plan is waited for so long."""
 
 
@@ -136,7 +136,7 @@ def _planned(client: Client, answer: _Answer) -> dict[str, str]:
             except Failure:  # they are taken; what is missing is only when they begin
                 return begins
             if record.pieces or record.runs:
-                begins[id_] = f"planned: {when(record, time.time())} on {where(record)}"
+                begins[id_] = f"planned: {when(record, time.time())}, in {where(record)}"
                 break
             if time.monotonic() > until_s:
                 break
