@@ -66,7 +66,7 @@ def check_metrics(text, zone):
     assert values[("evenwatt_collector_ready",)] == 1
     assert {label for f in families.values() for s in f.samples for label in s.labels} <= {
         "zone", "node", "kind", "result", "workload", "severity", "grid", "source", "standing", "budget", "scope",
-        "webhook",
+        "webhook", "state", "service", "variant",
     }  # fmt: skip
 
 
