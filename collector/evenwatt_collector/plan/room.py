@@ -1,8 +1,8 @@
 """Room by place and slot: what planned pieces take of it, and whether one more fits. Pure; numpy.
 
 A piece takes its room in every slot that it touches, for the whole of the slot. So the sum never exceeds what is free
-at any moment, wherever in their slots the pieces lie. Where that is too strict to meet a deadline, ``tight`` looks at
-the moments themselves.
+at any moment, wherever in their slots the pieces lie. Where that is too strict to meet a deadline, ``inner`` cuts
+slots finer.
 """
 
 from __future__ import annotations
