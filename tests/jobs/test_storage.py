@@ -67,7 +67,7 @@ def test_open_jobs_are_found_at_the_start_the_oldest_first(kept):
 
 def test_all_or_none_of_some_records_are_kept(kept):
     with pytest.raises(TypeError):
-        store.save_records(kept, [record(), record("f" * 12, submitted_s=NOW_S, extra={1: object()})])
+        store.save_records(kept, [record(), record("f" * 12, submitted_s=NOW_S, why=object())])
     assert store.open_records(kept) == []
 
 

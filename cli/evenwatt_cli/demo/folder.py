@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,45 @@ from evenwatt_daemon import Failure
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where everything lies that all demos have."""
+
+    folder: Path
+
+    @property
+    def spec(self) -> Path:
+        """The twin's spec file."""
+        return self.folder / "twin.json"
+
+    @property
+    def twins(self) -> Path:
+        """Folder of the machines' trees."""
+        return self.folder / "twins"
+
+    @property
+    def intensity(self) -> Path:
+        """The grid's intensity, made up."""
+        return self.folder / "intensity.csv"
+
+    @property
+    def database(self) -> Path:
+        """The collector's database."""
+        return self.folder / "collector" / "collector.db"
+
+    def settings(self, name: str) -> Path:
+        """Settings file of an agent, ``collector`` or ``operator``."""
+        return self.folder / f"{name}.toml"
+
+    def state_dir(self, node: str) -> Path:
+        """State directory of a node's agent."""
+        return self.folder / node
+
+    def truth(self, node: str) -> Path:
+        """What really happened on a node."""
+        return self.twins / node / "truth.bin"
 
 
 def demo_folder(keep: Path | None, stack: ExitStack) -> Path:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from evenwatt_cli.demo.folder import Layout
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -101,19 +103,13 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Scenario:
+class Scenario(Layout):
     """Everything the demo writes and where."""
 
-    folder: Path
     nodes: tuple[Node, ...]
     budget_w: float
     broker_port: int
     http_port: int
-
-    @property
-    def spec(self) -> Path:
-        """The twin's spec file."""
-        return self.folder / "twin.json"
 
     @property
     def policy(self) -> Path:
@@ -130,33 +126,6 @@ class Scenario:
         lead_s, budget_w = 0.6 * start_s, round(EVENT_SHARE * self.budget_w)
         starts = [start_s + i * EVENT_EVERY_S for i in range(1 + int(max(0.0, seconds - start_s) // EVENT_EVERY_S))]
         return [Event(at_s, at_s + length_s, budget_w, lead_s) for at_s in starts]
-
-    @property
-    def intensity(self) -> Path:
-        """The grid's intensity by the hour, made up."""
-        return self.folder / "intensity.csv"
-
-    @property
-    def twins(self) -> Path:
-        """Folder of the machines' trees."""
-        return self.folder / "twins"
-
-    @property
-    def database(self) -> Path:
-        """The collector's database."""
-        return self.folder / "collector" / "collector.db"
-
-    def settings(self, name: str) -> Path:
-        """Settings file of an agent, ``collector`` or ``operator``."""
-        return self.folder / f"{name}.toml"
-
-    def state_dir(self, node: str) -> Path:
-        """State directory of a node's agent."""
-        return self.folder / node
-
-    def truth(self, node: str) -> Path:
-        """What really happened on a node."""
-        return self.twins / node / "truth.bin"
 
 
 def make_scenario(folder: Path, count: int, budget_w: float, *, gpus: bool) -> Scenario:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from evenwatt_collector.jobs.spec import JobSpec
 from evenwatt_wire.jobs import RunState
@@ -212,7 +212,6 @@ class JobRecord(Struct, kw_only=True):
     ended_s: float | None = None
     moves: int = 0
     """How often its plan was changed."""
-    extra: dict[str, str] = field(default_factory=dict)
 
     @property
     def open(self) -> bool:

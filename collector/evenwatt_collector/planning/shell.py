@@ -243,8 +243,8 @@ class Planning:
         if self.dispatching:
             since_s = self._listening.look(wall_s, now_s, self._around.reachable)
             self._act(self.book.step(wall_s, known, since_s))
-        self.capping.step(self.book.open(), time.time())
-        self.closing.look(self.book, time.time())
+        self.capping.step(self.book.open(), wall_s)
+        self.closing.look(self.book, wall_s)
         await self.serving.step(self.book)
         self.save()
         self._keeping.retry()

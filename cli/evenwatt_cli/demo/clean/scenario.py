@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from evenwatt_agent.jobs.identity import Identity, closed_to, identity, trouble_with
 from evenwatt_agent.jobs.settings import JobsSettings, TemplateSettings
 from evenwatt_cli.demo.clean import files
+from evenwatt_cli.demo.folder import Layout
 from evenwatt_cli.demo.scenario import free_port, write_keys
 from evenwatt_daemon import Failure
 from evenwatt_twin import work
@@ -51,10 +52,9 @@ WORKLOADS: Final = (TRAIN, RENDER)
 
 
 @dataclass(frozen=True, slots=True)
-class CleanScenario:
+class CleanScenario(Layout):
     """Everything the scenario writes and where."""
 
-    folder: Path
     day: GridDay
     broker_port: int
     http_port: int
@@ -72,24 +72,9 @@ class CleanScenario:
         return (*self.batch, SERVING)
 
     @property
-    def spec(self) -> Path:
-        """The twin's spec file."""
-        return self.folder / "twin.json"
-
-    @property
-    def twins(self) -> Path:
-        """Folder of the machines' trees."""
-        return self.folder / "twins"
-
-    @property
     def program(self) -> Path:
         """The batch program, where the unprivileged user can read it."""
         return self.folder / "work.py"
-
-    @property
-    def intensity(self) -> Path:
-        """The grid's file."""
-        return self.folder / "intensity.csv"
 
     @property
     def tokens(self) -> Path:
@@ -102,26 +87,9 @@ class CleanScenario:
         return self.folder / "models.toml"
 
     @property
-    def database(self) -> Path:
-        """The collector's database."""
-        return self.folder / "collector" / "collector.db"
-
-    @property
     def url(self) -> str:
         """Where the collector answers."""
         return f"http://127.0.0.1:{self.http_port}"
-
-    def settings(self, name: str) -> Path:
-        """Settings file of an agent, ``collector`` or ``operator``."""
-        return self.folder / f"{name}.toml"
-
-    def state_dir(self, node: str) -> Path:
-        """State directory of a node's agent."""
-        return self.folder / node
-
-    def truth(self, node: str) -> Path:
-        """What really happened on a node."""
-        return self.twins / node / "truth.bin"
 
     def guests(self, node: str) -> Path:
         """Where programs register that work on a machine."""
