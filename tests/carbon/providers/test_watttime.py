@@ -113,3 +113,10 @@ async def test_the_token_is_never_on_disk(build, replay, tmp_path):
     kept = [path.read_text() for path in (tmp_path / "cache").iterdir()]
     assert kept
     assert not any("abcdef-bearer" in text for text in kept)
+
+
+@pytest.mark.parametrize("token", ["½", "a\nb", "\u0000"])
+async def test_a_token_that_no_header_may_hold(build, replay, token):
+    replay.on("/login", {"token": token})
+    with pytest.raises(ProviderError, match="'authorization' is not printable ASCII"):
+        await build("watttime", region="CAISO_NORTH").past(NOW - 3600, NOW, NOW)

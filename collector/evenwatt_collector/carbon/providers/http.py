@@ -79,7 +79,16 @@ class Net:
     def request(
         self, url: str, params: Mapping[str, str], headers: Mapping[str, str], login: tuple[str, str] | None
     ) -> httpx.Request:
-        """Build a GET request."""
+        """Build a GET request.
+
+        Raises:
+            ProviderError: a header, such as a token that a server gave, holds what no header may.
+        """
+        for name, value in headers.items():
+            if not (value.isascii() and value.isprintable()):
+                raise ProviderError(
+                    Trouble.NONSENSE, f"what was given for the header {name!r} is not printable ASCII and cannot be sent"
+                )
         client = self._open()
         request = client.build_request("GET", url, params=dict(params), headers=dict(headers))
         if login is not None:
