@@ -87,7 +87,8 @@ class Net:
         for name, value in headers.items():
             if not (value.isascii() and value.isprintable()):
                 raise ProviderError(
-                    Trouble.NONSENSE, f"what was given for the header {name!r} is not printable ASCII and cannot be sent"
+                    Trouble.NONSENSE,
+                    f"what was given for the header {name!r} is not printable ASCII and cannot be sent",
                 )
         client = self._open()
         request = client.build_request("GET", url, params=dict(params), headers=dict(headers))
