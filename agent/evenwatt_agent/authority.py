@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from evenwatt_agent import clocks
 from evenwatt_agent.actuators import LockedError
 from evenwatt_agent.commands import Gate, Mark
+from evenwatt_agent.keys import load_keys
 from evenwatt_agent.leases import CONTROLLER, Lease, LeaseBook, PauseBook, Target
 from evenwatt_agent.steering import Steering
-from evenwatt_daemon import Failure, get_logger
-from evenwatt_daemon.settings import parse_document
-from evenwatt_wire import Ack, Command, CommandError, Key, KeyRing, LeaseInForce, RunReport, seal
-from evenwatt_wire.command import WORK, Code, Op, Role, key_id
+from evenwatt_daemon import get_logger
+from evenwatt_wire import Ack, Command, CommandError, Key, LeaseInForce, RunReport, seal
+from evenwatt_wire.command import WORK, Code, Op, Role
 from evenwatt_wire.messages import LeaseState
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from evenwatt_agent.governor import Governor, Outcome
     from evenwatt_agent.jobs.desk import JobDesk
+    from evenwatt_agent.memory import Memory
     from evenwatt_agent.settings import AgentSettings, ControlSettings
-    from evenwatt_agent.spool import Spool
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class Authority:
         self,
         settings: AgentSettings,
         governor: Governor,
-        spool: Spool,
+        spool: Memory,
         in_worker: Callable[[Callable[[], Any]], Awaitable[Any]],
         event: Callable[..., None],
         changed: Callable[[], None],
@@ -66,7 +66,7 @@ class Authority:
         self._log: Any = get_logger("authority")
         control = settings.control
         self.controllable = control.enabled and governor.ceiling_w > 0
-        self._private, self.key_id, keys = _load_keys(settings)
+        self._private, self.key_id, keys = load_keys(settings)
         self._gate = Gate(settings.fleet, settings.node, keys, [p.name for p in control.pausable], control.max_ttl_s)
         self._steering = Steering(governor, spool, in_worker, event, changed)
         self._remembered = spool.recall("fallback_w") or ""
@@ -302,17 +302,3 @@ def _fallbacks(control: ControlSettings, governor: Governor) -> tuple[float, flo
     least_w, most_w = (0.0, float("inf")) if governor.estimated else (governor.floor_w, governor.ceiling_w)
     own_w = min(most_w, max(least_w, control.fallback_w or middle_w))
     return own_w, min(most_w, max(own_w, control.fallback_max_w or own_w))
-
-
-def _load_keys(settings: AgentSettings) -> tuple[Ed25519PrivateKey | None, str, KeyRing]:
-    control = settings.control
-    if not (control.enabled and control.private_key and control.trust):
-        return None, "", KeyRing([])
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415  (8 MB)
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
-
-    private = parse_document(control.private_key, lambda pem: load_pem_private_key(pem, None))
-    if not isinstance(private, Ed25519PrivateKey):
-        raise Failure(f"{control.private_key}: not an Ed25519 private key in PEM form")
-    keys = parse_document(control.trust, KeyRing.from_json)
-    return private, key_id(private.public_key().public_bytes_raw()).hex(), keys

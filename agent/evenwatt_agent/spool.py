@@ -10,12 +10,11 @@ Not safe for threads at once: callers hold one lock (``service`` runs every call
 from __future__ import annotations
 
 import json
-import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from evenwatt_agent.counters import Baseline
-from evenwatt_daemon import Failure
+from evenwatt_agent.memory import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,11 +23,8 @@ if TYPE_CHECKING:
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS ledger (
     row INTEGER PRIMARY KEY AUTOINCREMENT, boot TEXT, seq INTEGER, payload BLOB NOT NULL, UNIQUE (boot, seq));
-CREATE TABLE IF NOT EXISTS memory (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS runs (id TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS answered (id TEXT PRIMARY KEY, at INTEGER NOT NULL, payload BLOB NOT NULL) WITHOUT ROWID;
 """
-_ANSWERS_KEPT: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +39,7 @@ class Checkpoint:
     """What attribution and tasks need to go on from here (``accounting.Accounting.memory``)."""
 
 
-class Spool:
+class Spool(Memory):
     """The ledger spool and the agent's small memory.
 
     Args:
@@ -56,16 +52,7 @@ class Spool:
 
     def __init__(self, path: Path | str, capacity: int) -> None:
         self._capacity = capacity
-        try:
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.execute("PRAGMA cache_size=-256")
-            self._db.executescript(_SCHEMA)
-        except sqlite3.Error as error:
-            raise Failure(
-                f"{path}: {error}; the state directory must be writable and hold only this agent's files"
-            ) from None
+        super().__init__(path, _SCHEMA)
 
     def append(self, boot: str, seq: int, payload: bytes, checkpoint: Checkpoint) -> int:
         """Keep a record and the readings it ends with. Return how many old records had to go for it."""
@@ -100,33 +87,6 @@ class Spool:
         """Records not yet known to be stored."""
         return int(self._db.execute("SELECT count(*) FROM ledger").fetchone()[0])
 
-    def recall(self, name: str) -> str | None:
-        """Return something remembered, or None."""
-        row = self._db.execute("SELECT value FROM memory WHERE name = ?", (name,)).fetchone()
-        return str(row[0]) if row else None
-
-    def remember(self, **values: str) -> None:
-        """Remember values durably: when this returns they are on the disk."""
-        with self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            for name, value in values.items():
-                self._remember(name, value)
-
-    def answer(self, command_id: str) -> bytes | None:
-        """Return the acknowledgement already given to a command, or None."""
-        row = self._db.execute("SELECT payload FROM answered WHERE id = ?", (command_id,)).fetchone()
-        return bytes(row[0]) if row else None
-
-    def keep_answer(self, command_id: str, at_ms: int, payload: bytes) -> None:
-        """Keep an acknowledgement, so that a repeated command gets the same one."""
-        with self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute("INSERT OR REPLACE INTO answered VALUES (?, ?, ?)", (command_id, at_ms, payload))
-            self._db.execute(
-                "DELETE FROM answered WHERE id IN (SELECT id FROM answered ORDER BY at DESC LIMIT -1 OFFSET ?)",
-                (_ANSWERS_KEPT,),
-            )
-
     def runs(self) -> list[bytes]:
         """Return what is kept of the runs of jobs."""
         return [row[0] for row in self._db.execute("SELECT CAST(body AS BLOB) FROM runs ORDER BY id")]
@@ -140,13 +100,6 @@ class Spool:
         """Forget runs that ended long ago."""
         with self._db:
             self._db.executemany("DELETE FROM runs WHERE id = ?", [(run,) for run in runs])
-
-    def close(self) -> None:
-        """Close the database; everything in it is already on the disk."""
-        self._db.close()
-
-    def _remember(self, name: str, value: str) -> None:
-        self._db.execute("INSERT OR REPLACE INTO memory VALUES (?, ?)", (name, value))
 
 
 def _dump(checkpoint: Checkpoint) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from evenwatt_agent.governor import Governor, Outcome
-    from evenwatt_agent.spool import Spool
+    from evenwatt_agent.memory import Memory
 
 _RETRY_S: Final = 5.0
 """How long a device that refuses is left alone: asking ten times a second would not change its mind."""
@@ -39,7 +39,7 @@ class Steering:
     def __init__(
         self,
         governor: Governor,
-        spool: Spool,
+        spool: Memory,
         in_worker: Callable[[Callable[[], Any]], Awaitable[Any]],
         event: Callable[..., None],
         changed: Callable[[], None],
