@@ -72,9 +72,10 @@ LEDGER = Ledger(
             18_100.0, 0.0, 310.0, [("images", 51_200.0)], "vision",
         )
     ],
+    5,
 )  # fmt: skip
 EVENT = Event("n1", BOOT, 3, 1_790_000_000_000, "lease-expired", "node", [("cap_w", 450.0), ("why", "no renewal")])
-STORED = Stored(BOOT, 7, [9, 10])
+STORED = Stored(BOOT, 7, [9, 10], [(8, 8)], 50)
 STATE = State(node="n1", state=NodeState.READY, boot=BOOT, wall_ms=1_790_000_000_000, version="0.1.0")
 BIRTH = Birth(
     node="n1", boot=BOOT, wall_ms=1_790_000_000_000, version="0.1.0",
@@ -100,7 +101,10 @@ ZONE = ZoneSummary(
     intensity_standing="fallback", pue=1.0, nodes=8, silent=0, capped=5, alarms=[],
     workloads=[WorkloadRate(workload="resnet", power_w=1_200.0, emissions_g_per_h=433.4)],
 )  # fmt: skip
-CONTROLLER = ControllerState(zone="hall-1", state=NodeState.READY, epoch=3, wall_ms=1_790_000_000_000)
+CONTROLLER = ControllerState(
+    zone="hall-1", state=NodeState.READY, epoch=3, wall_ms=1_790_000_000_000, ledger="5f0c2a9d41e8b763",
+    since_wall_ms=1_789_000_000_000, spread_s=2.0,
+)  # fmt: skip
 
 JOB, RUN = "0193582c1a00", "0193582c1abe"
 ORDER = JobOrder(

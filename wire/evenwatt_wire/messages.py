@@ -278,6 +278,13 @@ class ControllerState(Struct, frozen=True, kw_only=True):
     state: NodeState
     epoch: Count
     wall_ms: WallMs
+    ledger: Text = ""
+    """Names what the collector's database holds. A node that has not met this name before sends all that it keeps:
+    a new, empty database fills again from the nodes."""
+    since_wall_ms: WallMs = 0
+    """Records that ended earlier need not be sent again."""
+    spread_s: Seconds = 0.0
+    """A node that begins to send its backlog first waits up to as long, by chance, so that they do not come at once."""
 
 
 # --- MessagePack arrays -----------------------------------------------------------------------------------------
@@ -419,15 +426,25 @@ class Ledger(Struct, frozen=True, array_like=True, tag="ledger"):
     parts: Annotated[list[PartEnergy], Meta(max_length=MAX_PARTS)] = []
     """Whose joules these are; empty where attribution is off."""
     tasks: Annotated[list[TaskEnergy], Meta(max_length=MAX_PARTS)] = []
+    first_seq: Count = 0
+    """0 for a record as it was made. Otherwise it stands for all records from this number up to ``seq``, added up
+    because there was no room for them one by one, or because they can no longer be read: no joule less, but coarser."""
 
 
 class Stored(Struct, frozen=True, array_like=True, tag="stored"):
-    """Collector to node: every ledger record of ``boot`` up to ``seq`` is safe; the node may forget them."""
+    """Collector to node: every ledger record of ``boot`` up to ``seq`` is safe; the node may forget them.
+
+    The node keeps them for as long as it has room all the same, and sends again what the collector says is missing.
+    """
 
     boot: BootId
     seq: Count
     beyond: Annotated[list[Count], Meta(max_length=10_000)] = []
     """Records above ``seq`` that are safe too: below them one is still missing, or was dropped by a full spool."""
+    missing: Annotated[list[tuple[Count, Count]], Meta(max_length=100)] = []
+    """First and last of each run of records that the collector lacks although it has later ones."""
+    window: Count = 0
+    """Records the node may have under way unanswered; 0: the collector does not say."""
 
 
 class Event(Struct, frozen=True, array_like=True, tag="event"):
