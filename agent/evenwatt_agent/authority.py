@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from evenwatt_agent import clocks
 from evenwatt_agent.actuators import LockedError
 from evenwatt_agent.commands import Gate, Mark
+from evenwatt_agent.control import Standing
 from evenwatt_agent.keys import load_keys
 from evenwatt_agent.leases import CONTROLLER, Lease, LeaseBook, PauseBook, Target
 from evenwatt_agent.steering import Steering
@@ -81,10 +82,17 @@ class Authority:
         self._recent: dict[str, bytes] = {}
         self._jobs: JobDesk | None = None
 
-    @property
-    def fallback_w(self) -> float:
-        """Cap without a lease."""
-        return self._leases.fallback_w if self.controllable else 0.0
+    def standing(self) -> Standing:
+        """What can be done with this node."""
+        return Standing(
+            controllable=self.controllable,
+            key_id=self.key_id,
+            fallback_w=self._leases.fallback_w if self.controllable else 0.0,
+            floor_w=self._governor.floor_w,
+            ceiling_w=self._governor.ceiling_w,
+            actuators=self._governor.actuators(),
+            pausable=sorted(item.name for item in self._settings.control.pausable),
+        )
 
     @property
     def paused(self) -> list[str]:
@@ -134,6 +142,11 @@ class Authority:
                 await self._follow(now_s)
             for name in self._pauses.expired(now_s):
                 await self._resume(name, "the pause ended")
+
+    async def stop(self) -> list[str]:
+        """Give the machine its own limits back; return what could not be put back."""
+        problems: list[str] = await self._in_worker(self._governor.restore)
+        return problems
 
     async def command(self, payload: bytes, *, retained: bool) -> bytes | None:
         """Check and carry out a command; return the signed acknowledgement, or None if its sender cannot be known."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from evenwatt_agent.actuators import Knob
     from evenwatt_agent.settings import AgentSettings
-    from evenwatt_wire import Actuator, Domain, Quality
+    from evenwatt_wire import Domain, Quality
 
 
 @dataclass(slots=True)
@@ -51,11 +51,6 @@ class Inventory:
     def quality(self) -> Quality:
         """Least certain quality among the terms of the total."""
         return worst([domain.quality for domain in self.domains if domain.in_total])
-
-    @property
-    def actuators(self) -> list[Actuator]:
-        """Every knob, with what is known of it by now."""
-        return self.governor.actuators()
 
     def gpu_watch(self) -> GpuWatch | None:
         """Return what tells who uses the NVIDIA boards, also those that answer later; None without their driver."""

@@ -127,7 +127,9 @@ class Agent:
         finally:
             for sampler in samplers:
                 sampler.stop()
-            await self._in_worker(self._give_back)
+            for problem in await self._authority.stop():
+                self._log.error("not restored", what=problem)
+            self._inventory.close()
             self._worker.shutdown()
             if self._accounting is not None:
                 self._accounting.close()
@@ -428,20 +430,16 @@ class Agent:
     def _say_inventory(self) -> None:
         for problem in self._inventory.problems:
             self._log.warning(f"{problem.source}: cannot use {problem.path}", found=problem.found, fix=problem.fix)
+        standing = self._authority.standing()
         self._log.info(
             "starting",
             node=self._settings.node,
             zone=self._settings.zone,
             total=self._inventory.formula,
             quality=self._inventory.quality.value,
-            actuators=[a.id for a in self._inventory.actuators],
-            control=self._authority.controllable,
+            actuators=[a.id for a in standing.actuators],
+            control=standing.controllable,
         )
-
-    def _give_back(self) -> None:
-        for problem in self._inventory.governor.restore():
-            self._log.error("not restored", what=problem)
-        self._inventory.close()
 
     async def _in_worker(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._worker, call)

@@ -15,7 +15,7 @@ from evenwatt_wire import Birth, Ledger, Live, NodeSummary, PartEnergy, Quality,
 from evenwatt_wire.version import __version__
 
 if TYPE_CHECKING:
-    from evenwatt_agent.authority import Authority
+    from evenwatt_agent.control import Control
     from evenwatt_agent.inventory import Inventory
     from evenwatt_agent.meter import LedgerEntry, Window
     from evenwatt_agent.settings import AgentSettings
@@ -28,12 +28,12 @@ class Speaker:
     Args:
         settings: The node's settings.
         inventory: What it has.
-        authority: What caps it.
+        control: What caps it.
         boot: Boot id of this run.
     """
 
-    def __init__(self, settings: AgentSettings, inventory: Inventory, authority: Authority, boot: str) -> None:
-        self._settings, self._inventory, self._authority, self._boot = settings, inventory, authority, boot
+    def __init__(self, settings: AgentSettings, inventory: Inventory, control: Control, boot: str) -> None:
+        self._settings, self._inventory, self._control, self._boot = settings, inventory, control, boot
         self._templates: list[Template] = []
         self._slots = 0
         self._live_seq = self._ledger_seq = 0
@@ -52,7 +52,7 @@ class Speaker:
 
     def birth(self) -> Birth:
         """What this node has."""
-        inventory, control = self._inventory, self._settings.control
+        inventory, control, standing = self._inventory, self._settings.control, self._control.standing()
         return Birth(
             node=self._settings.node,
             boot=self._boot,
@@ -60,15 +60,15 @@ class Speaker:
             version=__version__,
             domains=inventory.domains,
             total_formula=inventory.formula,
-            actuators=inventory.actuators,
-            pausable=sorted(inventory.pausables),
-            controllable=self._authority.controllable,
-            floor_w=inventory.governor.floor_w,
-            ceiling_w=inventory.governor.ceiling_w,
-            fallback_w=self._authority.fallback_w,
+            actuators=standing.actuators,
+            pausable=standing.pausable,
+            controllable=standing.controllable,
+            floor_w=standing.floor_w,
+            ceiling_w=standing.ceiling_w,
+            fallback_w=standing.fallback_w,
             priority=control.priority,
             weight=control.weight,
-            key_id=self._authority.key_id,
+            key_id=standing.key_id,
             window_s=self._settings.report.window_s,
             ledger_s=self._settings.report.ledger_s,
             templates=self._templates,
@@ -89,7 +89,7 @@ class Speaker:
             window.domains,
             window.samples,
             window.late,
-            self._authority.in_force(),
+            self._control.in_force(),
             work,
         )
 
@@ -124,7 +124,7 @@ class Speaker:
         at_s, cpu_s = self._cost
         now_s, now_cpu_s = time.monotonic(), own_cpu_s()
         self._cost = (now_s, now_cpu_s)
-        lease = self._authority.in_force()
+        lease = self._control.in_force()
         return NodeSummary(
             node=self._settings.node,
             boot=self._boot,
@@ -134,7 +134,7 @@ class Speaker:
             quality=latest.total.quality if latest else self._inventory.quality,
             cap_w=lease.cap_w,
             lease=lease.state,
-            paused=self._authority.paused,
+            paused=self._control.paused,
             cost_cpu_pct=100.0 * (now_cpu_s - cpu_s) / (now_s - at_s) if now_s > at_s else 0.0,
             rss_mb=_own_rss_mb(),
             spooled=spooled,
@@ -151,7 +151,7 @@ class Speaker:
             "zone": self._settings.zone,
             "summary": summary,
             "birth": self.birth(),
-            "lease": msgspec.structs.asdict(self._authority.in_force()),
+            "lease": msgspec.structs.asdict(self._control.in_force()),
             "window": None if latest is None else [msgspec.structs.asdict(d) for d in [latest.total, *latest.domains]],
             "link": link,
             "unmetered_w": unmetered_w(self._inventory.domains, watts),

@@ -1,0 +1,60 @@
+"""What the rest of an agent sees of control, whichever process has it: this one, or an actuator behind a socket."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
+
+from evenwatt_wire import Actuator  # noqa: TC001  (msgspec resolves it when it decodes)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from evenwatt_wire import LeaseInForce
+
+
+class Standing(Struct, frozen=True, kw_only=True):
+    """What control can do with this node, as its birth says it. The default is a node that nothing can cap."""
+
+    controllable: bool = False
+    key_id: str = ""
+    fallback_w: float = 0.0
+    """Cap without a lease."""
+    floor_w: float = 0.0
+    ceiling_w: float = 0.0
+    actuators: list[Actuator] = []
+    pausable: list[str] = []
+
+
+class Control(Protocol):
+    """Leases and devices of one node."""
+
+    @property
+    def paused(self) -> list[str]:
+        """What is paused now."""
+
+    @property
+    def cap_w(self) -> float | None:
+        """Node cap asked of the devices now; None when the machine's own limits apply."""
+
+    def standing(self) -> Standing:
+        """What can be done here."""
+
+    def in_force(self) -> LeaseInForce:
+        """What caps the node, as the wire says it."""
+
+    def observe(self, now_s: float, total_w: float, power_w: Mapping[str, float]) -> None:
+        """Take the power of one bin, of the node and of each domain; it returns at once."""
+
+    async def start(self, now_s: float) -> None:
+        """Hold the fallback before anything else can be heard of this node."""
+
+    async def run(self) -> None:
+        """Follow leases until cancelled."""
+
+    async def command(self, payload: bytes, *, retained: bool) -> bytes | None:
+        """Check and carry out a command; return the signed acknowledgement, or None if there is none to be given."""
+
+    async def stop(self) -> list[str]:
+        """Let go of the machine; return what could not be put back."""
