@@ -36,7 +36,7 @@ from evenwatt_wire import (
     ZoneSummary,
     encode,
 )
-from evenwatt_wire.messages import LeaseState, NodeState
+from evenwatt_wire.messages import Beat, LeaseState, NodeState
 
 BOOT = "0193582c1a00beef"
 M = Quality.MEASURED
@@ -101,6 +101,7 @@ ZONE = ZoneSummary(
     intensity_standing="fallback", pue=1.0, nodes=8, silent=0, capped=5, alarms=[],
     workloads=[WorkloadRate(workload="resnet", power_w=1_200.0, emissions_g_per_h=433.4)],
 )  # fmt: skip
+BEAT = Beat(zone="hall-1", epoch=3, beat=42, name="a")
 CONTROLLER = ControllerState(
     zone="hall-1", state=NodeState.READY, epoch=3, wall_ms=1_790_000_000_000, ledger="5f0c2a9d41e8b763",
     since_wall_ms=1_789_000_000_000, spread_s=2.0,
@@ -157,6 +158,7 @@ ALL = [
     ("summary.json", "evenwatt/v1/hall-1/n1/summary", SUMMARY),
     ("zone-summary.json", "evenwatt/v1/hall-1/_zone/summary", ZONE),
     ("controller.json", "evenwatt/v1/hall-1/_ctl/state", CONTROLLER),
+    ("beat.json", "evenwatt/v1/hall-1/_ctl/beat", BEAT),
     ("jobs.json", "evenwatt/v1/hall-1/_ctl/jobs", JOBS),
     ("deployments.json", "evenwatt/v1/hall-1/_ctl/deployments", DEPLOYMENTS),
 ]

@@ -14,6 +14,7 @@ import msgspec
 
 from evenwatt_wire.messages import (
     ArrayMessage,
+    Beat,
     Birth,
     ControllerState,
     Deployments,
@@ -56,6 +57,7 @@ _JSON: Final[dict[Kind, type[JsonMessage]]] = {
 }
 _OF_CONTROLLER: Final[dict[Kind, type[JsonMessage]]] = {
     Kind.STATE: ControllerState,
+    Kind.BEAT: Beat,
     Kind.JOBS: JobList,
     Kind.DEPLOYMENTS: Deployments,
 }

@@ -287,6 +287,17 @@ class ControllerState(Struct, frozen=True, kw_only=True):
     """A node that begins to send its backlog first waits up to as long, by chance, so that they do not come at once."""
 
 
+class Beat(Struct, frozen=True, kw_only=True):
+    """The active one of two collectors is alive, said about twice a second; its standby and it itself listen."""
+
+    zone: NodeId
+    epoch: Count
+    beat: Count
+    """Counts up within the epoch."""
+    name: Text = ""
+    """``standby.name`` of who says it."""
+
+
 # --- MessagePack arrays -----------------------------------------------------------------------------------------
 
 
@@ -464,5 +475,5 @@ class Event(Struct, frozen=True, array_like=True, tag="event"):
 
 
 ArrayMessage = Live | Ledger | Stored | Event
-JsonMessage = State | Birth | NodeSummary | ZoneSummary | ControllerState | Deployments | JobList
+JsonMessage = State | Birth | NodeSummary | ZoneSummary | ControllerState | Beat | Deployments | JobList
 Message = ArrayMessage | JsonMessage

@@ -42,6 +42,10 @@ class Kind(StrEnum):
     """The collector's jobs and plan (under ``_ctl``)."""
     DEPLOYMENTS = "deployments"
     """Which model variant each service should run (under ``_ctl``)."""
+    BEAT = "beat"
+    """A collector that has a standby is alive (under ``_ctl``)."""
+    TRUST = "trust"
+    """The signed word on whose keys count (under ``_ctl``)."""
 
 
 class Delivery(NamedTuple):
@@ -65,6 +69,8 @@ DELIVERY: Final[dict[Kind, Delivery]] = {
     Kind.SUBMIT: Delivery(1, False),
     Kind.JOBS: Delivery(1, True),
     Kind.DEPLOYMENTS: Delivery(1, True),
+    Kind.BEAT: Delivery(0, False),
+    Kind.TRUST: Delivery(1, True),
 }
 
 
