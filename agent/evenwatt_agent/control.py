@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
-from evenwatt_wire import Actuator  # noqa: TC001  (msgspec resolves it when it decodes)
+from evenwatt_wire import Actuator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evenwatt_agent.actuators.pause import FrozenCgroup, Pausable, StoppedProcess
+from evenwatt_agent.actuators.pause import FrozenCgroup, StoppedProcess
 from evenwatt_agent.governor import Governor
 from evenwatt_agent.gpu_use import GpuWatch
 from evenwatt_agent.hierarchy import choose_total, worst
@@ -25,12 +25,14 @@ from evenwatt_agent.sources import (
     power_supply,
     powercap,
 )
+from evenwatt_agent.sources.held import open_file
 from evenwatt_daemon import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from evenwatt_agent.actuators import Knob
+    from evenwatt_agent.actuators.pause import Pausable
     from evenwatt_agent.settings import AgentSettings
     from evenwatt_wire import Domain, Quality
 
@@ -44,7 +46,6 @@ class Inventory:
     formula: str
     problems: list[Problem]
     governor: Governor
-    pausables: dict[str, Pausable]
     library: nvml.Nvml | None
 
     @property
@@ -88,30 +89,38 @@ class Inventory:
             self.library.close()
 
 
-def take_inventory(settings: AgentSettings) -> Inventory:
+def take_inventory(
+    settings: AgentSettings, opener: Callable[[Path], int] = open_file, *, steer: bool = True
+) -> Inventory:
     """Discover what this machine has.
+
+    Args:
+        settings: The agent's.
+        opener: Opens energy counters.
+        steer: Whether this process is to hold limits; otherwise no knob is looked for.
 
     Raises:
         Failure: limits saved by an earlier run cannot be read, or a pausable target is not there.
     """
     sysfs = Path(settings.sources.sysfs)
-    found, library = _sources(sysfs)
+    found, library = _sources(sysfs, opener)
     found.add(_whole_machine(settings))
     domains, formula = choose_total(found.probes, frozenset(settings.sources.integrated_gpus))
     if not any(domain.in_total for domain in domains):
         found.add(_estimate(settings))
         domains, formula = choose_total(found.probes)
-    knobs, lag_s = _knobs(settings, domains, library) if settings.control.enabled else ([], 0.0)
-    pausables = {item.name: _pausable(item.name, item.cgroup, item.pidfile) for item in settings.control.pausable}
+    knobs, lag_s = _knobs(settings, domains, library) if steer and settings.control.enabled else ([], 0.0)
+    listed = settings.control.pausable if steer else []
+    pausables = {item.name: _pausable(item.name, item.cgroup, item.pidfile) for item in listed}
     terms = {domain.id for domain in domains if domain.in_total}
     reserve_share = 0.0 if terms <= {knob.domain for knob in knobs} else settings.control.reserve_share
     governor = Governor(knobs, pausables, reserve_share, settings.state_path, lag_s)
-    return Inventory(found.probes, domains, formula, found.problems, governor, pausables, library)
+    return Inventory(found.probes, domains, formula, found.problems, governor, library)
 
 
-def look_again(sysfs: Path, known: Inventory) -> Found:
+def look_again(sysfs: Path, known: Inventory, opener: Callable[[Path], int] = open_file) -> Found:
     """Return what can be read now and could not when ``known`` was taken; it blocks for milliseconds."""
-    found = _in_sysfs(sysfs)
+    found = _in_sysfs(sysfs, opener)
     if known.library is not None:
         with suppress(ReadError):  # the boards that are known say so themselves
             found.add(nvml.discover(known.library))
@@ -125,8 +134,8 @@ def look_again(sysfs: Path, known: Inventory) -> Found:
     return fresh
 
 
-def _in_sysfs(sysfs: Path) -> Found:
-    found = powercap.discover(sysfs)
+def _in_sysfs(sysfs: Path, opener: Callable[[Path], int]) -> Found:
+    found = powercap.discover(sysfs, opener)
     found.add(perf.discover(sysfs, served={probe.silicon for probe in found.probes}))
     found.add(hwmon.discover(sysfs))
     found.add(ina.discover(sysfs))
@@ -134,8 +143,8 @@ def _in_sysfs(sysfs: Path) -> Found:
     return found
 
 
-def _sources(sysfs: Path) -> tuple[Found, nvml.Nvml | None]:
-    found = _in_sysfs(sysfs)
+def _sources(sysfs: Path, opener: Callable[[Path], int]) -> tuple[Found, nvml.Nvml | None]:
+    found = _in_sysfs(sysfs, opener)
     library = None
     try:
         library = nvml.open_library()

@@ -102,6 +102,9 @@ class ControlSettings(Struct, forbid_unknown_fields=True):
     """What may be done to this machine. Off until it is switched on here; nothing remote can loosen it."""
 
     enabled: bool = False
+    process: Literal["agent", "actuator"] = "agent"
+    """Who holds the limits and checks commands: the agent itself, which is then root, or ``evenwatt-actuator``, which
+    also lends the energy counters that the agent's user may not open."""
     private_key: str | None = None
     """This node's Ed25519 key (PEM), with which it signs acknowledgements."""
     trust: str | None = None
@@ -132,6 +135,18 @@ class ControlSettings(Struct, forbid_unknown_fields=True):
     pausable: list[PausableSettings] = []
 
 
+class ActuatorSettings(Struct, forbid_unknown_fields=True):
+    """``evenwatt-actuator``: read by it and by the agent, which only wants the socket."""
+
+    socket: str = "/run/evenwatt-actuator/actuator.sock"
+    user: str = "evenwatt"
+    """The agent's user, by name or number: besides root, nobody else is heard."""
+    state_dir: str = "/var/lib/evenwatt-actuator"
+    """What must survive a restart; root's alone."""
+    grace_s: Annotated[float, Meta(gt=0, le=3600)] = 60.0
+    """How long leases go on when no agent is connected; then the machine gets its own limits back."""
+
+
 class LogSettings(Struct, forbid_unknown_fields=True):
     """The log on standard error."""
 
@@ -153,8 +168,14 @@ class AgentSettings(Struct, forbid_unknown_fields=True):
     attribution: AttributionSettings = field(default_factory=AttributionSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
     control: ControlSettings = field(default_factory=ControlSettings)
+    actuator: ActuatorSettings = field(default_factory=ActuatorSettings)
     jobs: JobsSettings = field(default_factory=JobsSettings)
     log: LogSettings = field(default_factory=LogSettings)
+
+    @property
+    def by_actuator(self) -> bool:
+        """Whether another process holds this machine's limits."""
+        return self.control.process == "actuator"
 
     @property
     def state_path(self) -> Path:
@@ -188,6 +209,11 @@ def load(path: str | None) -> AgentSettings:
         raise Failure(f"{where}: {error}") from None
     _check_control(where, settings.control)
     check_jobs(where, settings.jobs, control=settings.control.enabled)
+    if settings.jobs.enabled and settings.by_actuator:
+        raise Failure(
+            f"{where}: key 'jobs.enabled' is true, but control.process is 'actuator': work is run as other users, which "
+            f'only an agent that is root can do; set control.process = "agent" and run it as root, or leave jobs off'
+        )
     return settings
 
 

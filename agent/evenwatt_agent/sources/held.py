@@ -10,15 +10,29 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
-class HeldNumber:
-    """One integer in one file, re-read through a held descriptor."""
+def open_file(path: Path) -> int:
+    """Open a file for reading; return its descriptor."""
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+class HeldNumber:
+    """One integer in one file, re-read through a held descriptor.
+
+    Args:
+        path: The file.
+        opener: Opens it, also when it is opened again; from the thread that reads it.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+
+    def __init__(self, path: Path, opener: Callable[[Path], int] = open_file) -> None:
+        self._path, self._opener = path, opener
+        self._fd = opener(path)
 
     @property
     def fd(self) -> int:
@@ -39,7 +53,7 @@ class HeldNumber:
 
         The number of the descriptor stays: another thread may be reading through it.
         """
-        fresh = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        fresh = self._opener(self._path)
         os.dup2(fresh, self._fd, inheritable=False)
         os.close(fresh)
 

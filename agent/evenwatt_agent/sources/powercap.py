@@ -14,11 +14,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from evenwatt_agent.sources.held import HeldNumber, entries, read_int, read_text
+from evenwatt_agent.sources.held import HeldNumber, entries, open_file, read_int, read_text
 from evenwatt_agent.sources.model import Found, Probe, Problem, Unit
 from evenwatt_wire import Domain, Quality
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _ZONE = re.compile(r"(?P<control>[a-z-]+(?:-mmio)?):(?P<index>\d+(?::\d+)*)")
@@ -30,6 +31,24 @@ DENIED_FIX: Final = (
     "energy counters are root's since CVE-2020-8694: run the agent as its systemd unit, or give its group read access "
     "with a udev rule (see docs/install-debian.md); never make them readable for everybody"
 )
+
+
+COUNTER: Final = "energy_uj"
+"""The one file of a zone that is read at speed, and that only root may open."""
+
+
+class NotLentError(PermissionError):
+    """This user may not open a counter, and whoever should have lent it did not; the text says why.
+
+    Args:
+        why: In one sentence.
+        fix: What a person can do.
+        away: Whether nobody answered, so that asking for the next one is of no use either.
+    """
+
+    def __init__(self, why: str, fix: str, *, away: bool) -> None:
+        super().__init__(why)
+        self.fix, self.away = fix, away
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +91,29 @@ def find_zones(sysfs: Path) -> list[Zone]:
     return _named(sorted(paths, key=lambda path: [(len(part), part) for part in path.parts]))
 
 
-def discover(sysfs: Path) -> Found:
+def discover(sysfs: Path, opener: Callable[[Path], int] = open_file) -> Found:
     """Open every readable energy counter.
+
+    Args:
+        sysfs: Usually ``/sys``.
+        opener: Opens a counter; it may ask somebody who is allowed to, and raise :class:`NotLentError`.
 
     Returns:
         Probes in microjoules with their wrap point, and one problem for the zones that deny reading.
     """
     found = Found()
     for zone in find_zones(sysfs):
-        counter = zone.path / "energy_uj"
+        counter = zone.path / COUNTER
         try:
-            number = HeldNumber(counter)
+            number = HeldNumber(counter, opener)
             number.read()
         except FileNotFoundError:
             continue  # a zone may only limit
+        except NotLentError as error:
+            found.problems.append(Problem("powercap", str(counter), str(error), error.fix))
+            if error.away:
+                break
+            continue
         except PermissionError as error:
             found.problems.append(Problem("powercap", str(counter), error.strerror or "denied", DENIED_FIX))
             continue
