@@ -211,8 +211,8 @@ def load(path: str | None) -> AgentSettings:
     check_jobs(where, settings.jobs, control=settings.control.enabled)
     if settings.jobs.enabled and settings.by_actuator:
         raise Failure(
-            f"{where}: key 'jobs.enabled' is true, but control.process is 'actuator': work is run as other users, which "
-            f'only an agent that is root can do; set control.process = "agent" and run it as root, or leave jobs off'
+            f"{where}: key 'jobs.enabled' is true, but control.process is 'actuator': work is run as other users, "
+            f"which takes an agent that is root; set control.process to 'agent' and run it as root, or leave jobs off"
         )
     return settings
 
