@@ -15,6 +15,7 @@ however often it comes.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections import deque
 from contextlib import suppress
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from evenwatt_agent.transport import Arrived, Connection, LinkLostError, Will, connect
 from evenwatt_daemon import Failure, get_logger
 from evenwatt_daemon.broker import BrokerSettings, full_jitter_s
+from evenwatt_daemon.tls import CredentialsError
 from evenwatt_wire import Kind, Live, State, Topic, WireError, decode
 from evenwatt_wire.messages import NodeState
 from evenwatt_wire.topics import CONTROLLER_NODE, DELIVERY
@@ -82,6 +84,7 @@ class Link:
     ) -> None:
         self._broker, self._zone, self._node, self._boot = broker, zone, node, boot
         self._joined = False
+        self._secret = secrets.token_hex(8)  # who knows another's client id can end its connection
         self._hurry = asyncio.Event()
         self._again = False
         self._resent_s = 0.0
@@ -131,7 +134,9 @@ class Link:
             try:
                 await self._session(stop, farewell)
                 attempt = 0
-            except LinkLostError as error:
+            except (LinkLostError, CredentialsError) as error:
+                if isinstance(error, CredentialsError) and not self._joined:
+                    raise
                 attempt = 0 if self.state is LinkState.ONLINE else attempt + 1
                 self._say_lost(str(error))
                 await _first(stop.wait(), self._hurry.wait(), asyncio.sleep(full_jitter_s(attempt)))
@@ -144,7 +149,7 @@ class Link:
 
     async def _session(self, stop: asyncio.Event, farewell: bytes) -> None:
         words, will = self._greeting()
-        client_id = f"evenwatt-{self._zone}-{self._node}-{self._boot}"
+        client_id = f"evenwatt-{self._node}-{self._secret}"
         async with connect(self._broker, client_id, will) as connection:
             self.state = LinkState.JOINING
             if not self._joined:
@@ -152,7 +157,7 @@ class Link:
                 self._joined = True
             await connection.subscribe(
                 *map(self._topic, (Kind.COMMAND, Kind.STORED, Kind.STATE)),
-                str(Topic(self._zone, CONTROLLER_NODE, Kind.STATE)),
+                *(str(Topic(self._zone, CONTROLLER_NODE, kind)) for kind in (Kind.STATE, Kind.TRUST)),
             )
             for kind, payload in words:
                 await self._publish(connection, kind, payload)

@@ -96,7 +96,7 @@ async def connect(broker: BrokerSettings, client_id: str, will: Will | None = No
 
     Raises:
         LinkLostError: the broker cannot be reached or refuses; waiting or a person can mend that.
-        Failure: the password or certificate file cannot be used; waiting cannot help.
+        CredentialsError: the password, a certificate or a key cannot be used.
     """
     client = aiomqtt.Client(
         broker.host,
@@ -116,7 +116,8 @@ async def connect(broker: BrokerSettings, client_id: str, will: Will | None = No
             yield Connection(client)
     except aiomqtt.MqttError as error:
         code = getattr(getattr(error, "rc", None), "value", None)
-        raise LinkLostError(broker.explain(error, code)) from None
+        refused = await broker.refusal() if isinstance(error.__context__, TimeoutError) else ""
+        raise LinkLostError(refused or broker.explain(error, code)) from None
 
 
 def _number(code: object) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +21,7 @@ from gmqtt.mqtt.handler import MQTTConnectError
 from evenwatt_collector.framing import SizeGuard
 from evenwatt_daemon import get_logger
 from evenwatt_daemon.broker import full_jitter_s
+from evenwatt_daemon.tls import CredentialsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,12 +51,16 @@ class Post:
     retain: bool
 
 
+class _RefusedError(OSError):
+    """The broker does not want our certificate; the text says why."""
+
+
 class Link:
     """Keeps one connection to the broker.
 
     Args:
         settings: Where the broker is.
-        client_id: No other client may have it.
+        client_id: What begins ours; the rest is random, as who knows another's client id can end its connection.
         filters: Subscribed on every connection.
         receive: Called for each message with topic, payload and whether it was retained; it must not raise.
         greeting: What is published first on every connection.
@@ -62,7 +68,7 @@ class Link:
         oversized: Called for each packet that was too large to be looked at.
 
     Raises:
-        Failure: the password or certificate file cannot be used; waiting would not help.
+        CredentialsError: the password, a certificate or a key cannot be used.
     """
 
     def __init__(
@@ -76,9 +82,10 @@ class Link:
         will: Post | None,
         oversized: Callable[[int], None],
     ) -> None:
-        self._settings, self._client_id, self._filters = settings, client_id, list(filters)
+        self._settings, self._filters = settings, list(filters)
+        self._client_id = f"{client_id}-{secrets.token_hex(8)}"
         self._receive, self._greeting, self._will, self._oversized = receive, greeting, will, oversized
-        self._password, self._tls = settings.password(), settings.tls()
+        settings.password(), settings.tls()
         self._client: Any = None
         self._lost = asyncio.Event()
         self._log: Any = get_logger("link")
@@ -105,7 +112,7 @@ class Link:
             began_s = time.monotonic()
             try:
                 await self._session(stop)
-            except (OSError, TimeoutError, MQTTConnectError) as error:
+            except (OSError, TimeoutError, MQTTConnectError, CredentialsError) as error:
                 self._say_lost(error)
                 attempt = 0 if time.monotonic() - began_s > _LOGIN_S + _STEADY_S else attempt + 1
                 await self._pause(stop, full_jitter_s(attempt))
@@ -135,7 +142,7 @@ class Link:
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
         if self._settings.username is not None:
-            client.set_auth_credentials(self._settings.username, self._password)
+            client.set_auth_credentials(self._settings.username, self._settings.password())
         return client
 
     async def _log_in(self, client: Any) -> None:
@@ -145,11 +152,13 @@ class Link:
                 await client.connect(
                     settings.host,
                     settings.port,
-                    ssl=self._tls or False,
+                    ssl=settings.tls() or False,  # as the files are now: they may have been renewed
                     keepalive=settings.keepalive_s,
                     version=_VERSIONS[settings.protocol],
                 )
         except TimeoutError:
+            if refused := await settings.refusal():
+                raise _RefusedError(refused) from None
             raise TimeoutError(
                 f"no answer to the login within {_LOGIN_S:.0f} s; does it speak MQTT {settings.protocol} "
                 f"(mqtt.protocol), and with or without TLS (mqtt.ca_file)?"
@@ -182,7 +191,8 @@ class Link:
                 task.cancel()
 
     def _say_lost(self, error: BaseException) -> None:
-        why = self._settings.explain(error, getattr(error, "_code", None))
+        told = isinstance(error, CredentialsError | _RefusedError)
+        why = str(error) if told else self._settings.explain(error, getattr(error, "_code", None))
         if why != self.trouble:  # said once, not at every attempt
             self._log.warning("no connection to the broker; nodes hold their leases, then fall back", why=why)
         self.trouble = why

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import random
-import ssl
-from typing import Annotated, Final, Literal
+import time
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
-from evenwatt_daemon.failures import Failure
+from evenwatt_daemon import tls
 from evenwatt_daemon.settings import read_document
+
+if TYPE_CHECKING:
+    import ssl
+
+    from evenwatt_daemon.validity import Validity
 
 _BACKOFF_FIRST_S: Final = 0.5
 _BACKOFF_MAX_S: Final = 8.0
@@ -27,6 +32,10 @@ class BrokerSettings(Struct, forbid_unknown_fields=True):
     """A file that holds the password, so that it never stands in the settings."""
     ca_file: str | None = None
     """Certificate authority of the broker; setting it switches TLS on."""
+    cert_file: str | None = None
+    """Our own certificate (PEM), where the broker asks for one (mutual TLS); needs ``key_file``."""
+    key_file: str | None = None
+    """The key of ``cert_file`` (PEM, without a passphrase), readable by its owner and group only."""
     keepalive_s: Annotated[int, Meta(ge=1, le=3600)] = 20
 
     @property
@@ -38,34 +47,62 @@ class BrokerSettings(Struct, forbid_unknown_fields=True):
         """Read the password.
 
         Raises:
-            Failure: the file cannot be read.
+            CredentialsError: the file cannot be read.
         """
-        return read_document(self.password_file).decode().strip() if self.password_file else None
+        with tls.as_credentials():
+            return read_document(self.password_file).decode().strip() if self.password_file else None
 
     def tls(self) -> ssl.SSLContext | None:
-        """Return a context that trusts the named authority only, or None for a plain connection.
+        """Return a context for one connection, from the files as they are now; None for a connection without TLS.
 
         Raises:
-            Failure: the certificate cannot be used.
+            CredentialsError: a certificate or key cannot be used; the text says which, why, and the fix.
         """
-        if self.ca_file is None:
-            return None
+        return tls.context(self.ca_file, self.cert_file, self.key_file)
+
+    def certificates(self) -> dict[str, Validity]:
+        """Return when the certificate of each file named in the settings begins and ends.
+
+        Raises:
+            CredentialsError: a file cannot be read.
+        """
+        return {path: tls.validity_of(path) for path in (self.cert_file, self.ca_file) if path is not None}
+
+    def expiring(self, now_s: float) -> list[str]:
+        """Say which of the certificates named in the settings end within 14 days, have ended, or cannot be read.
+
+        Args:
+            now_s: Seconds since 1970.
+        """
         try:
-            return ssl.create_default_context(cafile=self.ca_file)
-        except (OSError, ssl.SSLError) as error:
-            fix = "mqtt.ca_file must be the PEM certificate of the broker's authority"
-            raise Failure(f"{self.ca_file}: {error}; {fix}") from None
+            found = self.certificates()
+        except tls.CredentialsError as error:
+            return [str(error)]
+        return [f"{path} {trouble}" for path, valid in found.items() if (trouble := valid.trouble(now_s))]
+
+    async def refusal(self) -> str:
+        """Ask a broker that gave no answer to our login why, where it may have refused our certificate; else nothing.
+
+        Raises:
+            CredentialsError: a certificate or key cannot be used.
+        """
+        made = self.tls()
+        error = await tls.refusal(self.host, self.port, made) if made is not None else None
+        return self.explain(error) if error is not None else ""
 
     def explain(self, error: BaseException, code: int | None = None) -> str:
         """Say why a connection failed, and what to look at."""
         if code in _REFUSED:
-            return (
-                f"broker {self.where} refused the login: {_REFUSED[code]}; check mqtt.username and mqtt.password_file"
-            )
+            look = f"its access list and {self.cert_file}" if self.cert_file else "mqtt.username and mqtt.password_file"
+            return f"broker {self.where} refused the login: {_REFUSED[code]}; check {look}"
+        why = tls.explain(error, self.host, self.ca_file, self.cert_file)
+        if why:
+            return f"broker {self.where} {why}"
+        ended = self.expiring(time.time()) if self.ca_file else []
         text = str(error) or type(error).__name__
-        if "CERTIFICATE_VERIFY_FAILED" in text:
-            return f"broker {self.where} showed a certificate that {self.ca_file} did not sign; check mqtt.ca_file"
-        return f"broker {self.where}: {text}"
+        if text == "Operation timed out":
+            text = f"no answer; does it speak MQTT {self.protocol}, and with or without TLS (mqtt.ca_file, mqtt.port)?"
+        return f"broker {self.where}: {text}{''.join(f'; {one}' for one in ended)}"
 
 
 def full_jitter_s(attempt: int) -> float:
