@@ -36,7 +36,7 @@ from evenwatt_wire import (
     ZoneSummary,
     encode,
 )
-from evenwatt_wire.messages import Beat, LeaseState, NodeState
+from evenwatt_wire.messages import Beat, Echo, LeaseState, NodeState, Probe
 
 BOOT = "0193582c1a00beef"
 M = Quality.MEASURED
@@ -76,6 +76,8 @@ LEDGER = Ledger(
 )  # fmt: skip
 EVENT = Event("n1", BOOT, 3, 1_790_000_000_000, "lease-expired", "node", [("cap_w", 450.0), ("why", "no renewal")])
 STORED = Stored(BOOT, 7, [9, 10], [(8, 8)], 50)
+PROBE = Probe("00112233445566778899aabbccddeeff")
+ECHO = Echo("00112233445566778899aabbccddeeff", 3)
 STATE = State(node="n1", state=NodeState.READY, boot=BOOT, wall_ms=1_790_000_000_000, version="0.1.0")
 BIRTH = Birth(
     node="n1", boot=BOOT, wall_ms=1_790_000_000_000, version="0.1.0",
@@ -153,6 +155,8 @@ ALL = [
     ("ledger.msgpack", "evenwatt/v1/hall-1/n1/ledger", LEDGER),
     ("event.msgpack", "evenwatt/v1/hall-1/n1/event", EVENT),
     ("stored.msgpack", "evenwatt/v1/hall-1/n1/stored", STORED),
+    ("probe.msgpack", "evenwatt/v1/hall-1/n1/probe", PROBE),
+    ("echo.msgpack", "evenwatt/v1/hall-1/n1/echo", ECHO),
     ("state.json", "evenwatt/v1/hall-1/n1/state", STATE),
     ("birth.json", "evenwatt/v1/hall-1/n1/birth", BIRTH),
     ("summary.json", "evenwatt/v1/hall-1/n1/summary", SUMMARY),

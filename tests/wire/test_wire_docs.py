@@ -42,6 +42,7 @@ INNER = {
 }  # fmt: skip
 OUTER = {
     "live": examples.LIVE, "ledger": examples.LEDGER, "stored": examples.STORED, "event": examples.EVENT,
+    "probe": examples.PROBE, "echo": examples.ECHO,
     "state": examples.STATE, "birth": examples.BIRTH, "summary": examples.SUMMARY, "_zone/summary": examples.ZONE,
 }  # fmt: skip
 STRUCTS = {**INNER, **{name: type(message) for name, message in OUTER.items()}}

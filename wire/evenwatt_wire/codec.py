@@ -18,6 +18,7 @@ from evenwatt_wire.messages import (
     Birth,
     ControllerState,
     Deployments,
+    Echo,
     Event,
     JobList,
     JsonMessage,
@@ -25,6 +26,7 @@ from evenwatt_wire.messages import (
     Live,
     Message,
     NodeSummary,
+    Probe,
     State,
     Stored,
     ZoneSummary,
@@ -48,6 +50,8 @@ _ARRAYS: Final[dict[Kind, msgspec.msgpack.Decoder[Any]]] = {
     Kind.LIVE: msgspec.msgpack.Decoder(Live),
     Kind.LEDGER: msgspec.msgpack.Decoder(Ledger),
     Kind.STORED: msgspec.msgpack.Decoder(Stored),
+    Kind.PROBE: msgspec.msgpack.Decoder(Probe),
+    Kind.ECHO: msgspec.msgpack.Decoder(Echo),
     Kind.EVENT: msgspec.msgpack.Decoder(Event),
 }
 _JSON: Final[dict[Kind, type[JsonMessage]]] = {

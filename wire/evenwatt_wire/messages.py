@@ -458,6 +458,21 @@ class Stored(Struct, frozen=True, array_like=True, tag="stored"):
     """Records the node may have under way unanswered; 0: the collector does not say."""
 
 
+class Probe(Struct, frozen=True, array_like=True, tag="probe"):
+    """Node or operator to collector: answer this, so that I know that we hear each other."""
+
+    nonce: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}(?!\n)$")]
+    """New for each probe."""
+
+
+class Echo(Struct, frozen=True, array_like=True, tag="echo"):
+    """Collector to whoever probed: I have heard you."""
+
+    nonce: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}(?!\n)$")]
+    """The probe's."""
+    epoch: Count
+
+
 class Event(Struct, frozen=True, array_like=True, tag="event"):
     """Something that happened on a node, once."""
 
@@ -474,6 +489,6 @@ class Event(Struct, frozen=True, array_like=True, tag="event"):
     """Named numbers and words; pairs and not a map, so that no name can be doubled."""
 
 
-ArrayMessage = Live | Ledger | Stored | Event
+ArrayMessage = Live | Ledger | Stored | Probe | Echo | Event
 JsonMessage = State | Birth | NodeSummary | ZoneSummary | ControllerState | Beat | Deployments | JobList
 Message = ArrayMessage | JsonMessage

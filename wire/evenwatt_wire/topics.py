@@ -44,6 +44,10 @@ class Kind(StrEnum):
     """Which model variant each service should run (under ``_ctl``)."""
     BEAT = "beat"
     """A collector that has a standby is alive (under ``_ctl``)."""
+    PROBE = "probe"
+    """Is anybody there? From a node, or from an operator (under ``_ctl``)."""
+    ECHO = "echo"
+    """The collector's answer to a probe, in the same place."""
     TRUST = "trust"
     """The signed word on whose keys count (under ``_ctl``)."""
 
@@ -70,6 +74,8 @@ DELIVERY: Final[dict[Kind, Delivery]] = {
     Kind.JOBS: Delivery(1, True),
     Kind.DEPLOYMENTS: Delivery(1, True),
     Kind.BEAT: Delivery(0, False),
+    Kind.PROBE: Delivery(1, False),
+    Kind.ECHO: Delivery(1, False),
     Kind.TRUST: Delivery(1, True),
 }
 
