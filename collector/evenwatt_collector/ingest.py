@@ -28,6 +28,7 @@ from evenwatt_wire import (
     WireError,
     decode,
 )
+from evenwatt_wire.messages import Probe
 from evenwatt_wire.topics import CONTROLLER_NODE, ZONE_NODE
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
     from evenwatt_wire import Ack, RunReport
 
 HEARD_KINDS: Final = (
-    Kind.STATE, Kind.BIRTH, Kind.LIVE, Kind.LEDGER, Kind.EVENT, Kind.ACK, Kind.SUMMARY, Kind.RUN, Kind.SUBMIT
+    Kind.STATE, Kind.BIRTH, Kind.LIVE, Kind.LEDGER, Kind.EVENT, Kind.ACK, Kind.SUMMARY, Kind.RUN, Kind.SUBMIT,
+    Kind.PROBE,
 )  # fmt: skip
 _LOG_EVERY_S: Final = 60.0
 _TOPICS_KEPT: Final = 100_000
@@ -63,6 +65,8 @@ class Sinks:
     """Zone and what somebody asks of us, not verified yet; raises ``CommandError``."""
     jump: Callable[[str], None]
     """The power of a node of this zone has jumped."""
+    probe: Callable[[Topic, Probe], None]
+    """Somebody asks whether we hear them."""
     controller: Callable[[ControllerState, bool], None]
     """What a collector said of itself, and whether it was retained."""
 
@@ -154,6 +158,8 @@ class Ingest:
                 fresh = self._fleet.on_summary(topic.zone, message)
             case Event():
                 self._fleet.on_event(topic.zone, message)
+            case Probe():
+                self._sinks.probe(topic, message)
             case ControllerState() if topic.node == CONTROLLER_NODE:
                 self._sinks.controller(message, retained)
             case _:

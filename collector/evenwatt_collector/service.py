@@ -19,6 +19,7 @@ from evenwatt_collector.api import Answers, listen, make_app, serve
 from evenwatt_collector.books import Books, Commit, Entry
 from evenwatt_collector.carbon.labels import Labels
 from evenwatt_collector.carbon_budget import CarbonBudgets, ZoneNow
+from evenwatt_collector.echoes import Echoes
 from evenwatt_collector.emissions import Emissions
 from evenwatt_collector.explain import explain
 from evenwatt_collector.fleet import Fleet
@@ -45,9 +46,10 @@ from evenwatt_collector.store import Store
 from evenwatt_collector.telling import Told
 from evenwatt_collector.zone import Zone, with_inner
 from evenwatt_daemon import Failure, Notifier, get_logger, lock_folder
+from evenwatt_daemon.certificate_watch import CertificateWatch
 from evenwatt_wire import Ack, ControllerState, Kind, Ledger, Stored, Topic, ZoneSummary, encode
 from evenwatt_wire.command import open_ack, open_run
-from evenwatt_wire.messages import NodeState
+from evenwatt_wire.messages import Echo, Probe, NodeState
 from evenwatt_wire.topics import CONTROLLER_NODE, DELIVERY, ZONE_NODE, zone_filter
 
 if TYPE_CHECKING:
@@ -97,7 +99,8 @@ class Collector:
         self._emissions = Emissions(settings, table, self._keeper, self._hub)
         self._epoch = self._store.epoch
         self._issuer = Issuer(settings.fleet, self._epoch, private) if private else None
-        self._fleet, self._books = Fleet(), Books()
+        self._fleet, self._books, self._echoes = Fleet(), Books(), Echoes()
+        self._certificates = CertificateWatch(settings.mqtt)
         self._books.load(self._store.loaded)
         quiet_s = _QUIET_S if self._store.took_over else _FIRST_QUIET_S
         self._policy = Watcher(Path(settings.policy)) if settings.policy else None
@@ -121,6 +124,7 @@ class Collector:
             run=self._planning.on_run,
             submit=self._planning.on_submit,
             jump=self._hurry,
+            probe=self._on_probe,
             controller=self._on_controller,
         )
         self._ingest = Ingest(self._fleet, sinks, time.monotonic)
@@ -188,6 +192,10 @@ class Collector:
     def _on_controller(self, state: ControllerState, retained: bool) -> None:
         self._zone(state.zone).on_controller(state, time.monotonic(), retained=retained)
 
+    def _on_probe(self, topic: Topic, probe: Probe) -> None:
+        if self._echoes.allow(time.monotonic()):
+            self._publish(topic._replace(kind=Kind.ECHO), encode(Echo(probe.nonce, self._epoch)))
+
     def _hurry(self, _zone: str) -> None:
         self._hurried = True
         self._wake.set()
@@ -242,6 +250,8 @@ class Collector:
         presence_s = time.monotonic() + _PRESENCE_S
         while True:
             self._follow_policy()
+            for trouble in self._certificates.look(time.monotonic(), time.time()):
+                self._log.warning("certificate", why=trouble)
             summaries = self._summaries()
             for _, summary in summaries:
                 self._publish(Topic(summary.zone, ZONE_NODE, Kind.SUMMARY), encode(summary), qos=1)
@@ -313,6 +323,7 @@ class Collector:
             self._zone(name)
         now_s, wall_ms = time.monotonic(), _wall_ms()
         troubles = self._reasons() + self._policy_troubles() + self._emissions.troubles() + self._planning.troubles()
+        troubles += self._certificates.troubles
         own = {
             name: zone.summary(
                 now_s,

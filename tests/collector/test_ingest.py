@@ -29,6 +29,7 @@ class Desk:
             run=lambda zone, told: self.runs.append((zone, told)),
             submit=self.submit,
             jump=self.jumps.append,
+            probe=lambda topic, probe: None,
             controller=lambda said, retained: self.controllers.append((said, retained)),
         )
         self.ingest = Ingest(self.fleet, sinks, lambda: self.now_s)
