@@ -7,9 +7,9 @@
     ONLINE --stop--> state disconnected --> closed
 
 While offline, live windows fall away (the newest few are kept) and the ledger waits in the spool. Every connection
-begins by sending all that is not known to be stored, in order and in small portions. It is sent again when a collector
-arrives, when one says that it has a hole, and after half a minute without an answer; the collector stores each once,
-however often it comes.
+begins by sending all that is not known to be stored, in order and as fast as it is answered (``replay``). It is sent
+again when a collector arrives, when one says that it has a hole, and when no answer comes; the collector stores each
+once, however often it comes. Live windows, answers and events go before every single record.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from evenwatt_agent.replay import Replay
 from evenwatt_agent.transport import Arrived, Connection, LinkLostError, Will, connect
 from evenwatt_daemon import Failure, get_logger
 from evenwatt_daemon.broker import BrokerSettings, full_jitter_s
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 
 _LIVE_KEPT: Final = 10
 _EVENTS_KEPT: Final = 1_000
-_PORTION: Final = 50
-_RESEND_S: Final = 30.0
+_PORTION: Final = 20
+"""Records in memory at once."""
 _RESEND_SOONEST_S: Final = 2.0
 _RETAINED_S: Final = 0.5
 """How long retained words about our own name may take to arrive after subscribing."""
@@ -57,6 +58,9 @@ class Backlog(Protocol):
 
     async def pending(self, after: int, limit: int) -> list[tuple[int, bytes]]:
         """Return (row, payload) of records beyond row ``after``."""
+
+    async def in_flight(self, row: int) -> int:
+        """Return how many records up to ``row`` are not known to be stored."""
 
 
 class Link:
@@ -86,8 +90,10 @@ class Link:
         self._joined = False
         self._secret = secrets.token_hex(8)  # who knows another's client id can end its connection
         self._hurry = asyncio.Event()
-        self._again = False
+        self._replay = Replay()
+        self._again: bool | None = None
         self._resent_s = 0.0
+        self._look_s = 0.0
         self._greeting, self._backlog, self._receive = greeting, backlog, receive
         self._outbox: deque[tuple[Kind, bytes]] = deque()
         self._live: deque[bytes] = deque(maxlen=_LIVE_KEPT)
@@ -114,17 +120,28 @@ class Link:
 
     def wake(self) -> None:
         """Say that the spool has a new record."""
+        self._look_s = 0.0
         self._wake.set()
 
-    def resend(self) -> None:
-        """Send again what is not known to be stored: somebody has missed it."""
+    def answered(self, window: int) -> None:
+        """Say that the collector has answered, and how many records it lets be under way."""
+        self._replay.answered(time.monotonic(), window)
+        self.wake()
+
+    def spread(self, seconds: float) -> None:
+        """Say over how long a fleet is to spread when all of it sends again."""
+        self._replay.spread_s = seconds
+
+    def resend(self, *, spread: bool) -> None:
+        """Send again what is not known to be stored: somebody has missed it; the whole fleet's if ``spread``."""
         now_s = time.monotonic()
         if now_s - self._resent_s >= _RESEND_SOONEST_S:
-            self._again, self._resent_s = True, now_s
-            self._wake.set()
+            self._again, self._resent_s = spread, now_s
+            self.wake()
 
     def hurry(self) -> None:
-        """Do not wait any longer before the next attempt to connect: this agent is about to stop."""
+        """Do not wait any longer, neither to connect nor to send: this agent is about to stop."""
+        self._replay.hurry()
         self._hurry.set()
 
     async def run(self, stop: asyncio.Event, farewell: bytes) -> None:
@@ -181,28 +198,41 @@ class Link:
                 raise error
 
     async def _talk(self, connection: Connection) -> None:
-        row, self._again, self._resent_s = 0, False, time.monotonic()
+        self._again, self._resent_s, self._look_s = None, time.monotonic(), 0.0
+        self._replay.begin(time.monotonic())
         while True:
             self._wake.clear()
-            if self._again:
-                row, self._again = 0, False
-            while self._outbox:
+            await self._talk_first(connection)
+            if not await self._talk_ledger(connection):
+                await _first(self._wake.wait(), asyncio.sleep(max(0.0, self._look_s - time.monotonic())))
+
+    async def _talk_first(self, connection: Connection) -> None:
+        """Say what must not wait."""
+        while self._live or self._outbox:
+            while self._live:
+                await self._publish(connection, Kind.LIVE, self._live.popleft())
+            if self._outbox:
                 kind, payload = self._outbox[0]
                 await self._publish(connection, kind, payload)
                 self._outbox.popleft()
-            await self._talk_live(connection)
-            portion = await self._backlog.pending(row, _PORTION)
-            for row, payload in portion:  # noqa: B007  (row is how far the ledger has been sent)
-                await self._publish(connection, Kind.LEDGER, payload)
-                await self._talk_live(connection)
-            if time.monotonic() - self._resent_s >= _RESEND_S:
-                self.resend()
-            if len(portion) < _PORTION:
-                await _first(self._wake.wait(), asyncio.sleep(_RESEND_S))
 
-    async def _talk_live(self, connection: Connection) -> None:
-        while self._live:
-            await self._publish(connection, Kind.LIVE, self._live.popleft())
+    async def _talk_ledger(self, connection: Connection) -> bool:
+        """Send as many records as may be sent now; return whether there may be more."""
+        now_s, replay = time.monotonic(), self._replay
+        if now_s < self._look_s:
+            return False
+        self._look_s = float("inf")
+        if self._again is not None:
+            replay.begin(now_s, spread=self._again)
+            self._again = None
+        room = replay.room(now_s, await self._backlog.in_flight(replay.row))
+        portion = await self._backlog.pending(replay.row, min(room, _PORTION)) if room else []
+        for row, payload in portion:
+            await self._publish(connection, Kind.LEDGER, payload)
+            replay.sent(now_s, row)
+            await self._talk_first(connection)
+        self._look_s = 0.0 if portion else min(self._look_s, replay.next_s(now_s))
+        return bool(portion)
 
     async def _refuse_namesake(self, connection: Connection) -> None:
         """Listen under our own name before we use it: a retained ``ready`` of another boot may be one that died."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
@@ -18,18 +17,32 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from evenwatt_agent import clocks
 from evenwatt_agent.accounting import Accounting
 from evenwatt_agent.authority import Authority
+from evenwatt_agent.checkpoint import Checkpoint
 from evenwatt_agent.inventory import Inventory, look_again, take_inventory
+from evenwatt_agent.ledger_desk import LedgerDesk
 from evenwatt_agent.link import Link, LinkState
 from evenwatt_agent.local import serve_status
-from evenwatt_agent.meter import Batch, Meter, Window
+from evenwatt_agent.meter import TOTAL_ID, Batch, Meter, Window
 from evenwatt_agent.pacing import Pacer
 from evenwatt_agent.sampler import BIN_S, Sampler, read_now
-from evenwatt_agent.spool import Checkpoint, Spool
+from evenwatt_agent.spool import Spool
 from evenwatt_agent.task_server import TaskDesk, serve_tasks
 from evenwatt_agent.transport import Arrived, Will
 from evenwatt_agent.words import Speaker
 from evenwatt_daemon import Failure, Notifier, get_logger, lock_folder, settle
-from evenwatt_wire import ControllerState, Event, Kind, NodeSummary, State, Stored, Topic, decode, encode
+from evenwatt_wire import (
+    ControllerState,
+    Event,
+    Gap,
+    Kind,
+    NodeSummary,
+    Quality,
+    State,
+    Stored,
+    Topic,
+    decode,
+    encode,
+)
 from evenwatt_wire.messages import NodeState
 
 if TYPE_CHECKING:
@@ -63,7 +76,7 @@ class Agent:
         self._boot = clocks.new_boot_id()
         self._kernel_boot = clocks.kernel_boot()
         self._inventory: Inventory = take_inventory(settings)
-        self._spool = Spool(settings.state_path / "agent.db", settings.report.spool_records)
+        self._spool = Spool(settings.state_path / "agent.db", settings.report.spool_records, int(settings.report.spool_mb * 1e6))
         checkpoint = self._spool.checkpoint()
         goes_on = checkpoint is not None and checkpoint.kernel_boot == self._kernel_boot
         self._meter = self._make_meter(checkpoint if goes_on else None)
@@ -71,11 +84,13 @@ class Agent:
         self._authority = Authority(
             settings, self._inventory.governor, self._spool, self._in_worker, self._event, self._say_birth
         )
-        self._link = Link(settings.mqtt, settings.zone, settings.node, self._boot, self._greeting, self, self._receive)
+        self._desk = LedgerDesk(self._spool, self._in_worker, self._event)
+        self._link = Link(
+            settings.mqtt, settings.zone, settings.node, self._boot, self._greeting, self._desk, self._receive
+        )
         self._speaker = Speaker(settings, self._inventory, self._authority, self._boot)
         self._jobs = self._make_jobs()
-        self._event_seq = self._dropped = 0
-        self._spooled = self._spool.waiting()
+        self._event_seq = 0
         self._suspended_ns = clocks.suspended_ns()
         self._latest: Window | None = None
         self._pacer = _pacer(settings.sources)
@@ -85,6 +100,8 @@ class Agent:
         self._alive_due_ns = 0
         self._writes: set[asyncio.Task[None]] = set()
         self._stored = asyncio.Event()
+        self._greeted_epoch = -1
+        """Of the collector that said ``ready`` last."""
         self._closing = self._flushing = False
         self._read_ns = 0
         """When the latest readings were taken: what a record's energy goes up to."""
@@ -139,10 +156,6 @@ class Agent:
 
     # --- what the link asks for -----------------------------------------------------------------------------------
 
-    async def pending(self, after: int, limit: int) -> list[tuple[int, bytes]]:
-        """Ledger records not yet known to be stored (``link.Backlog``)."""
-        return await self._in_worker(lambda: self._spool.pending(after, limit))
-
     def _greeting(self) -> tuple[list[tuple[Kind, bytes]], Will]:
         topic = Topic(self._settings.zone, self._settings.node, Kind.STATE)
         will = Will(str(topic), encode(self._speaker.state(NodeState.LOST)))
@@ -170,23 +183,29 @@ class Agent:
         if isinstance(said, Stored):
             await self._on_stored(said)
         elif isinstance(said, ControllerState):
-            if said.state is NodeState.READY and not message.retained:
-                self._link.resend()  # it has just come, and may have missed what was sent before
-                if self._jobs is not None:
-                    self._jobs.greet()
+            await self._on_controller(said, retained=message.retained)
         elif isinstance(said, State) and said.boot != self._boot and not message.retained:
             self._correct_state(said)
 
     async def _on_stored(self, said: Stored) -> None:
-        try:
-            await self._in_worker(lambda: self._spool.stored(said.boot, said.seq, said.beyond))
-        except sqlite3.Error as error:  # a full disk: they stay, go again, and the collector knows doubled ones
-            self._log.warning("what is stored cannot be forgotten", why=str(error))
-            return
-        self._spooled = await self._in_worker(self._spool.waiting)
-        if said.beyond:
-            self._link.resend()
+        if await self._desk.stored(said) or said.beyond:
+            self._link.resend(spread=False)
+        self._link.answered(said.window)
         self._stored.set()
+
+    async def _on_controller(self, said: ControllerState, *, retained: bool) -> None:
+        if said.state is not NodeState.READY:
+            self._greeted_epoch = -1
+            return
+        if said.spread_s:
+            self._link.spread(said.spread_s)
+        again = await self._desk.meet(said)
+        if again or (not retained and said.epoch != self._greeted_epoch):
+            self._link.resend(spread=True)  # it has just come, and may have missed what was sent before
+        if not retained:
+            self._greeted_epoch = said.epoch
+            if self._jobs is not None:
+                self._jobs.greet()
 
     def _correct_state(self, said: State) -> None:
         if said.state in (NodeState.LOST, NodeState.DISCONNECTED):  # the late will of our predecessor
@@ -244,17 +263,13 @@ class Agent:
 
     async def _close_ledger(self, now_ns: int) -> None:
         entry = self._meter.close_ledger(now_ns)
+        entry.gaps.extend(Gap(TOTAL_ID, now_ns, now_ns, why, Quality.UNKNOWN) for why in self._desk.take_notes())
         accounting = self._accounting
         account = accounting.take(self._settings.attribution.top) if accounting is not None else ([], [], 0.0)
         memory = accounting.memory() if accounting is not None else ""
-        record = self._speaker.ledger(entry, self._dropped, account)
+        record = self._speaker.ledger(entry, self._desk.dropped, account)
         checkpoint = Checkpoint(self._kernel_boot, entry.end_ns, self._meter.baselines(), memory)
-        payload = encode(record)
-        dropped = await self._in_worker(lambda: self._spool.append(record.boot, record.seq, payload, checkpoint))
-        if dropped:
-            self._dropped += dropped
-            self._event("spool-full", "", dropped=dropped)
-        self._spooled = await self._in_worker(self._spool.waiting)
+        await self._desk.keep(record, checkpoint)
         self._link.wake()
 
     async def _flush(self) -> None:
@@ -268,13 +283,13 @@ class Agent:
         self._link.wake()
         self._link.hurry()
         deadline = time.monotonic() + _FLUSH_S
-        while self._spooled and time.monotonic() < deadline:
+        while self._desk.waiting and time.monotonic() < deadline:
             self._stored.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.01, deadline - time.monotonic())):
                     await self._stored.wait()
-        if self._spooled:
-            self._log.warning("records wait on disk for the next start", records=self._spooled)
+        if self._desk.waiting:
+            self._log.warning("records wait on disk for the next start", records=self._desk.waiting)
 
     # --- words ----------------------------------------------------------------------------------------------------
 
@@ -293,10 +308,12 @@ class Agent:
         accounting = self._accounting
         cost_w = accounting.own_w if accounting is not None else 0.0
         tasks = len(accounting.tasks.running()) if accounting is not None else 0
-        return self._speaker.summary(self._latest, self._meter.total_j, self._spooled, cost_w, tasks)
+        return self._speaker.summary(self._latest, self._meter.total_j, self._desk.waiting, cost_w, tasks)
 
     def _snapshot(self) -> bytes:
-        link = {"state": self._link.state.value, "trouble": self._link.trouble, "sent": self._link.sent}
+        link: dict[str, Any] = {"state": self._link.state.value, "trouble": self._link.trouble, "sent": self._link.sent}
+        records, size = self._desk.kept
+        link |= {"spool": {"records": records, "mb": size / 1e6, "trouble": self._desk.trouble}}
         account = self._accounting.now() if self._accounting is not None else None
         return self._speaker.snapshot(self._summary(), self._latest, link, account)
 
@@ -482,6 +499,8 @@ _TROUBLE: Final = frozenset(
         "reflex-began",
         "lease-expired",
         "spool-full",
+        "spool-coarser",
+        "spool-trouble",
         "command-refused",
         "task-gone",
     }
