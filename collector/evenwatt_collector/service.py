@@ -49,7 +49,7 @@ from evenwatt_daemon import Failure, Notifier, get_logger, lock_folder
 from evenwatt_daemon.certificate_watch import CertificateWatch
 from evenwatt_wire import Ack, ControllerState, Kind, Ledger, Stored, Topic, ZoneSummary, encode
 from evenwatt_wire.command import open_ack, open_run
-from evenwatt_wire.messages import Echo, Probe, NodeState
+from evenwatt_wire.messages import Echo, NodeState, Probe
 from evenwatt_wire.topics import CONTROLLER_NODE, DELIVERY, ZONE_NODE, zone_filter
 
 if TYPE_CHECKING:
