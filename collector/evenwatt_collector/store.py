@@ -38,6 +38,7 @@ class Store:
         on_commit: Told of each commit, on the writer thread.
         slots: Slots an hour by zone's name, where it is not the default.
         labels: Rules for what is no task.
+        epoch: Of the lease that this collector holds; None where there is no standby, and an epoch begins here.
 
     Raises:
         Failure: the database cannot be opened.
@@ -49,10 +50,12 @@ class Store:
         on_commit: Callable[[Commit], None],
         slots: Mapping[str, int] | None = None,
         labels: Sequence[LabelSettings] = (),
+        epoch: int | None = None,
     ) -> None:
         self._log: Any = get_logger("store")
-        self._database = LedgerWriter(where, slots, labels)
-        self.epoch, self.took_over = self._database.new_epoch(int(time.time()))
+        self._database = LedgerWriter(where, slots, labels, fence=epoch)
+        begun = (epoch, True) if epoch is not None else self._database.new_epoch(int(time.time()))
+        self.epoch, self.took_over = begun
         self.loaded: tuple[BootTotals, ...] = self._database.totals()
         self._on_commit = on_commit
         self._queue: queue.Queue[Entry | None] = queue.Queue(QUEUE_RECORDS)

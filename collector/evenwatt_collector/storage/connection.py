@@ -21,10 +21,17 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
 
 BUSY_MS: Final = 2_000
+_UNANSWERED_MS: Final = 10_000
+"""A server whose machine has vanished is given up after that long."""
 APPLICATION: Final = 0x45565754
 """``EVWT`` in a SQLite file's header: this database is ours."""
 _LOCK: Final = 0x45565754
 """Advisory lock of the one collector that writes a PostgreSQL database."""
+
+_NONE: Final = ""
+_ALONE: Final = "SELECT pg_try_advisory_lock(%s)"
+_SHARED: Final = "SELECT pg_try_advisory_lock_shared(%s)"
+"""Two with a lease between them share it, and keep out one that knows of no lease."""
 
 Rows = list[tuple[Any, ...]]
 
@@ -33,10 +40,16 @@ class DatabaseError(Exception):
     """Something was not done; nothing of the transaction was stored. The text is the database's own."""
 
 
+class FencedError(DatabaseError):
+    """Another collector has taken over: nothing that this one says is written any more."""
+
+
 class Connection(Protocol):
     """One connection; one thread at a time may use it."""
 
     postgres: bool
+    fence: int | None
+    """Epoch that must still be the database's for a transaction to write; None where there is no standby."""
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> Rows:
         """Run a statement and return what it yields; raises DatabaseError."""
@@ -48,7 +61,7 @@ class Connection(Protocol):
         """Run a statement for each set of parameters; raises DatabaseError."""
 
     def begin(self) -> None:
-        """Begin a transaction that writes; raises DatabaseError."""
+        """Begin a transaction that writes; raises DatabaseError, FencedError if another epoch is in force."""
 
     def begin_reading(self) -> None:
         """Begin a transaction in which every query sees the same moment; raises DatabaseError."""
@@ -99,7 +112,9 @@ def shown(where: str) -> str:
     return f"postgresql://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
 
-def connect(where: str, *, write: bool = True, exclusive: bool = True) -> Connection:
+def connect(
+    where: str, *, write: bool = True, exclusive: bool = True, shared: bool = False, fence: int | None = None
+) -> Connection:
     """Open a database.
 
     Args:
@@ -107,13 +122,26 @@ def connect(where: str, *, write: bool = True, exclusive: bool = True) -> Connec
         write: Whether it is to be written.
         exclusive: Whether this is the one connection that writes the ledger: it makes the file where there is none,
             and PostgreSQL lets nobody else be that.
+        shared: It is one of two collectors that agree by a lease who writes.
+        fence: The epoch of that lease.
 
     Raises:
         Failure: it cannot be opened or is not ours, naming it and the fix.
     """
     if is_url(where):
-        return Postgres(where, exclusive=write and exclusive)
-    return Sqlite(Path(where), write=write, create=exclusive)
+        lock = _NONE if not (write and exclusive) else _SHARED if shared or fence is not None else _ALONE
+        return Postgres(where, lock=lock, fence=fence)
+    return Sqlite(Path(where), write=write, create=exclusive, fence=fence)
+
+
+def _check_fence(connection: Connection) -> None:
+    if connection.fence is None:
+        return
+    locked = " FOR SHARE" if connection.postgres else ""
+    rows = connection.rows(f"SELECT value FROM meta WHERE name = 'epoch'{locked}")
+    if not rows or rows[0][0] != connection.fence:
+        now = rows[0][0] if rows else "none"
+        raise FencedError(f"epoch {connection.fence} has ended, the database is at {now}: another collector is active")
 
 
 def _inode(path: Path) -> int:
@@ -128,7 +156,8 @@ class Sqlite:
 
     postgres = False
 
-    def __init__(self, path: Path, *, write: bool, create: bool) -> None:
+    def __init__(self, path: Path, *, write: bool, create: bool, fence: int | None = None) -> None:
+        self.fence = fence
         try:
             if write:
                 if not create and not path.exists():
@@ -185,6 +214,11 @@ class Sqlite:
         if _inode(self._path) != self._inode:
             raise DatabaseError(f"{self._path} was removed or replaced; what is written now would be lost: start anew")
         self.run("BEGIN IMMEDIATE")
+        try:
+            _check_fence(self)
+        except DatabaseError:
+            self.rollback()
+            raise
 
     def begin_reading(self) -> None:
         """See Connection."""
@@ -220,12 +254,13 @@ class Postgres:
 
     postgres = True
 
-    def __init__(self, url: str, *, exclusive: bool) -> None:
+    def __init__(self, url: str, *, lock: str, fence: int | None = None) -> None:
+        self.fence = fence
         try:
             import psycopg  # noqa: PLC0415  (only who uses PostgreSQL has it)
         except ImportError:
             raise Failure(f"{shown(url)}: psycopg is missing; pip install 'evenwatt[postgres]'") from None
-        self._psycopg, self._url, self._exclusive = psycopg, url, exclusive
+        self._psycopg, self._url, self._lock = psycopg, url, lock
         self._words: dict[str, str] = {}
         self._within = False
         try:
@@ -239,10 +274,12 @@ class Postgres:
             raise Failure(f"{shown(url)}: {error}") from None
 
     def _connect(self) -> Any:
-        db = self._psycopg.connect(self._url, autocommit=True, connect_timeout=5, application_name="evenwatt")
+        db = self._psycopg.connect(
+            self._url, autocommit=True, connect_timeout=5, application_name="evenwatt", tcp_user_timeout=_UNANSWERED_MS
+        )
         db.execute("SET statement_timeout = '60s'")
         db.execute("SET TIME ZONE 'UTC'")
-        locked = db.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchone() if self._exclusive else (True,)
+        locked = db.execute(self._lock, (_LOCK,)).fetchone() if self._lock else (True,)
         if not locked or not locked[0]:
             db.close()
             raise DatabaseError("another collector writes to this database; stop it, or name another 'database'")
@@ -286,6 +323,11 @@ class Postgres:
     def begin(self) -> None:
         """See Connection."""
         self._begin("BEGIN")
+        try:
+            _check_fence(self)
+        except DatabaseError:
+            self.rollback()
+            raise
 
     def begin_reading(self) -> None:
         """See Connection."""

@@ -106,15 +106,20 @@ class LedgerWriter:
         where: A file or a URL.
         slots: Slots an hour by zone's name, where it is not the default.
         labels: Rules for what is no task; they are kept with the books, so that others book as this does.
+        fence: The epoch in which alone this may write; None where there is no standby.
 
     Raises:
         Failure: it cannot be opened or is not ours.
     """
 
     def __init__(
-        self, where: str, slots: Mapping[str, int] | None = None, labels: Sequence[LabelSettings] = ()
+        self,
+        where: str,
+        slots: Mapping[str, int] | None = None,
+        labels: Sequence[LabelSettings] = (),
+        fence: int | None = None,
     ) -> None:
-        self.connection: Connection = connect(where)
+        self.connection: Connection = connect(where, fence=fence)
         migrate(self.connection, shown(where))
         self._names = Names(self.connection)
         self._hours = Hours(self.connection)
