@@ -7,33 +7,24 @@ A node is called by its identifier. Everything else has a role in front, and a d
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 from typing import Final, NamedTuple
 
 from evenwatt_daemon import Failure
+from evenwatt_wire.rights import Party
 from evenwatt_wire.topics import TopicError, check_id
 
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,51}[a-z0-9])?")
 """With its role at most 64 characters: the longest common name that X.509 allows (RFC 5280, ub-common-name)."""
 
 
-class Role(StrEnum):
-    """What an identity may do at the broker."""
-
-    NODE = "node"
-    COLLECTOR = "collector"
-    OPERATOR = "operator"
-    VIEWER = "viewer"
-
-
 class Identity(NamedTuple):
     """A client of the broker; as text its common name or login."""
 
-    role: Role
+    party: Party
     name: str
 
     def __str__(self) -> str:
-        return self.name if self.role is Role.NODE else f"{self.role.value}.{self.name}"
+        return self.name if self.party is Party.NODE else f"{self.party.value}.{self.name}"
 
 
 def parse_identity(text: str) -> Identity:
@@ -45,7 +36,7 @@ def parse_identity(text: str) -> Identity:
     role, dot, name = text.partition(".")
     if not dot:
         try:
-            return Identity(Role.NODE, check_id(text, "node"))
+            return Identity(Party.NODE, check_id(text, "node"))
         except TopicError as error:
             raise Failure(f"{error}; or write collector.NAME, operator.NAME or viewer.NAME") from None
     if role not in _ROLES or not _NAME.fullmatch(name):
@@ -53,7 +44,7 @@ def parse_identity(text: str) -> Identity:
             f"{text!r} is not a client of the broker: expected a node's identifier, or collector.NAME, operator.NAME "
             f"or viewer.NAME with a name of 1 to 53 of a-z, 0-9 and '-'"
         )
-    return Identity(Role(role), name)
+    return Identity(Party(role), name)
 
 
-_ROLES: Final = {Role.COLLECTOR.value, Role.OPERATOR.value, Role.VIEWER.value}
+_ROLES: Final = {Party.COLLECTOR.value, Party.OPERATOR.value, Party.VIEWER.value}
