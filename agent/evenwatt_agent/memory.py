@@ -23,6 +23,10 @@ CREATE TABLE IF NOT EXISTS answered (id TEXT PRIMARY KEY, at INTEGER NOT NULL, p
 _ANSWERS_KEPT: Final = 1_000
 
 
+class DamagedError(Failure):
+    """The file is there, and what is in it is not a sound database."""
+
+
 class Memory:
     """A daemon's small memory.
 
@@ -31,7 +35,8 @@ class Memory:
         schema: Tables that a subclass keeps in the same file.
 
     Raises:
-        Failure: the file cannot be opened or is not ours.
+        DamagedError: the file is no sound database; waiting cannot help.
+        Failure: the file cannot be opened.
     """
 
     def __init__(self, path: Path | str, schema: str = "") -> None:
@@ -42,7 +47,8 @@ class Memory:
             self._db.execute("PRAGMA cache_size=-256")
             self._db.executescript(_SCHEMA + schema)
         except sqlite3.Error as error:
-            raise Failure(
+            kind = Failure if isinstance(error, sqlite3.OperationalError) else DamagedError
+            raise kind(
                 f"{path}: {error}; the state directory must be writable and hold only this agent's files"
             ) from None
 
