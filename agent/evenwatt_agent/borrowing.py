@@ -1,0 +1,130 @@
+"""Opening energy counters that this user may not open: the actuator opens them and passes the descriptor on.
+
+The permission check of a file is made when it is opened, so a lent descriptor is read at full speed, and also when the
+actuator has gone. Each request is a connection of its own, so that any thread may ask; it blocks, for two seconds at
+most.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from typing import TYPE_CHECKING, Final
+
+from evenwatt_agent.actuator.protocol import (
+    MAX_ANSWER_BYTES,
+    VERSION,
+    Borrow,
+    Hello,
+    Lent,
+    ProtocolError,
+    Purpose,
+    Refused,
+    decode_said,
+    encode,
+)
+from evenwatt_agent.sources.held import open_file
+from evenwatt_agent.sources.powercap import NotLentError
+from evenwatt_wire.version import __version__
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from evenwatt_agent.actuator.protocol import ToActuator, ToAgent
+    from evenwatt_agent.settings import AgentSettings
+
+_ANSWER_S: Final = 2.0
+FIRST_S: Final = 5.0
+"""How long a starting agent waits for an actuator that is starting too."""
+_AWAY_FIX: Final = (
+    "start it (systemctl start evenwatt-actuator) and see its log; its user must be this one (actuator.user)"
+)
+
+
+class Borrower:
+    """Opens files, its own way or with the actuator's help.
+
+    Args:
+        settings: They name the socket.
+    """
+
+    def __init__(self, settings: AgentSettings) -> None:
+        self._path = settings.actuator.socket
+        self._patient = True
+
+    def open(self, path: Path) -> int:
+        """Return a descriptor of ``path``, open for reading.
+
+        Raises:
+            NotLentError: this user may not, and the actuator does not lend it.
+            OSError: it cannot be opened.
+        """
+        try:
+            return open_file(path)
+        except PermissionError:
+            return self._borrow(path)
+
+    def _borrow(self, path: Path) -> int:
+        try:
+            return _ask(self._connect(), path)
+        except NotLentError:
+            raise
+        except (OSError, ProtocolError) as error:
+            away = f"only root may open it, and the actuator does not answer on {self._path}: {error}"
+            raise NotLentError(away, _AWAY_FIX, away=True) from None
+
+    def _connect(self) -> socket.socket:
+        """Connect; the first time wait for somebody who is just starting."""
+        deadline = time.monotonic() + (FIRST_S if self._patient else 0.0)
+        self._patient = False
+        while True:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+            sock.settimeout(_ANSWER_S)
+            try:
+                sock.connect(self._path)
+            except (FileNotFoundError, ConnectionRefusedError):
+                sock.close()
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.1)
+            except OSError:
+                sock.close()
+                raise
+            else:
+                return sock
+
+
+def _ask(sock: socket.socket, path: Path) -> int:
+    with sock:
+        _send(sock, Hello(VERSION, Purpose.LEND, __version__))
+        _heed(_receive(sock)[0])
+        _send(sock, Borrow(str(path)))
+        answer, descriptors = _receive(sock)
+        _heed(answer)
+        if isinstance(answer, Lent) and len(descriptors) == 1:
+            return descriptors[0]
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise ProtocolError("it answered without a file")
+
+
+def _send(sock: socket.socket, message: ToActuator) -> None:
+    """Send; where the other end has closed already, why is still to be read."""
+    try:
+        sock.send(encode(message), socket.MSG_NOSIGNAL)
+    except BrokenPipeError:
+        return
+
+
+def _receive(sock: socket.socket) -> tuple[ToAgent, list[int]]:
+    raw, descriptors, _, _ = socket.recv_fds(sock, MAX_ANSWER_BYTES + 1, 4)
+    if not raw:
+        raise ProtocolError("it closed the connection")
+    return decode_said(raw), list(descriptors)
+
+
+def _heed(answer: ToAgent) -> None:
+    if isinstance(answer, Refused):
+        fix = "see the actuator's log; agent and actuator must read the same settings and be of one version"
+        raise NotLentError(f"the actuator does not lend it: {answer.why}", fix, away=False)

@@ -1,0 +1,259 @@
+"""Control in another process: an agent's side of its connection to the actuator.
+
+::
+
+    AWAY --connected, welcomed, told how things stand--> THERE --connection ends--> AWAY (event ``actuator-lost``)
+
+While it is away nothing caps this node as far as anybody here knows, and that is what is said of it: not controllable,
+no lease. Measuring goes on, also of counters that were lent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from evenwatt_agent.actuator.channel import Channel
+from evenwatt_agent.actuator.protocol import (
+    MAX_ANSWER_BYTES,
+    MAX_ORDER_BYTES,
+    PART_BYTES,
+    VERSION,
+    Answer,
+    Changed,
+    Hello,
+    Now,
+    Order,
+    Power,
+    ProtocolError,
+    Purpose,
+    Refused,
+    Said,
+    Trust,
+    Welcome,
+    decode_said,
+)
+from evenwatt_agent.control import Standing
+from evenwatt_daemon.broker import full_jitter_s
+from evenwatt_wire import LeaseInForce
+from evenwatt_wire.messages import LeaseState
+from evenwatt_wire.trust import MAX_TRUST_BYTES
+from evenwatt_wire.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from evenwatt_agent.settings import AgentSettings
+
+_FIRST_S: Final = 5.0
+"""How long a starting agent waits for an actuator that is starting too."""
+_WORD_S: Final = 5.0
+"""Within this an actuator answers a connection."""
+_ANSWER_S: Final = 20.0
+"""Within this it answers a command; writing to a device takes milliseconds."""
+_PAUSE_MOST_S: Final = 5.0
+_NOTHING: Final = Now(Standing(), LeaseInForce(LeaseState.UNMANAGED, None), None, [])
+
+
+class Remote:
+    """Leases and devices that the actuator holds (``control.Control``).
+
+    Args:
+        settings: The agent's.
+        event: Publishes what happened.
+        changed: Publishes anew what this node can hold.
+    """
+
+    def __init__(self, settings: AgentSettings, event: Callable[..., None], changed: Callable[[], None]) -> None:
+        self._path = settings.actuator.socket
+        self._event, self._changed = event, changed
+        self._channel: Channel | None = None
+        self._now, self._told_s = _NOTHING, 0.0
+        self._answers: dict[int, asyncio.Future[bytes | None]] = {}
+        self._number = 0
+        self._sending = asyncio.Lock()
+        self._trouble = ""
+        """Why there is no connection; empty while there is one, and before the first attempt."""
+
+    @property
+    def paused(self) -> list[str]:
+        """What is paused now."""
+        return self._now.paused
+
+    @property
+    def cap_w(self) -> float | None:
+        """Node cap asked of the devices now."""
+        return self._now.cap_w
+
+    def standing(self) -> Standing:
+        """What can be done here; nothing while the actuator is away."""
+        return self._now.standing
+
+    def in_force(self) -> LeaseInForce:
+        """What caps the node; the time that a lease has left runs on here."""
+        lease = self._now.lease
+        left_s = max(0.0, lease.remaining_s - (time.monotonic() - self._told_s))
+        return msgspec.structs.replace(lease, remaining_s=left_s)
+
+    def observe(self, now_s: float, total_w: float, power_w: Mapping[str, float]) -> None:  # noqa: ARG002  (its own clock counts)
+        """Pass the power of one bin on; one that does not go through at once is gone."""
+        if self._channel is not None:
+            self._channel.send(Power(max(0.0, total_w), {name: max(0.0, w) for name, w in power_w.items()}))
+
+    async def start(self, now_s: float) -> None:
+        """Wait a little for the actuator, so that the first birth says what it can hold."""
+        while True:
+            try:
+                await self._connect()
+            except (OSError, ProtocolError, TimeoutError) as error:
+                if time.monotonic() - now_s >= _FIRST_S:
+                    self._say_lost(_words(error))
+                    return
+                await asyncio.sleep(0.1)
+            else:
+                return
+
+    async def run(self) -> None:
+        """Listen, and come back whenever the connection has ended, until cancelled."""
+        attempt = 0
+        while True:
+            try:
+                if self._channel is None:
+                    await asyncio.sleep(min(_PAUSE_MOST_S, full_jitter_s(attempt)))
+                    await self._connect()
+                attempt = 0
+                await self._listen()
+            except (OSError, ProtocolError, TimeoutError) as error:
+                attempt += 1
+                self._say_lost(_words(error))
+
+    async def command(self, payload: bytes, *, retained: bool) -> bytes | None:
+        """Have a command checked and carried out; return the acknowledgement that the actuator signed."""
+        self._number += 1
+        order = Order(self._number, payload[:MAX_ORDER_BYTES], retained)
+        if self._channel is None or not self._channel.send(order):
+            self._event(
+                "command-refused", "", code="actuator-lost", why=f"no actuator: {self._trouble or 'it is busy'}"
+            )
+            return None
+        answer: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        self._answers[order.number] = answer
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                return await answer
+        except TimeoutError:
+            why = f"the actuator has not answered within {_ANSWER_S:.0f} s"
+            self._event("command-refused", "", code="actuator-slow", why=why)
+            return None
+        finally:
+            self._answers.pop(order.number, None)
+
+    async def trust(self, document: bytes) -> None:
+        """Pass a trust document on; the actuator checks it."""
+        channel = self._channel
+        if channel is None or len(document) > MAX_TRUST_BYTES:
+            return  # it is retained: the broker has it again after the next connection
+        parts = [document[i : i + PART_BYTES] for i in range(0, len(document), PART_BYTES)]
+        async with self._sending:
+            await channel.send_all(Trust(part, last=i == len(parts) - 1) for i, part in enumerate(parts))
+
+    async def stop(self) -> list[str]:
+        """Hang up: the actuator lets leases go on for its grace, and gives the machine its limits back then."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+        return []
+
+    async def _connect(self) -> None:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        channel = Channel(sock, MAX_ANSWER_BYTES)
+        try:
+            async with asyncio.timeout(_WORD_S):
+                await asyncio.get_running_loop().sock_connect(sock, self._path)
+                now = await _introduce(channel)
+        except BaseException:
+            channel.close()
+            raise
+        self._channel = channel
+        self._take(now)
+        if self._trouble:
+            self._trouble = ""
+            self._event("actuator-found", "", controllable=now.standing.controllable)
+            self._changed()
+
+    async def _listen(self) -> None:
+        channel = self._channel
+        if channel is None:
+            return
+        try:
+            while True:
+                self._obey(await _hear(channel))
+        finally:
+            channel.close()
+            self._channel = None
+
+    def _obey(self, said: Now | Answer | Said | Changed | Any) -> None:
+        match said:
+            case Now():
+                self._take(said)
+            case Answer():
+                answer = self._answers.get(said.number)
+                if answer is not None and not answer.done():
+                    answer.set_result(said.ack)
+            case Said():
+                self._event(said.name, said.subject, **said.facts)
+            case Changed():
+                self._changed()
+            case _:
+                raise ProtocolError(f"it sent {type(said).__name__.lower()}, which does not belong here")
+
+    def _take(self, now: Now) -> None:
+        self._now, self._told_s = now, time.monotonic()
+
+    def _say_lost(self, why: str) -> None:
+        """Say once that nobody controls this node, and that it cannot be capped."""
+        self._now = _NOTHING
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_result(None)
+        told, self._trouble = self._trouble, why
+        if not told:
+            self._event("actuator-lost", "", why=f"{self._path}: {why}")
+            self._changed()
+
+
+async def _introduce(channel: Channel) -> Now:
+    """Ask for control; return how things stand."""
+    channel.send(Hello(VERSION, Purpose.CONTROL, __version__))
+    welcome, now = await _hear(channel), await _hear(channel)
+    if not isinstance(welcome, Welcome) or not isinstance(now, Now):
+        raise ProtocolError("the actuator did not say how things stand")
+    return now
+
+
+async def _hear(channel: Channel) -> Any:
+    """Return what the actuator says next.
+
+    Raises:
+        ProtocolError: it refuses, or has gone.
+    """
+    raw = await channel.receive()
+    if raw is None:
+        raise ProtocolError("the actuator has gone")
+    said = decode_said(raw)
+    if isinstance(said, Refused):
+        raise ProtocolError(f"the actuator refuses: {said.why}")
+    return said
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {_WORD_S:.0f} s"
+    with suppress(AttributeError):
+        return str(error.strerror or error)  # type: ignore[attr-defined]
+    return str(error)
