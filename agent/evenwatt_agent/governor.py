@@ -16,6 +16,7 @@ from evenwatt_agent.actuators.ladder import Ladder, Replaced, by_domain
 from evenwatt_agent.actuators.throttle import Throttle
 from evenwatt_agent.fixed import Fixed
 from evenwatt_agent.holding import Holding, HoldState
+from evenwatt_agent.limits import LocalLimits
 from evenwatt_agent.split import Claim, split_cap
 from evenwatt_wire import Actuator
 
@@ -39,6 +40,21 @@ class Outcome:
     """Why a device did not take its limit; empty when all did."""
 
 
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What would be written to one domain."""
+
+    domain: str
+    kind: str
+    """Of the knob that would be used."""
+    limit_w: float
+    now_w: float
+    """What it is known to be held to now."""
+
+
+_NO_LIMITS = LocalLimits()
+
+
 class Governor:
     """All actuators of a node.
 
@@ -48,6 +64,7 @@ class Governor:
         reserve_share: Least share of the ceilings set aside for what no knob reaches; 0 where knobs reach everything.
         state_dir: Where the originals are saved.
         lag_s: How old the node's power may be when it is observed.
+        limits: What the owner lets be asked of it.
     """
 
     def __init__(
@@ -57,8 +74,9 @@ class Governor:
         reserve_share: float,
         state_dir: Path,
         lag_s: float = 0.0,
+        limits: LocalLimits = _NO_LIMITS,
     ) -> None:
-        self._pausables = dict(pausables)
+        self._pausables, self._limits = dict(pausables), limits
         self._reserve_share = reserve_share
         self._lag_s = lag_s
         self._path = restore.originals_path(state_dir)
@@ -77,12 +95,12 @@ class Governor:
     @property
     def floor_w(self) -> float:
         """Least node cap that can be enforced."""
-        return sum(ladder.active.floor_w for ladder in self.ladders) + self._lasting_w
+        return sum(self._ends(ladder)[0] for ladder in self.ladders) + self._lasting_w
 
     @property
     def ceiling_w(self) -> float:
         """Node cap at which nothing is limited."""
-        return sum(ladder.active.ceiling_w for ladder in self.ladders) + self._lasting_w
+        return sum(self._ends(ladder)[1] for ladder in self.ladders) + self._lasting_w
 
     @property
     def delay_s(self) -> float:
@@ -118,6 +136,13 @@ class Governor:
                 if retry or holding.state is not HoldState.STUCK:
                     holding.write(limit_w)
         return self._sum_up(cap_w)
+
+    def plan(self, cap_w: float) -> list[Planned]:
+        """Return what :meth:`apply` would write now. Nothing is changed."""
+        return [
+            Planned(holding.ladder.domain, holding.ladder.active.kind, limit_w, holding.confirmed_w)
+            for holding, limit_w in self._with(self._split(cap_w))
+        ]
 
     def verify(self) -> Outcome:
         """Read every limit again, and note what does not hold; the next :meth:`apply` writes it anew."""
@@ -205,8 +230,13 @@ class Governor:
         """Share the cap among the domains.
 
         Floors and ceilings of throttles are estimates, or what was seen under the load of another time. So a cap below
-        the floors goes below those of throttles, in proportion, and one above the ceilings above those.
+        the floors goes below those of throttles, in proportion, and one above the ceilings above those; but nothing
+        goes beyond what the owner allows for a domain.
         """
+        shares = self._shares(cap_w)
+        return [self._limits.domain_w(h.ladder.domain, w) if h.ladder.throttle else w for h, w in self._with(shares)]
+
+    def _shares(self, cap_w: float) -> list[float]:
         floor_w = self.floor_w
         most_w = cap_w if self.estimated else self.ceiling_w
         limits = split_cap(max(floor_w, min(most_w, cap_w)), self._fixed_w(), self._claims(cap_w))
@@ -215,6 +245,13 @@ class Governor:
             return limits
         keep = max(0.0, 1.0 - (floor_w - cap_w) / soft_w)
         return [w * keep if holding.ladder.throttle else w for holding, w in self._with(limits)]
+
+    def _ends(self, ladder: Ladder) -> tuple[float, float]:
+        """Floor and ceiling of a domain: the owner's limits as far as the device can keep them."""
+        knob = ladder.active
+        ceiling_w = max(knob.floor_w, self._limits.domain_w(ladder.domain, knob.ceiling_w))
+        ceiling_w = min(ceiling_w, max(knob.ceiling_w, knob.floor_w))
+        return min(ceiling_w, max(knob.floor_w, self._limits.domain_w(ladder.domain, knob.floor_w))), ceiling_w
 
     @property
     def _reserve_w(self) -> float:
@@ -231,12 +268,12 @@ class Governor:
         """A knob asks for a tenth more than its domain draws; one at its limit hides its demand and asks for all."""
         claims = []
         for holding in self._holdings:
-            knob = holding.ladder.active
-            power_w = self._power_w.get(knob.domain, knob.ceiling_w)
+            floor_w, ceiling_w = self._ends(holding.ladder)
+            power_w = self._power_w.get(holding.ladder.domain, ceiling_w)
             hidden = power_w >= 0.95 * holding.limit_w
-            demand_w = knob.ceiling_w if hidden else 1.1 * power_w + 5.0
-            most_w = max(cap_w, knob.ceiling_w) if holding.ladder.throttle else knob.ceiling_w
-            claims.append(Claim(knob.floor_w, most_w, demand_w))
+            demand_w = ceiling_w if hidden else 1.1 * power_w + 5.0
+            most_w = max(cap_w, ceiling_w) if holding.ladder.throttle else ceiling_w
+            claims.append(Claim(floor_w, most_w, demand_w))
         return claims
 
     def _save(self, originals: Sequence[Original]) -> None:
