@@ -39,15 +39,15 @@ _LINE_BYTES: Final = 4096
 _MAX_UNITS: Final = 16
 _PROC: Final = Path("/proc")
 
-TaskId = Annotated[str, Meta(pattern=r"^[0-9a-f]{12}$")]
-Label = Annotated[str, Meta(max_length=120, pattern=r"^[^\x00-\x1f\x7f]*$")]
+TaskId = Annotated[str, Meta(pattern=r"^[0-9a-f]{12}(?!\n)$")]
+Label = Annotated[str, Meta(max_length=120, pattern=r"^[^\x00-\x1f\x7f]*(?!\n)$")]
 
 
 class Start(Struct, tag_field="op", tag="start", forbid_unknown_fields=True):
     """Begin a task whose processes are the asking one and its descendants, or those of a cgroup."""
 
     id: TaskId
-    name: Annotated[str, Meta(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]*$")]
+    name: Annotated[str, Meta(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]*(?!\n)$")]
     workload: Label = ""
     model: Label = ""
     phase: Label = ""
@@ -62,7 +62,7 @@ class Units(Struct, tag_field="op", tag="units", forbid_unknown_fields=True):
 
     id: TaskId
     amount: Annotated[float, Meta(ge=0, le=1e15)]
-    unit: Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[A-Za-z0-9_./%-]+$")]
+    unit: Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[A-Za-z0-9_./%-]+(?!\n)$")]
 
 
 class LookAt(Struct, tag_field="op", tag="look", forbid_unknown_fields=True):

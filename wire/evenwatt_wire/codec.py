@@ -136,8 +136,11 @@ def _strict_json(topic: Topic, payload: bytes) -> object:
     if _depth(payload) > _MAX_JSON_DEPTH:
         raise WireError(f"{topic}: nested deeper than {_MAX_JSON_DEPTH} levels")
     try:
+        msgspec.json.decode(payload)  # strict where the other is not: UTF-8 alone, and no half characters
         return json.loads(payload, object_pairs_hook=no_doubles, parse_constant=no_constants)
-    except json.JSONDecodeError as error:
+    except WireError:
+        raise
+    except ValueError as error:  # not JSON, or a number of thousands of digits
         raise WireError(f"{topic}: not JSON: {error}") from None
 
 

@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 
 from evenwatt_wire.messages import BootId, Count, Joules, NodeId, Seconds, Text, WallMs
 
-JobId = Annotated[str, Meta(pattern=r"^[0-9a-f]{12}$")]
+JobId = Annotated[str, Meta(pattern=r"^[0-9a-f]{12}(?!\n)$")]
 Value = Annotated[str, Meta(max_length=200)]
 
 MAX_LOG_CHARACTERS = 2_000
@@ -88,7 +88,7 @@ class Submission(Struct, frozen=True, array_like=True, tag="submit", forbid_unkn
     """An operator asks the collector to take a job, or to give one up."""
 
     fleet: NodeId
-    id: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]
+    id: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}(?!\n)$")]
     """UUIDv7; one that has been seen is ignored."""
     issued_ms: WallMs
     expires_ms: WallMs

@@ -25,9 +25,10 @@ MAX_WORK = 16
 MAX_PARTS = 256
 """Rows of attribution in one record: the largest groups, every task, and the residual rows."""
 
-NodeId = Annotated[str, Meta(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")]
-BootId = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}$")]
-DomainId = Annotated[str, Meta(min_length=1, max_length=96, pattern=r"^[A-Za-z0-9_./:-]+$")]
+# In Python "$" also matches before a line end, which a name must not have.
+NodeId = Annotated[str, Meta(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?!\n)$")]
+BootId = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}(?!\n)$")]
+DomainId = Annotated[str, Meta(min_length=1, max_length=96, pattern=r"^[A-Za-z0-9_./:-]+(?!\n)$")]
 Text = Annotated[str, Meta(max_length=400)]
 
 # No machine that takes part uses a gigawatt or has counted an exajoule; a number beyond is a fault, not a reading.
@@ -153,7 +154,7 @@ class Birth(Struct, frozen=True, kw_only=True):
     priority: Annotated[int, Meta(ge=0, le=9)] = 5
     """0 is cut first, 9 last."""
     weight: Annotated[float, Meta(gt=0, le=1000)] = 1.0
-    key_id: Annotated[str, Meta(pattern=r"^([0-9a-f]{16})?$")] = ""
+    key_id: Annotated[str, Meta(pattern=r"^([0-9a-f]{16})?(?!\n)$")] = ""
     """The node's own key, with which it signs acknowledgements; empty when control is off."""
     window_s: Seconds = 1.0
     ledger_s: Seconds = 60.0
@@ -248,7 +249,7 @@ class Deployments(Struct, frozen=True, kw_only=True):
 class JobLine(Struct, frozen=True, kw_only=True):
     """A job at a glance."""
 
-    id: Annotated[str, Meta(pattern=r"^[0-9a-f]{12}$")]
+    id: Annotated[str, Meta(pattern=r"^[0-9a-f]{12}(?!\n)$")]
     name: Text
     state: Text
     done_pct: Annotated[float, Meta(ge=0, le=100)]
@@ -391,7 +392,7 @@ class PartEnergy(Struct, frozen=True, array_like=True):
 class TaskEnergy(Struct, frozen=True, array_like=True):
     """A task as of the end of a record; its energy is cumulative since it started."""
 
-    id: Annotated[str, Meta(pattern=r"^[0-9a-f]{12}$")]
+    id: Annotated[str, Meta(pattern=r"^[0-9a-f]{12}(?!\n)$")]
     name: Text
     workload: Text
     model: Text

@@ -24,7 +24,7 @@ _KEPT: Final = 50_000
 class LabelSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One ``[[labels]]`` table."""
 
-    owner: Annotated[str, Meta(pattern=r"^[^/]+/.*$", max_length=500)]
+    owner: Annotated[str, Meta(pattern=r"^[^/]+/.*(?!\n)$", max_length=500)]
     """``KIND/NAME`` with wildcards, e.g. ``unit/llm-*.service``, ``pod/*``, ``task/*``."""
     nodes: str = "*"
     """Name of nodes, with wildcards."""

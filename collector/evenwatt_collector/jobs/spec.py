@@ -95,7 +95,7 @@ class JobSpec(Struct, forbid_unknown_fields=True, kw_only=True):
     data: Data | None = None
     slo: Slo = field(default_factory=Slo)
     priority: Annotated[int, Meta(ge=0, le=9)] = 5
-    after: list[Annotated[str, Meta(pattern=r"^[0-9a-f]{12}$")]] = []
+    after: list[Annotated[str, Meta(pattern=r"^[0-9a-f]{12}(?!\n)$")]] = []
     """Ids of jobs that must have succeeded first."""
     shared_state: bool = False
     """What it saves can be read on every node; else it goes on where it was stopped."""

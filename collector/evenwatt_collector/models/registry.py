@@ -16,8 +16,8 @@ from msgspec import Meta, Struct
 from evenwatt_collector.report.groups import of_model
 from evenwatt_daemon import Failure
 
-Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\s:](?:[^:]*[^\s:])?$")]
-VariantName = Annotated[str, Meta(max_length=200, pattern=r"^(?:[^\s:](?:[^:]*[^\s:])?)?$")]
+Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\s:](?:[^:]*[^\s:])?(?!\n)$")]
+VariantName = Annotated[str, Meta(max_length=200, pattern=r"^(?:[^\s:](?:[^:]*[^\s:])?)?(?!\n)$")]
 Positive = Annotated[float, Meta(gt=0, le=1e18)]
 
 

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 Watts = Annotated[float, Meta(ge=0, le=1e9)]
-Name = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(?!\n)$")]
 """A zone's identifier, as in topics: 1 to 63 of a-z, 0-9 and '-'."""
-Clock = Annotated[str, Meta(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$")]
+Clock = Annotated[str, Meta(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)(?!\n)$")]
 """Time of day, ``HH:MM``; ``24:00`` is the end of the day."""
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Lost = Literal["fallback", "hold", "restore"]

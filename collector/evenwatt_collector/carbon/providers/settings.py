@@ -15,8 +15,8 @@ from evenwatt_daemon import Failure
 if TYPE_CHECKING:
     from evenwatt_collector.carbon.annual import GridRow, IntensityTable
 
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-Url = Annotated[str, Meta(pattern=r"^https?://[^\s?#]+$")]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}(?!\n)$")]
+Url = Annotated[str, Meta(pattern=r"^https?://[^\s?#]+(?!\n)$")]
 Given = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
@@ -49,7 +49,7 @@ class NesoSource(Struct, forbid_unknown_fields=True, kw_only=True, tag_field="ty
     """NESO, Great Britain; average, direct, half hours, with forecasts, without a key."""
 
     name: Name = "neso"
-    postcode: Annotated[str, Meta(pattern=r"^([A-Za-z]{1,2}[0-9][A-Za-z0-9]?)?$")] = ""
+    postcode: Annotated[str, Meta(pattern=r"^([A-Za-z]{1,2}[0-9][A-Za-z0-9]?)?(?!\n)$")] = ""
     """First half of a postcode, such as ``RG10``: that region."""
     region: Annotated[int, Meta(ge=1, le=17)] | None = None
     """NESO's number of a region, instead of a postcode."""
@@ -60,7 +60,7 @@ class EntsoeSource(Struct, forbid_unknown_fields=True, kw_only=True, tag_field="
     """ENTSO-E; average of what the zone generates, from its mix."""
 
     name: Name = "entsoe"
-    zone: Annotated[str, Meta(pattern=r"^[0-9A-Z-]{16}$")]
+    zone: Annotated[str, Meta(pattern=r"^[0-9A-Z-]{16}(?!\n)$")]
     """EIC of a bidding zone or control area, such as ``10Y1001A1001A82H`` (Germany and Luxembourg)."""
     token_file: Given
     base_url: Url = "https://web-api.tp.entsoe.eu/api"
@@ -70,7 +70,7 @@ class EiaSource(Struct, forbid_unknown_fields=True, kw_only=True, tag_field="typ
     """EIA, United States; average of what the area generates, from its mix."""
 
     name: Name = "eia"
-    respondent: Annotated[str, Meta(pattern=r"^[A-Z0-9]{2,8}$")]
+    respondent: Annotated[str, Meta(pattern=r"^[A-Z0-9]{2,8}(?!\n)$")]
     """Balancing authority or region, such as ``CISO``."""
     token_file: Given
     base_url: Url = "https://api.eia.gov"
