@@ -159,6 +159,16 @@ def migrate(connection: Connection, where: str) -> None:
             connection.run("INSERT INTO meta VALUES ('schema', ?)", (version,))
 
 
+def prepare(connection: Connection, where: str) -> None:
+    """Make the tables of an empty database; leave any other as it is.
+
+    Raises:
+        DatabaseError: somebody else makes them at this moment.
+    """
+    if _version(connection) == 0:
+        migrate(connection, where)
+
+
 def check(connection: Connection, where: str) -> None:
     """See that a database has this version, without changing it.
 
@@ -241,4 +251,4 @@ class Partitions:
         return len(old)
 
 
-__all__ = ["MIGRATIONS", "PARTITIONED", "VERSION", "DatabaseError", "Partitions", "check", "migrate"]
+__all__ = ["MIGRATIONS", "PARTITIONED", "VERSION", "DatabaseError", "Partitions", "check", "migrate", "prepare"]

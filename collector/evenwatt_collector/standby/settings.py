@@ -1,0 +1,16 @@
+"""The ``standby`` table of a collector's settings."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+
+class StandbySettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """This collector is one of two on one database; docs/standby.md."""
+
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")]
+    """What it is called, other than the other one."""
+    takeover_s: Annotated[float, Meta(ge=2, le=60)] = 2.5
+    """The active one is taken for dead when nothing was seen of it for so long."""
