@@ -12,6 +12,7 @@ from typing import Annotated, Optional
 import typer
 
 from evenwatt_cli.advise_verbs import advise_app
+from evenwatt_cli.broker.verbs import broker_app
 from evenwatt_cli.exits import Exit
 from evenwatt_cli.jobs.verbs import jobs_app
 from evenwatt_cli.ledger_verbs import ledger_app
@@ -36,6 +37,7 @@ app.add_typer(choice_app)
 app.add_typer(models_app)
 app.add_typer(score_app)
 app.add_typer(improvement_app)
+app.add_typer(broker_app)
 
 # typer reads annotations at run time, so the types of options are real objects here (Optional, Path).
 Config = Annotated[
