@@ -67,9 +67,9 @@ class LedgerDesk:
         """Return (row, payload) of records not yet known to be stored, beyond row ``after`` (``link.Backlog``)."""
         return await self._do(lambda: self._spool.pending(after, limit)) or []
 
-    async def in_flight(self, row: int) -> int:
-        """Return how many records up to ``row`` are not known to be stored (``link.Backlog``)."""
-        return await self._do(lambda: self._spool.waiting(row)) or 0
+    async def in_flight(self, after: int, row: int) -> int:
+        """Return how many records beyond ``after`` up to ``row`` are not known to be stored (``link.Backlog``)."""
+        return await self._do(lambda: self._spool.waiting(after, row)) or 0
 
     async def stored(self, said: Stored) -> bool:
         """Take the collector's word. Return whether it lacks records that are here."""

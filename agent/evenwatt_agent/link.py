@@ -59,8 +59,8 @@ class Backlog(Protocol):
     async def pending(self, after: int, limit: int) -> list[tuple[int, bytes]]:
         """Return (row, payload) of records beyond row ``after``."""
 
-    async def in_flight(self, row: int) -> int:
-        """Return how many records up to ``row`` are not known to be stored."""
+    async def in_flight(self, after: int, row: int) -> int:
+        """Return how many records beyond ``after`` up to ``row`` are not known to be stored."""
 
 
 class Link:
@@ -225,8 +225,11 @@ class Link:
         if self._again is not None:
             replay.begin(now_s, spread=self._again)
             self._again = None
-        room = replay.room(now_s, await self._backlog.in_flight(replay.row))
+        room = replay.room(now_s, await self._backlog.in_flight(replay.start, replay.row))
         portion = await self._backlog.pending(replay.row, min(room, _PORTION)) if room else []
+        if room and not portion and replay.start:
+            replay.start = replay.row = 0  # those that were left behind are asked about again
+            replay.wait(now_s)
         for row, payload in portion:
             await self._publish(connection, Kind.LEDGER, payload)
             replay.sent(now_s, row)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from evenwatt_agent.attribution import OTHER
 from evenwatt_agent.hierarchy import worst
-from evenwatt_wire import DomainEnergy, Gap, Ledger, PartEnergy
+from evenwatt_wire import MAX_PAYLOAD_BYTES, DomainEnergy, Gap, Ledger, PartEnergy, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -38,7 +38,7 @@ def touch(earlier: Ledger, later: Ledger) -> bool:
 def merge(records: Sequence[Ledger]) -> Ledger:
     """Return one record for several of one boot that touch, the earliest first."""
     first, last = records[0], records[-1]
-    return Ledger(
+    coarse = Ledger(
         last.node,
         last.boot,
         last.seq,
@@ -56,6 +56,22 @@ def merge(records: Sequence[Ledger]) -> Ledger:
         list({task.id: task for record in records for task in record.tasks}.values())[-_TASKS_KEPT:],
         first_of(first),
     )
+    return slim(coarse)[0]
+
+
+def slim(record: Ledger) -> tuple[Ledger, bytes]:
+    """Return a record that fits a message, and its bytes: where it is too large, tasks, gaps and small parts go."""
+    payload, tasks, gaps, parts = encode(record), len(record.tasks), len(record.gaps), len(record.parts)
+    while len(payload) > MAX_PAYLOAD_BYTES and tasks + gaps + parts:
+        tasks, gaps, parts = tasks // 2, gaps // 2, parts // 2
+        record = replace(
+            record,
+            tasks=record.tasks[len(record.tasks) - tasks :],
+            gaps=_few(record.gaps, gaps),
+            parts=_largest(record.parts, parts),
+        )
+        payload = encode(record)
+    return record, payload
 
 
 def bridge(before: Ledger | None, after: Ledger) -> Ledger | None:
@@ -131,13 +147,17 @@ def _domains(records: Sequence[Ledger]) -> list[DomainEnergy]:
 
 
 def _gaps(records: Iterable[Ledger]) -> list[Gap]:
-    gaps = [gap for record in records for gap in record.gaps]
-    if len(gaps) <= _GAPS_KEPT:
-        return gaps
-    rest = gaps[_GAPS_KEPT - 1 :]
+    return _few([gap for record in records for gap in record.gaps], _GAPS_KEPT)
+
+
+def _few(gaps: list[Gap], count: int) -> list[Gap]:
+    """Return the first gaps, and the rest as one."""
+    if len(gaps) <= count or not count:
+        return gaps[:count]
+    rest = gaps[count - 1 :]
     reason = f"and {len(rest)} more gaps up to here"
     quality = worst([gap.quality for gap in rest])
-    return [*gaps[: _GAPS_KEPT - 1], Gap("node", rest[0].start_mono_ns, rest[-1].end_mono_ns, reason, quality)]
+    return [*gaps[: count - 1], Gap("node", rest[0].start_mono_ns, rest[-1].end_mono_ns, reason, quality)]
 
 
 def _parts(records: Sequence[Ledger]) -> list[PartEnergy]:
@@ -150,9 +170,14 @@ def _parts(records: Sequence[Ledger]) -> list[PartEnergy]:
             sums.setdefault((part.kind, part.name), []).append(part)
     if not any(record.parts for record in records):
         return []
-    rows = sorted((_part(key, parts) for key, parts in sums.items()), key=lambda part: -_joules(part))
-    kept, rest = rows[:_PARTS_KEPT], rows[_PARTS_KEPT:]
-    if not rest:
+    return _largest([_part(key, parts) for key, parts in sums.items()], _PARTS_KEPT)
+
+
+def _largest(parts: list[PartEnergy], count: int) -> list[PartEnergy]:
+    """Return the largest parts, and the rest as ``other``."""
+    rows = sorted(parts, key=lambda part: -_joules(part))
+    kept, rest = rows[:count], rows[count:]
+    if not rest or not count:
         return kept
     others = [part for part in kept if part.kind == OTHER.kind] + rest
     return [*(part for part in kept if part.kind != OTHER.kind), _part((OTHER.kind, OTHER.name), others)]

@@ -3,11 +3,12 @@
 ::
 
     begin --a wait by chance, up to the spread--> SENDING --window full--> WAITING --answer--> SENDING
-    WAITING --no answer within the patience--> begin, with the first small window and twice the patience
+    WAITING --no answer within the patience--> SENDING the next ones, a first small window, with twice the patience
+    no next ones --as long as the patience--> SENDING from the oldest
 
 At most a window of records is under way unanswered. It starts small, doubles with each answer, and never exceeds what
 the collector grants: so the collector's own pace of storing is the pace at which it is sent to, and whoever does not
-answer is asked ever less often.
+answer is asked ever less often. Records that are never answered (none should be) are passed over and hold up nothing.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ class Replay:
         self.spread_s = SPREAD_S
         """The longest wait before a backlog begins to be sent."""
         self.row = 0
-        """The last row that was sent in this pass."""
+        """The last row that was sent."""
+        self.start = 0
+        """Rows up to this one were sent before and are not waited for."""
         self._from_s = 0.0
         self._window = FIRST_WINDOW
         self._patience_s = PATIENCE_S
@@ -48,7 +51,7 @@ class Replay:
 
     def begin(self, now_s: float, *, spread: bool = True) -> None:
         """Begin with the oldest again; others may do the same at this moment if ``spread``."""
-        self.row, self._heard_s = 0, now_s
+        self.row, self.start, self._heard_s = 0, 0, now_s
         self._from_s = now_s + (self._chance(0.0, self.spread_s) if spread and not self._hurried else 0.0)
         self._window = FIRST_WINDOW
 
@@ -62,18 +65,23 @@ class Replay:
         self._patience_s, self._heard_s = PATIENCE_S, now_s
 
     def room(self, now_s: float, in_flight: int) -> int:
-        """Return how many records may be sent now, given how many are unanswered; begins again where patience ends."""
+        """Return how many records may be sent now, given how many are unanswered; passes over them if that is long."""
         if in_flight and now_s - self._heard_s >= self._patience_s:
-            self._patience_s = min(2 * self._patience_s, MOST_PATIENCE_S)
-            self.begin(now_s)
+            self.wait(now_s)
+            self.start, self._from_s = self.row, now_s
             in_flight = 0
         if now_s < self._from_s:
             return 0
         return max(0, self._window - in_flight)
 
+    def wait(self, now_s: float) -> None:
+        """Have patience once more before anything that was not answered is sent again, twice as long."""
+        self._from_s, self._heard_s, self._window = now_s + self._patience_s, now_s, FIRST_WINDOW
+        self._patience_s = min(2 * self._patience_s, MOST_PATIENCE_S)
+
     def sent(self, now_s: float, row: int) -> None:
         """Note that a record is under way."""
-        if not self.row:
+        if self.row == self.start:
             self._heard_s = now_s
         self.row = row
 

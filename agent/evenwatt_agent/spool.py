@@ -31,7 +31,7 @@ from msgspec.structs import replace
 from evenwatt_agent import checkpoint as checkpoints
 from evenwatt_agent import salvage
 from evenwatt_agent.memory import DamagedError, Memory
-from evenwatt_agent.merging import end_of, first_of, merge
+from evenwatt_agent.merging import end_of, first_of, merge, slim
 from evenwatt_agent.room import Row, runs
 from evenwatt_daemon import EXIT_FAILURE, Failure, get_logger
 from evenwatt_wire import encode
@@ -247,9 +247,10 @@ class Spool(Memory):
             self._remember("ledgers", json.dumps([*known, ledger][-_LEDGERS_KEPT:]))
             return self.waiting() - before
 
-    def waiting(self, up_to: int = _LAST_ROW) -> int:
-        """Records not yet known to be stored, of those up to row ``up_to``."""
-        return int(self._db.execute("SELECT count(*) FROM waiting WHERE row <= ?", (up_to,)).fetchone()[0])
+    def waiting(self, after: int = 0, up_to: int = _LAST_ROW) -> int:
+        """Records not yet known to be stored, of those beyond row ``after`` up to row ``up_to``."""
+        sql = "SELECT count(*) FROM waiting WHERE row > ? AND row <= ?"
+        return int(self._db.execute(sql, (after, up_to)).fetchone()[0])
 
     @property
     def kept(self) -> tuple[int, int]:
@@ -357,7 +358,7 @@ class Spool(Memory):
             raise
 
     def _insert(self, record: Ledger) -> None:
-        payload = encode(record)
+        record, payload = slim(record)
         row = self._db.execute(
             "INSERT INTO ledger (boot, first, seq, end_ms, crc, payload) VALUES (?, ?, ?, ?, ?, ?)",
             (record.boot, first_of(record), record.seq, record.end_wall_ms, crc32(payload), payload),
