@@ -227,9 +227,8 @@ class Link:
             self._again = None
         room = replay.room(now_s, await self._backlog.in_flight(replay.start, replay.row))
         portion = await self._backlog.pending(replay.row, min(room, _PORTION)) if room else []
-        if room and not portion and replay.start:
-            replay.start = replay.row = 0  # those that were left behind are asked about again
-            replay.wait(now_s)
+        if room and not portion and replay.turn():
+            portion = await self._backlog.pending(0, min(room, _PORTION))
         for row, payload in portion:
             await self._publish(connection, Kind.LEDGER, payload)
             replay.sent(now_s, row)

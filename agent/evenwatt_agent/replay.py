@@ -4,7 +4,7 @@
 
     begin --a wait by chance, up to the spread--> SENDING --window full--> WAITING --answer--> SENDING
     WAITING --no answer within the patience--> SENDING the next ones, a first small window, with twice the patience
-    no next ones --as long as the patience--> SENDING from the oldest
+    no next ones --> SENDING from the oldest
 
 At most a window of records is under way unanswered. It starts small, doubles with each answer, and never exceeds what
 the collector grants: so the collector's own pace of storing is the pace at which it is sent to, and whoever does not
@@ -67,17 +67,17 @@ class Replay:
     def room(self, now_s: float, in_flight: int) -> int:
         """Return how many records may be sent now, given how many are unanswered; passes over them if that is long."""
         if in_flight and now_s - self._heard_s >= self._patience_s:
-            self.wait(now_s)
-            self.start, self._from_s = self.row, now_s
+            self._patience_s = min(2 * self._patience_s, MOST_PATIENCE_S)
+            self.start, self._heard_s, self._window = self.row, now_s, FIRST_WINDOW
             in_flight = 0
         if now_s < self._from_s:
             return 0
         return max(0, self._window - in_flight)
 
-    def wait(self, now_s: float) -> None:
-        """Have patience once more before anything that was not answered is sent again, twice as long."""
-        self._from_s, self._heard_s, self._window = now_s + self._patience_s, now_s, FIRST_WINDOW
-        self._patience_s = min(2 * self._patience_s, MOST_PATIENCE_S)
+    def turn(self) -> bool:
+        """Return to the oldest if any were passed over; say whether."""
+        passed, self.row, self.start = self.start > 0, 0 if self.start else self.row, 0
+        return passed
 
     def sent(self, now_s: float, row: int) -> None:
         """Note that a record is under way."""
