@@ -85,7 +85,15 @@ def new_key_and_request(common_name: str) -> tuple[bytes, bytes]:
     return key_pem(key), request.public_bytes(Encoding.PEM)
 
 
-def issue(ca_dir: Path, csr_pem: bytes, *, common_name: str, days: int = CLIENT_DAYS, zone: str = "") -> bytes:
+def issue(
+    ca_dir: Path,
+    csr_pem: bytes,
+    *,
+    common_name: str,
+    days: int = CLIENT_DAYS,
+    zone: str = "",
+    now: datetime | None = None,
+) -> bytes:
     """Certify a client's key and remember it. Of the request only its key counts, never the names it wishes for.
 
     Args:
@@ -94,6 +102,7 @@ def issue(ca_dir: Path, csr_pem: bytes, *, common_name: str, days: int = CLIENT_
         common_name: Who the client is to the broker (see :mod:`evenwatt_cli.broker.identities`).
         days: How long it is valid.
         zone: The zone of a node, from which the access list is made where no trust document tells.
+        now: When it begins; default: now.
 
     Raises:
         Failure: the request or the name cannot be used, or the authority's files are not there.
@@ -106,13 +115,15 @@ def issue(ca_dir: Path, csr_pem: bytes, *, common_name: str, days: int = CLIENT_
             subject.insert(0, x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, check_id(zone, "zone")))
         except TopicError as error:
             raise Failure(str(error)) from None
-    certificate = _certify(ca_dir, x509.Name(subject), public, days, ExtendedKeyUsageOID.CLIENT_AUTH, None)
+    certificate = _certify(ca_dir, x509.Name(subject), public, days, now or datetime.now(UTC))
     pem = certificate.public_bytes(Encoding.PEM)
     write_file(ca_dir / ISSUED / f"{certificate.serial_number:040x}.pem", pem)
     return pem
 
 
-def server_certificate(ca_dir: Path, hosts: list[str], days: int) -> tuple[bytes, bytes]:
+def server_certificate(
+    ca_dir: Path, hosts: list[str], days: int, *, now: datetime | None = None
+) -> tuple[bytes, bytes]:
     """Make a key and certificate for the broker under all names and addresses that clients call it by; return both.
 
     Raises:
@@ -122,7 +133,7 @@ def server_certificate(ca_dir: Path, hosts: list[str], days: int) -> tuple[bytes
         raise Failure("the broker's certificate needs the host names or addresses that clients call it by")
     key, names = ec.generate_private_key(ec.SECP256R1()), x509.SubjectAlternativeName([_host(one) for one in hosts])
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:64])])
-    built = _certify(ca_dir, subject, key.public_key(), days, ExtendedKeyUsageOID.SERVER_AUTH, names)
+    built = _certify(ca_dir, subject, key.public_key(), days, now or datetime.now(UTC), names)
     return built.public_bytes(Encoding.PEM), key_pem(key)
 
 
@@ -177,14 +188,15 @@ def write_file(path: Path, content: bytes, *, private: bool = False) -> None:
     Raises:
         Failure: it cannot be written.
     """
-    aside = path.with_name(f".{path.name}.new")
+    mode, aside = 0o600 if private else 0o644, path.with_name(f".{path.name}.new")
     try:
         aside.unlink(missing_ok=True)
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600 if private else 0o644)
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
         with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)  # whatever the umask is
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(descriptor)
         aside.replace(path)
     except OSError as error:
         raise Failure(f"{path}: {error.strerror}; name a folder that this user may write") from None
@@ -195,13 +207,14 @@ def _certify(
     subject: x509.Name,
     public: ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey,
     days: int,
-    purpose: x509.ObjectIdentifier,
-    names: x509.SubjectAlternativeName | None,
+    now: datetime,
+    names: x509.SubjectAlternativeName | None = None,
 ) -> x509.Certificate:
+    """Sign a certificate: with names it is a server's, without them a client's."""
     if days < 1:
         raise Failure(f"a certificate of {days} days cannot be used; give 1 or more")
     authority, key = _authority(ca_dir)
-    now = datetime.now(UTC)
+    purpose = ExtendedKeyUsageOID.SERVER_AUTH if names is not None else ExtendedKeyUsageOID.CLIENT_AUTH
     length = min(timedelta(days=days), authority.not_valid_after_utc - now)
     if length <= timedelta(0):
         raise Failure(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from evenwatt_cli.broker import certificates
@@ -36,9 +37,12 @@ def write_site(ca_dir: Path, site: Site, hosts: list[str], days: int, conf: Path
         raise Failure(
             f"{conf}: not written by `evenwatt broker config`; move it away, or name another file with --conf"
         )
+    site = replace(site, folder=site.folder.resolve(), state=site.state and site.state.resolve())
     certificate, key = certificates.server_certificate(ca_dir, hosts, days)
     _make_folder(site.folder)
     _make_folder(conf.parent)
+    if site.state is not None:
+        _make_folder(site.state)
     hand_over(ca_dir, site.folder)
     certificates.write_file(site.folder / "server.pem", certificate)
     _give(site.folder / "server.key", key)
