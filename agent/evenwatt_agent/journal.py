@@ -16,6 +16,7 @@ from evenwatt_daemon.audit import Fact, Facts, Head
 from evenwatt_daemon.audit_log import AuditError
 from evenwatt_daemon.audit_sums import Sums
 from evenwatt_wire.command import Code, Op
+from evenwatt_wire.told import command_facts, terms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,29 +39,7 @@ class Received:
 
     def facts(self) -> Facts:
         """What was asked, by whom."""
-        asked = self.command
-        facts: Facts = {
-            "id": asked.id,
-            "key": self.key.id.hex(),
-            "role": self.key.role.value,
-            "epoch": asked.epoch,
-            "seq": asked.seq,
-            "op": asked.op.value,
-            "target": asked.target,
-            "sha256": self.sha256,
-        }
-        given: Facts = {
-            "cap_w": asked.cap_w,
-            "fallback_w": asked.fallback_w,
-            "ttl_s": asked.ttl_s or None,
-            "dry_run": asked.dry_run or None,
-            "keep": asked.keep or None,
-            "issuer": asked.issuer or None,
-            "reason": asked.reason or None,
-            "run": asked.job.run if asked.job else None,
-            "template": asked.job.template if asked.job else None,
-        }
-        return facts | {name: value for name, value in given.items() if value is not None}
+        return {"role": self.key.role.value, **command_facts(self.command, self.key.id.hex(), self.sha256)}
 
 
 class Journal:
@@ -132,8 +111,7 @@ class Journal:
         }
         same: Facts = {"of": "command", "key": facts["key"], "op": asked.op.value, "epoch": asked.epoch}
         if asked.op is Op.CAP and ack.code in _IN_FORCE and not asked.dry_run:
-            terms: Facts = {"cap_w": asked.cap_w, "fallback_w": asked.fallback_w, "ttl_s": asked.ttl_s}
-            same |= terms | {"code": ack.code.value}
+            same |= {**terms(facts), "code": ack.code.value}
             self._one_of(("cap", facts["key"]), same, asked.seq, "command", facts | outcome, now_s)
         elif ack.code in (Code.REJECTED, Code.EXPIRED):
             why = ack.detail.partition(":")[0]
