@@ -99,6 +99,8 @@ def explain(error: BaseException, host: str, ca_file: str | None, cert_file: str
             return f"refused our certificate: {meaning.format(cert=cert_file or 'none is set')}"
     if "WRONG_VERSION_NUMBER" in text or "RECORD_LAYER_FAILURE" in text:
         return "does not speak TLS on this port; check mqtt.port (8883 with TLS, 1883 without), or unset mqtt.ca_file"
+    if ca_file is not None and "reset by peer" in text:
+        return "ended the connection while TLS began; does it speak TLS on this port (mqtt.port)?"
     if "UNSUPPORTED_PROTOCOL" in text or "PROTOCOL_VERSION" in text:
         return "speaks no TLS 1.2 or newer; allow it in the broker's configuration (tls_version)"
     return ""

@@ -79,6 +79,7 @@ sys_interval 60
 log_type error
 log_type warning
 log_type notice
+log_type information
 connection_messages true
 
 listener {listener}
@@ -107,5 +108,5 @@ password_file {folder}/passwords
 _ALONE: Final = """
 user {user}
 persistence_location {state}/
-log_dest stdout
+log_dest stderr
 """
