@@ -9,9 +9,9 @@ import uuid
 from collections import defaultdict
 
 from evenwatt_daemon.broker import BrokerSettings
-from evenwatt_wire import Ack, Command, KeyRing, Kind, Ledger, Stored, Topic, decode, encode, seal
+from evenwatt_wire import Ack, Command, Kind, Ledger, Stored, Topic, decode, encode, seal
 from evenwatt_wire.command import open_ack
-from tests.support import eventually, make_key, process, wait_for
+from tests.support import eventually, make_key, make_trust, process, wait_for
 
 ZONE, NODE = "hall", "m1"
 
@@ -30,10 +30,10 @@ class Site:
         keys = [
             {"public": controller_public, "role": "controller"},
             {"public": operator_public, "role": "operator"},
-            {"public": node_public, "role": "node", "node": NODE},
+            {"public": node_public, "role": "node", "node": NODE, "zone": ZONE},
         ]
-        (folder / "trust.json").write_text(json.dumps({"keys": keys}))
-        self.ring = KeyRing.from_json((folder / "trust.json").read_bytes())
+        self.keys = keys
+        self.ring = make_trust(folder, keys)
         self.mqtt = BrokerSettings(port=port)
         self.seq = 0
         self.write_settings()
@@ -56,6 +56,7 @@ summary_s = 1.0
 enabled = true
 private_key = "{self.folder / "node.pem"}"
 trust = "{self.folder / "trust.json"}"
+root = "{self.folder / "root.pub"}"
 fallback_w = 250.0
 require_synchronised_clock = false
 {control}

@@ -10,11 +10,21 @@ import socket
 import subprocess
 import time
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from evenwatt_wire import Key, KeyRing, Trust, sign_trust, write_trust
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,8 +110,28 @@ async def eventually(condition, what, timeout_s=20.0):
 def make_key(path: Path):
     """Write a private key; return it and its public half in hexadecimal."""
     private = Ed25519PrivateKey.generate()
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
     path.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return private, private.public_key().public_bytes_raw().hex()
+
+
+def make_trust(folder: Path, rows, *, fleet="f", version=1, days=365.0, revoked=()):
+    """Sign ``trust.json`` of these keys with the folder's root, which is made at first; return the ring of keys."""
+    if not (folder / "root.pem").exists():
+        root, _ = make_key(folder / "root.pem")
+        pem = root.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        (folder / "root.pub").write_bytes(pem)
+    root = load_pem_private_key((folder / "root.pem").read_bytes(), None)
+    now = datetime.now(UTC).replace(microsecond=0)
+    issued = min(now, now + timedelta(days=days - 1))
+    keys = [msgspec.convert(row, Key) for row in rows]
+    trust = Trust(fleet, version, issued, now + timedelta(days=days), keys, list(revoked))
+    document = sign_trust(write_trust(trust), [root])
+    aside = folder / "trust.json.new"
+    aside.write_bytes(document)
+    aside.replace(folder / "trust.json")
+    return KeyRing(keys, revoked=trust.revoked_ids, clock=lambda: time.time_ns() // 1_000_000)
 
 
 @contextmanager

@@ -14,7 +14,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from evenwatt_wire.command import Command, CommandError, Key, KeyRing, Op, check_addressee, check_time, open_command
+from evenwatt_wire.command import (
+    Command,
+    CommandError,
+    Key,
+    KeyRing,
+    Op,
+    check_addressee,
+    check_scope,
+    check_time,
+    open_command,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -25,6 +35,7 @@ class Gate:
     """Everything a command is held against."""
 
     fleet: str
+    zone: str
     node: str
     keys: KeyRing
     pausable: Collection[str]
@@ -42,6 +53,7 @@ class Gate:
             )
         key, command = open_command(payload, self.keys)
         check_addressee(command, self.fleet, self.node)
+        check_scope(key, self.zone, self.node)
         check_time(command, now_ms, clock_synchronised=synchronised)
         return key, command
 

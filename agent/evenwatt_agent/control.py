@@ -56,5 +56,8 @@ class Control(Protocol):
     async def command(self, payload: bytes, *, retained: bool) -> bytes | None:
         """Check and carry out a command; return the signed acknowledgement, or None if there is none to be given."""
 
+    async def trust(self, document: bytes) -> None:
+        """Take a trust document that came over the network, if the root has signed it and it is newer."""
+
     async def stop(self) -> list[str]:
         """Let go of the machine; return what could not be put back."""

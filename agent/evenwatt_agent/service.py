@@ -176,6 +176,9 @@ class Agent:
                 if ack:
                     self._link.send(Kind.ACK, ack)
                 return
+            if topic.kind is Kind.TRUST:
+                await self._authority.trust(message.payload)
+                return
             said = decode(topic, message.payload)
         except ValueError as error:  # topics, wire and envelope errors all are
             self._log.warning("message refused", why=str(error))
@@ -503,5 +506,7 @@ _TROUBLE: Final = frozenset(
         "spool-trouble",
         "command-refused",
         "task-gone",
+        "trust-refused",
+        "trust-trouble",
     }
 )

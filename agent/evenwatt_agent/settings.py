@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal, get_args
 from msgspec import Meta, Struct, field
 
 from evenwatt_agent.jobs.settings import JobsSettings, check_jobs
+from evenwatt_agent.limits import LocalLimits, limits_path, load_limits
 from evenwatt_daemon import Failure, load_settings
 from evenwatt_daemon.broker import BrokerSettings
 from evenwatt_daemon.logs import LogFormat, LogLevel
@@ -110,7 +111,14 @@ class ControlSettings(Struct, forbid_unknown_fields=True):
     private_key: str | None = None
     """This node's Ed25519 key (PEM), with which it signs acknowledgements."""
     trust: str | None = None
-    """Keys that may command this node (JSON)."""
+    """The trust document: whose keys count, signed by the root. A newer one that comes over MQTT is kept elsewhere."""
+    root: str | None = None
+    """The root's public key, or two while one takes over (PEM): what nobody but this node's owner can change."""
+    limits: str | None = None
+    """What the owner of this machine lets be asked of it, whatever is signed (``limits.toml``); by default the file of
+    that name beside this one, if it is there."""
+    audit_mb: Annotated[int, Meta(ge=2, le=100_000)] = 16
+    """Megabytes that the audit log may take in the state folder."""
     fallback_w: Positive | None = None
     """Cap when nobody holds a lease; default: half way between floor and ceiling."""
     fallback_max_w: Positive | None = None
@@ -210,6 +218,9 @@ def load(path: str | None) -> AgentSettings:
     except TopicError as error:
         raise Failure(f"{where}: {error}") from None
     _check_control(where, settings.control)
+    limits = limits_path(path, settings.control.limits)
+    settings.control.limits = None if limits is None else str(limits)
+    read_limits(settings.control)
     check_jobs(where, settings.jobs, control=settings.control.enabled)
     if settings.jobs.enabled and settings.by_actuator:
         raise Failure(
@@ -219,11 +230,20 @@ def load(path: str | None) -> AgentSettings:
     return settings
 
 
+def read_limits(control: ControlSettings) -> LocalLimits:
+    """Read ``limits.toml``, where there is one.
+
+    Raises:
+        Failure: naming the file, the key, what was found and the fix.
+    """
+    return load_limits(Path(control.limits) if control.limits else None, [item.name for item in control.pausable])
+
+
 def _check_control(where: str, control: ControlSettings) -> None:
-    if control.enabled and not (control.private_key and control.trust):
+    if control.enabled and not (control.private_key and control.trust and control.root):
         raise Failure(
-            f"{where}: key 'control.enabled' is true, but control.private_key and control.trust are not both set; "
-            f"name this node's key and the keys that may command it, or leave control off"
+            f"{where}: key 'control.enabled' is true, but control.private_key, control.trust and control.root are not "
+            f"all set; `evenwatt enroll` makes and writes them (docs/enrolment.md), or leave control off"
         )
     if control.fallback_max_w is not None and control.fallback_max_w < (control.fallback_w or 0.0):
         raise Failure(

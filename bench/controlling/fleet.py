@@ -113,7 +113,7 @@ def write_fleet(folder: Path, twins: Path, count: int, steps: int, lead_s: float
         for n in nodes
     ]
     (folder / "twin.json").write_text(json.dumps({"machines": machines}))
-    write_keys(fleet.folder, [node.name for node in fleet.nodes])
+    write_keys(fleet.folder, "bench", ZONE, [node.name for node in fleet.nodes])
     for node in nodes:
         fleet.settings(node.name).write_text(_agent_settings(fleet, node))
     fleet.settings("collector").write_text(_collector_settings(fleet))
@@ -171,6 +171,7 @@ enabled = false  # every agent here would look through the processes of all the 
 enabled = true
 private_key = "{folder / (node.name + ".pem")}"
 trust = "{folder / "trust.json"}"
+root = "{folder / "root.pub"}"
 fallback_w = {node.fallback_w:.1f}
 priority = {node.kind.priority}
 require_synchronised_clock = false  # issuer and node share one clock here
@@ -190,6 +191,7 @@ port = {fleet.http_port}
 [keys]
 private_key = "{fleet.folder / "controller.pem"}"
 trust = "{fleet.folder / "trust.json"}"
+root = "{fleet.folder / "root.pub"}"
 [log]
 style = "json"
 [[zones]]

@@ -11,6 +11,7 @@ from paho.mqtt.client import CallbackAPIVersion, Client
 from evenwatt_wire import CommandError, KeyRing
 from evenwatt_wire.command import Code, open_ack
 from evenwatt_wire.topics import Kind, zone_filter
+from evenwatt_wire.trust import parse_trust, split_trust
 
 if TYPE_CHECKING:
     from typing import Any
@@ -44,7 +45,7 @@ class Hearing:
 
     def caps(self, trust: bytes) -> Caps:
         """Return what was confirmed, in the order of time."""
-        keys, caps = KeyRing.from_json(trust), Caps()
+        keys, caps = KeyRing(parse_trust(split_trust(trust)[1]).keys), Caps()
         for payload in self._payloads:
             with contextlib.suppress(CommandError):
                 ack = open_ack(payload, keys)

@@ -26,7 +26,9 @@ class OperatorSettings(Struct, forbid_unknown_fields=True):
     token_file: str | None = None
     """Token that the collector knows (its ``[jobs] token_file``), for submit and cancel over HTTP."""
     trust: str | None = None
-    """Key ring (JSON) that holds the nodes' keys, to verify their acknowledgements."""
+    """The trust document, which holds the nodes' keys, to verify their acknowledgements."""
+    root: str | None = None
+    """The root's public key (PEM), which has signed it."""
 
 
 def load(path: Path | None) -> OperatorSettings:

@@ -12,20 +12,34 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from evenwatt_agent.keys import load_private
 from evenwatt_agent.transport import LinkLostError, connect
 from evenwatt_cli.exits import Exit
 from evenwatt_cli.operator_settings import OperatorSettings, load
-from evenwatt_daemon import Failure
+from evenwatt_daemon import Failure, read_document
 from evenwatt_daemon.settings import parse_document
-from evenwatt_wire import Ack, Command, CommandError, KeyRing, Kind, Topic, TopicError, seal
-from evenwatt_wire.command import Code, Op, open_ack
+from evenwatt_wire import (
+    Ack,
+    Command,
+    CommandError,
+    KeyRing,
+    Kind,
+    Role,
+    Topic,
+    TopicError,
+    TrustKeeper,
+    Verdict,
+    seal,
+)
+from evenwatt_wire.command import Code, Op, key_id, open_ack
 from evenwatt_wire.topics import check_id
+from evenwatt_wire.trust import read_roots
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 _VALID_MS: Final = 30_000
 _ANSWER_S: Final = 10.0
@@ -88,7 +102,7 @@ def seconds(text: str) -> float:
 
 
 def _command(order: Order, settings: OperatorSettings) -> Command:
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = _wall_ms()
     return Command(
         settings.fleet,
         order.node,
@@ -109,15 +123,25 @@ def _command(order: Order, settings: OperatorSettings) -> Command:
 
 
 def _keys(settings: OperatorSettings) -> tuple[Ed25519PrivateKey, KeyRing]:
-    if not (settings.private_key and settings.trust):
+    if not (settings.private_key and settings.trust and settings.root):
         raise Failure(
-            "no operator key: set private_key (your Ed25519 key, PEM) and trust (the key ring with the nodes' keys, "
-            "JSON) in the file named by --config"
+            "no operator key: set private_key (your Ed25519 key), trust (the trust document) and root (the root's "
+            "public key) in the file named by --config"
         )
-    private = parse_document(settings.private_key, lambda pem: load_pem_private_key(pem, None))
-    if not isinstance(private, Ed25519PrivateKey):
-        raise Failure(f"{settings.private_key}: not an Ed25519 private key in PEM form")
-    return private, parse_document(settings.trust, KeyRing.from_json)
+    private = load_private(settings.private_key)
+    keeper = TrustKeeper(settings.fleet, parse_document(settings.root, read_roots), _wall_ms)
+    offer = keeper.offer(read_document(settings.trust))
+    if offer.verdict is Verdict.REFUSED:
+        raise Failure(f"{settings.trust}: {offer.why}")
+    own = key_id(private.public_key().public_bytes_raw())
+    for trouble in (*keeper.ends(own), keeper.own_trouble(own, Role.OPERATOR)):
+        if trouble:
+            print(f"evenwatt: {settings.trust}: {trouble}", file=sys.stderr)
+    return private, keeper.ring
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 async def _exchange(settings: OperatorSettings, topic: Topic, command: Command, payload: bytes, keys: KeyRing) -> Ack:

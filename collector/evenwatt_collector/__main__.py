@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from evenwatt_collector.carbon import IntensityTable
 from evenwatt_collector.carbon.providers.contract import ProviderError
 from evenwatt_collector.carbon.providers.secret import Secret
-from evenwatt_collector.keys import load_keys
+from evenwatt_collector.keys import check_keys
 from evenwatt_collector.settings import CollectorSettings, load
 from evenwatt_collector.webhook_settings import address, secret_of
 from evenwatt_daemon import EXIT_OK, Failure, run_daemon, setup_logging
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _check(settings: CollectorSettings) -> int:
-    load_keys(settings.keys)
+    check_keys(settings.keys, settings.fleet)
     settings.mqtt.password()
     settings.mqtt.tls()
     for webhook in settings.webhooks:

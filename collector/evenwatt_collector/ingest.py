@@ -53,12 +53,12 @@ class Sinks:
 
     record: Callable[[str, Ledger, bytes], bool]
     """Zone, record and its bytes to the store; False when it has no room."""
-    open_ack: Callable[[bytes], Ack]
-    """Verify an acknowledgement; raises ``CommandError``."""
+    open_ack: Callable[[bytes, str], Ack]
+    """Verify an acknowledgement from a zone; raises ``CommandError``."""
     ack: Callable[[str, Ack], None]
     """Zone and verified acknowledgement to the zone's controller."""
-    open_run: Callable[[bytes], RunReport]
-    """Verify a report on a run; raises ``CommandError``."""
+    open_run: Callable[[bytes, str], RunReport]
+    """Verify a report on a run from a zone; raises ``CommandError``."""
     run: Callable[[str, RunReport], None]
     """Zone and verified report on a run."""
     submit: Callable[[str, bytes], None]
@@ -167,7 +167,7 @@ class Ingest:
         return "ok" if fresh else "stale"
 
     def _ack(self, topic: Topic, payload: bytes) -> str:
-        ack = self._sinks.open_ack(payload)
+        ack = self._sinks.open_ack(payload, topic.zone)
         if ack.node != topic.node:
             raise CommandError("node", f"{topic}: signed by node {ack.node!r}")
         self._fleet.on_ack(topic.zone, ack)
@@ -175,7 +175,7 @@ class Ingest:
         return "ok"
 
     def _run(self, topic: Topic, payload: bytes) -> str:
-        report = self._sinks.open_run(payload)
+        report = self._sinks.open_run(payload, topic.zone)
         if report.node != topic.node:
             raise CommandError("node", f"{topic}: signed by node {report.node!r}")
         self._sinks.run(topic.zone, report)

@@ -1,58 +1,148 @@
-"""The controller's own key and the keys it trusts."""
+"""The controller's own key, and the trust document that it reads from a file and tells its nodes.
+
+The newest good document is kept in the state directory too, so that an old file cannot take a revocation back.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from evenwatt_daemon import Failure, read_document
-from evenwatt_wire import CommandError, KeyRing
-from evenwatt_wire.command import Role, key_id
+from evenwatt_daemon import Failure, get_logger
+from evenwatt_daemon.files import WatchedFile, read_private, write_file
+from evenwatt_daemon.settings import parse_document
+from evenwatt_wire import KeyRing, Role, TrustKeeper, Verdict
+from evenwatt_wire.command import key_id
+from evenwatt_wire.trust import read_roots
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from evenwatt_collector.settings import KeySettings
+    from evenwatt_wire.keyring import Clock
+
+LOOK_S: Final = 30.0
+"""How often the file is looked at."""
+_KEPT: Final = "trust.json"
 
 
-def load_keys(settings: KeySettings | None) -> tuple[Ed25519PrivateKey | None, KeyRing]:
-    """Read both files; with no settings there is nothing to sign with and nobody to trust.
+class ControllerKeys:
+    """What a collector signs with and whom it believes; nobody where its settings name no keys.
+
+    Args:
+        settings: The ``keys`` table.
+        fleet: Whose keys.
+        state_dir: Where the newest document is kept; None keeps nothing.
+        clock: Wall time in milliseconds.
 
     Raises:
         Failure: a file cannot be used, naming it and the fix.
     """
-    if settings is None:
-        return None, KeyRing([])
-    private = _private(settings.private_key)
-    try:
-        ring = KeyRing.from_json(read_document(settings.trust))
-    except ValueError as error:  # msgspec's errors are ValueErrors
-        fix = 'keys.trust must be JSON like {"keys": [{"public": HEX, "role": "node", "node": NAME}]}'
-        raise Failure(f"{settings.trust}: {error}; {fix}") from None
-    _check_own(settings, private, ring)
-    return private, ring
+
+    def __init__(self, settings: KeySettings | None, fleet: str, state_dir: Path | None, clock: Clock) -> None:
+        self._log: Any = get_logger("keys")
+        self._keeper: TrustKeeper | None = None
+        self._trouble = ""
+        self.private: Ed25519PrivateKey | None = None
+        self.ring = KeyRing()
+        """Changes in place."""
+        if settings is None:
+            return
+        self.private = _private(settings.private_key)
+        self._own = key_id(self.private.public_key().public_bytes_raw())
+        self._file = WatchedFile(settings.trust)
+        self._kept = state_dir / _KEPT if state_dir is not None else None
+        self._keeper = TrustKeeper(fleet, parse_document(settings.root, read_roots), clock)
+        self.ring = self._keeper.ring
+        self._begin(self._keeper)
+
+    @property
+    def document(self) -> bytes:
+        """The document that counts, for the nodes; empty without keys."""
+        return self._keeper.document if self._keeper is not None else b""
+
+    @property
+    def stopped(self) -> str:
+        """Why nodes would not obey what is signed here; empty if they would, or if there are no keys at all."""
+        if self._keeper is None:
+            return ""
+        trouble = self._keeper.own_trouble(self._own, Role.CONTROLLER)
+        if not trouble and self.ring.expired:
+            trouble = f"trust version {self._keeper.version} has expired, so nodes take no more caps"
+        return f"control is stopped: {trouble}; sign a new trust document ({self._file.path})" if trouble else ""
+
+    def look(self) -> bool:
+        """Take the file if it has changed; return whether there is a new document to be told."""
+        if self._keeper is None or not self._file.changed():
+            return False
+        before = self._keeper.version
+        try:
+            document = self._file.read()
+        except Failure as failure:
+            self._refused(str(failure))
+            return False
+        offer = self._keeper.offer(document)
+        if offer.verdict is Verdict.REFUSED:
+            self._refused(f"{self._file.path}: {offer.why}")
+            return False
+        self._trouble = ""
+        if offer.verdict is Verdict.ADOPTED:
+            self._keep(self._keeper.document)
+            self._log.info("trust document taken", version=offer.version, before=before)
+        return offer.verdict is Verdict.ADOPTED
+
+    def warnings(self) -> list[str]:
+        """Say what needs a person before control stops."""
+        ends = self._keeper.ends(self._own) if self._keeper is not None and not self.ring.expired else []
+        return [text for text in (self._trouble, *ends) if text]
+
+    def _begin(self, keeper: TrustKeeper) -> None:
+        """Start with the newest of what is kept and what the file holds; only one root's word counts."""
+        if self._kept is not None and self._kept.exists():
+            keeper.offer(self._kept.read_bytes())
+        version = keeper.version
+        offer = keeper.offer(self._file.read())
+        if offer.verdict is Verdict.REFUSED:
+            if not version:
+                raise Failure(f"{self._file.path}: {offer.why}")
+            self._refused(f"{self._file.path}: {offer.why}")
+        elif offer.verdict is Verdict.ADOPTED and self._kept is not None:
+            self._keep(keeper.document)
+
+    def _keep(self, document: bytes) -> None:
+        if self._kept is None:
+            return
+        try:
+            write_file(self._kept, document, 0o600)
+        except OSError as error:
+            self._log.error("the trust document cannot be kept", path=str(self._kept), why=error.strerror)
+
+    def _refused(self, why: str) -> None:
+        version = self._keeper.version if self._keeper is not None else 0
+        self._trouble = f"the trust document is refused, version {version} goes on: {why}"
+        self._log.error("trust document refused", why=why, kept=version)
+
+
+def check_keys(settings: KeySettings | None, fleet: str) -> None:
+    """Hold the files against each other, as a start would.
+
+    Raises:
+        Failure: one cannot be used, or nodes would not listen to this collector.
+    """
+    stopped = ControllerKeys(settings, fleet, None, lambda: time.time_ns() // 1_000_000).stopped
+    if stopped:
+        raise Failure(stopped)
 
 
 def _private(path: str) -> Ed25519PrivateKey:
-    document = read_document(path)
+    document = read_private(path)
     try:
         key = load_pem_private_key(document, None)
     except (ValueError, TypeError) as error:
         raise Failure(f"{path}: {error}; keys.private_key must be an unencrypted Ed25519 key in PEM form") from None
     if not isinstance(key, Ed25519PrivateKey):
-        raise Failure(f"{path}: a {type(key).__name__}; make an Ed25519 key: openssl genpkey -algorithm ed25519")
+        raise Failure(f"{path}: a {type(key).__name__}; make an Ed25519 key: evenwatt keys new controller NAME")
     return key
-
-
-def _check_own(settings: KeySettings, private: Ed25519PrivateKey, ring: KeyRing) -> None:
-    """Nodes get the same ring: a collector that is not a controller in it would only ever be refused."""
-    public = private.public_key().public_bytes_raw()
-    try:
-        role = ring.get(key_id(public)).role
-    except CommandError:
-        raise Failure(
-            f"{settings.trust}: does not hold the key of {settings.private_key}; add "
-            f'{{"public": "{public.hex()}", "role": "controller"}}, there and on the nodes'
-        ) from None
-    if role is not Role.CONTROLLER:
-        raise Failure(f"{settings.trust}: the key of {settings.private_key} is a {role} key; it must be a controller's")

@@ -27,7 +27,7 @@ from evenwatt_collector.ingest import HEARD_KINDS, Ingest, Sinks
 from evenwatt_collector.issuer import Issuer
 from evenwatt_collector.jobs.tokens import load_tokens
 from evenwatt_collector.keeper import Keeper
-from evenwatt_collector.keys import load_keys
+from evenwatt_collector.keys import LOOK_S, ControllerKeys
 from evenwatt_collector.link import Link, Post
 from evenwatt_collector.live_stream import Hub
 from evenwatt_collector.locations import Locations
@@ -45,7 +45,7 @@ from evenwatt_collector.storage import connect, is_url
 from evenwatt_collector.store import Store
 from evenwatt_collector.telling import Told
 from evenwatt_collector.zone import Zone, with_inner
-from evenwatt_daemon import Failure, Notifier, get_logger, lock_folder
+from evenwatt_daemon import Failure, Notifier, get_logger, lock_folder, on_reload
 from evenwatt_daemon.certificate_watch import CertificateWatch
 from evenwatt_wire import Ack, ControllerState, Kind, Ledger, Stored, Topic, ZoneSummary, encode
 from evenwatt_wire.command import open_ack, open_run
@@ -86,9 +86,11 @@ class Collector:
         self._settings = settings
         self._log: Any = get_logger("collector")
         self._notify = Notifier()
-        private, self._keys = load_keys(settings.keys)
         self._tokens = load_tokens(settings.jobs.token_file)
         self._locks = _only_one(settings)
+        self._keys = ControllerKeys(settings.keys, settings.fleet, Path(settings.state_dir), _wall_ms)
+        self._look_s = 0.0
+        private = self._keys.private
         self._http = listen(settings.http)
         self._loop = asyncio.get_running_loop()
         slots = {zone.name: 3600 // zone.slot_s for zone in settings.zones}
@@ -118,9 +120,9 @@ class Collector:
                 self._fleet.expect(known, node, time.monotonic())
         sinks = Sinks(
             record=self._on_record,
-            open_ack=lambda payload: open_ack(payload, self._keys),
+            open_ack=lambda payload, zone: open_ack(payload, self._keys.ring, zone),
             ack=self._on_ack,
-            open_run=lambda payload: open_run(payload, self._keys),
+            open_run=lambda payload, zone: open_run(payload, self._keys.ring, zone),
             run=self._planning.on_run,
             submit=self._planning.on_submit,
             jump=self._hurry,
@@ -140,6 +142,7 @@ class Collector:
         rule for both is the safe one, since nobody steers from now on.
         """
         leave = asyncio.Event()
+        on_reload(self._look_now)
         app = make_app(self._answers(), self._hub)
         try:
             self._store.start()
@@ -228,7 +231,7 @@ class Collector:
                 continue
 
     def _step(self, now_s: float, *, hurry: bool) -> None:
-        if self._issuer is None:
+        if self._issuer is None or self._keys.stopped:
             return
         self._steering.measured_delay(self._issuer.delay_s())
 
@@ -238,7 +241,9 @@ class Collector:
     def _reachable(self, zone: str) -> bool:
         """What cannot be sent must not be granted; nodes fall back by themselves."""
         link = self._link_of(zone)
-        return link is not None and link.online and not self._zone(zone).superseded(time.monotonic())
+        if self._keys.stopped or link is None or not link.online:
+            return False
+        return not self._zone(zone).superseded(time.monotonic())
 
     def _order(self, zone: str, order: Order) -> None:
         if self._issuer is not None:
@@ -250,6 +255,7 @@ class Collector:
         presence_s = time.monotonic() + _PRESENCE_S
         while True:
             self._follow_policy()
+            self._follow_trust()
             for trouble in self._certificates.look(time.monotonic(), time.time()):
                 self._log.warning("certificate", why=trouble)
             summaries = self._summaries()
@@ -278,6 +284,20 @@ class Collector:
         if policy.trouble and policy.trouble != before:
             self._log.error("policy refused", why=policy.trouble)
         self._carbon.follow(policy.rules, time.time(), self._zone_now)
+
+    def _follow_trust(self) -> None:
+        """Take a changed trust document, and tell it to every node."""
+        now_s = time.monotonic()
+        if now_s < self._look_s:
+            return
+        self._look_s = now_s + LOOK_S
+        if self._keys.look():
+            for name in self._zones:
+                self._say_trust(name)
+            self._hurry("")
+
+    def _look_now(self) -> None:
+        self._look_s = 0.0
 
     def _zone_now(self, name: str) -> ZoneNow | None:
         """Return what the carbon loop needs; None before anything was decided about the zone."""
@@ -322,7 +342,8 @@ class Collector:
         for name in self._fleet.zones:
             self._zone(name)
         now_s, wall_ms = time.monotonic(), _wall_ms()
-        troubles = self._reasons() + self._policy_troubles() + self._emissions.troubles() + self._planning.troubles()
+        troubles = self._reasons() + self._keys.warnings() + self._policy_troubles()
+        troubles += self._emissions.troubles() + self._planning.troubles()
         troubles += self._certificates.troubles
         own = {
             name: zone.summary(
@@ -391,7 +412,9 @@ class Collector:
 
     def _reasons(self) -> list[str]:
         """Why this collector cannot do its work."""
-        troubles = sorted({link.trouble for link in self._links.values() if not link.online})
+        stopped = self._keys.stopped
+        troubles = [stopped] if stopped else []
+        troubles += sorted({link.trouble for link in self._links.values() if not link.online})
         if self._store.alarm is not None:
             troubles.append(f"database: {self._store.alarm}; nodes keep their records until it can be written")
         return troubles
@@ -422,7 +445,7 @@ class Collector:
         return Surroundings(
             settings=self._settings,
             epoch=self._epoch,
-            keys=self._keys,
+            keys=self._keys.ring,
             fleet=self._fleet,
             steering=self._steering,
             emissions=self._emissions,
@@ -447,7 +470,7 @@ class Collector:
             f"{client_id}-{zone}" if named else client_id,
             [zone_filter(zone, kind) for kind in HEARD_KINDS],
             receive=self._ingest.receive,
-            greeting=lambda: [self._presence(zone, NodeState.READY)] if named else [],
+            greeting=lambda: [self._presence(zone, NodeState.READY), *self._trust(zone)] if named else [],
             will=self._presence(zone, NodeState.LOST) if named else None,
             oversized=self._ingest.oversized,
         )
@@ -462,6 +485,16 @@ class Collector:
     def _say_presence(self, zone: str, state: NodeState) -> None:
         if zone != _EVERY_ZONE:
             self._links[zone].publish(self._presence(zone, state))
+
+    def _trust(self, zone: str) -> list[Post]:
+        """Return the trust document for the nodes of a zone: the root has signed it, so the broker may carry it."""
+        document = self._keys.document
+        return [Post(str(Topic(zone, CONTROLLER_NODE, Kind.TRUST)), document, 1, retain=True)] if document else []
+
+    def _say_trust(self, zone: str) -> None:
+        link = self._link_of(zone)
+        for post in self._trust(zone) if link is not None else []:
+            link.publish(post)
 
     def _publish(self, topic: Topic, payload: bytes, qos: int | None = None) -> None:
         link, delivery = self._link_of(topic.zone), DELIVERY[topic.kind]

@@ -50,7 +50,9 @@ class KeySettings(Struct, forbid_unknown_fields=True, kw_only=True):
     private_key: str
     """Its Ed25519 key (PEM), with which it signs commands."""
     trust: str
-    """Keys that may acknowledge (JSON), one per node."""
+    """The trust document, signed by the root; the collector tells it to its nodes."""
+    root: str
+    """The root's public key, or two while one takes over (PEM)."""
 
 
 _WORLD: Final = "WORLD"
@@ -267,8 +269,8 @@ def _check_policy(where: str, settings: CollectorSettings) -> None:
         )
     if settings.keys is None:
         raise Failure(
-            f"{where}: key 'policy': there is no [keys] table; set keys.private_key and keys.trust so that commands "
-            "can be signed"
+            f"{where}: key 'policy': there is no [keys] table; set keys.private_key, keys.trust and keys.root so "
+            "that commands can be signed"
         )
 
 
@@ -276,7 +278,8 @@ def _check_zone(where: str, zone: ZoneSettings, settings: CollectorSettings, tab
     if zone.budget_w is not None and settings.keys is None:
         raise Failure(
             f"{where}.budget_w': zone {zone.name!r} has a budget of {zone.budget_w:g} W, but there is no [keys] table; "
-            f"set keys.private_key and keys.trust so that commands can be signed, or leave budget_w out to measure only"
+            f"set keys.private_key, keys.trust and keys.root so that commands can be signed, or leave budget_w out to "
+            f"measure only"
         )
     if zone.budget_w is not None and zone.unmanaged_w >= zone.budget_w:
         raise Failure(

@@ -3,7 +3,7 @@
 Kept apart from the wire, which other people's programs import, and from the daemons, which must not know each other.
 """
 
-from evenwatt_daemon.failures import EXIT_FAILURE, EXIT_OK, EXIT_USAGE, Failure, run_daemon
+from evenwatt_daemon.failures import EXIT_FAILURE, EXIT_OK, EXIT_USAGE, Failure, on_reload, run_daemon
 from evenwatt_daemon.lean import settle
 from evenwatt_daemon.locks import lock_folder
 from evenwatt_daemon.logs import get_logger, setup_logging
@@ -19,6 +19,7 @@ __all__ = [
     "get_logger",
     "load_settings",
     "lock_folder",
+    "on_reload",
     "read_document",
     "run_daemon",
     "settle",

@@ -38,6 +38,7 @@ def run_daemon(
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        on_reload(lambda: None)  # a daemon that has nothing to read anew must not die of it
         await main(stop)
 
     try:
@@ -51,6 +52,11 @@ def run_daemon(
     except Failure as failure:
         return _say(name, failure)
     return EXIT_OK
+
+
+def on_reload(call: Callable[[], None]) -> None:
+    """Call this, in the running loop, whenever the service manager or a person asks to look at files anew (SIGHUP)."""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, call)
 
 
 def first_failure(group: BaseExceptionGroup[BaseException]) -> Failure | None:

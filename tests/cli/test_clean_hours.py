@@ -55,7 +55,7 @@ from evenwatt_twin.profiles import Steady
 from evenwatt_wire import Deployments, Kind, Topic, encode
 from evenwatt_wire.messages import Deployment
 from evenwatt_wire.topics import CONTROLLER_NODE
-from tests.support import make_key
+from tests.support import make_key, make_trust
 
 BEGAN_S = 1_800_000_000
 SECOND = 1_000_000_000
@@ -70,7 +70,7 @@ def day():
 def scenario(tmp_path, day):
     made = CleanScenario(tmp_path, day, 1883, 9730, "/usr/bin/python3")
     make_key(tmp_path / "controller.pem")
-    (tmp_path / "trust.json").write_text('{"keys": []}')
+    make_trust(tmp_path, [], fleet="demo")
     (tmp_path / "tokens").write_text("demo a-token-that-is-long-enough\n")
     (tmp_path / "tokens").chmod(0o600)
     return made

@@ -25,7 +25,7 @@ def site(tmp_path_factory):
     made.write_settings(f'[[control.pausable]]\nname = "batch"\npidfile = "{folder / "job.pid"}"')
     (folder / "operator.toml").write_text(
         f'fleet = "f"\nzone = "{ZONE}"\nprivate_key = "{folder / "operator.pem"}"\ntrust = "{folder / "trust.json"}"\n'
-        f'socket = "{folder / "run" / "agent.sock"}"\n[mqtt]\nport = {broker.port}\n'
+        f'root = "{folder / "root.pub"}"\nsocket = "{folder / "run" / "agent.sock"}"\n[mqtt]\nport = {broker.port}\n'
     )
     with made.twin():
         made.await_twin()

@@ -12,12 +12,12 @@ from contextlib import asynccontextmanager
 import aiomqtt
 import httpx
 
-from evenwatt_wire import Ack, KeyRing, Kind, Topic, decode, encode, seal
+from evenwatt_wire import Ack, Kind, Topic, decode, encode, seal
 from evenwatt_wire.command import Code, open_command
 from evenwatt_wire.messages import NodeState
 from evenwatt_wire.topics import DELIVERY
 from tests.collector.said import BOOT, WALL_MS, ZONE, birth, live, state
-from tests.support import eventually, free_port, make_key, process
+from tests.support import eventually, free_port, make_key, make_trust, process
 
 
 class Middle:
@@ -29,9 +29,10 @@ class Middle:
         _, public = make_key(folder / "controller.pem")
         self.node_keys = {name: make_key(folder / f"{name}.pem") for name in ("n1", "n2")}
         keys = [{"public": public, "role": "controller"}]
-        keys += [{"public": hexed, "role": "node", "node": name} for name, (_, hexed) in self.node_keys.items()]
-        (folder / "trust.json").write_text(json.dumps({"keys": keys}))
-        self.ring = KeyRing.from_json((folder / "trust.json").read_bytes())
+        node = {"role": "node", "zone": ZONE}
+        keys += [{"public": hexed, "node": name, **node} for name, (_, hexed) in self.node_keys.items()]
+        self.keys = keys
+        self.ring = make_trust(folder, keys)
         self.write()
 
     def write(self, zone=f'[[zones]]\nname = "{ZONE}"\ngrid = "DE"\n', mqtt="", **top):
@@ -39,6 +40,7 @@ class Middle:
         text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
         text += f"[mqtt]\nport = {self.broker_port}\nkeepalive_s = 2\n{mqtt}\n[http]\nport = {self.port}\n"
         text += f'[keys]\nprivate_key = "{self.folder / "controller.pem"}"\ntrust = "{self.folder / "trust.json"}"\n'
+        text += f'root = "{self.folder / "root.pub"}"\n'
         self.config.write_text(f'{text}[log]\nstyle = "json"\n{zone}')
 
     def run(self, **environment):

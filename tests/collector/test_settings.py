@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
@@ -9,10 +8,10 @@ from evenwatt_collector.__main__ import main
 from evenwatt_collector.carbon import IntensityTable
 from evenwatt_collector.settings import load
 from evenwatt_daemon import Failure
-from tests.support import make_key
+from tests.support import make_key, make_trust
 
 TABLE = IntensityTable.packaged()
-KEYS = '[keys]\nprivate_key = "k"\ntrust = "t"\n'
+KEYS = '[keys]\nprivate_key = "k"\ntrust = "t"\nroot = "r"\n'
 
 
 @pytest.fixture
@@ -115,9 +114,9 @@ def test_bad_settings_name_key_found_and_fix(write, text, expected):
 
 def good_keys(tmp_path, role="controller", own=True):
     _, public = make_key(tmp_path / "k.pem")
-    keys = [{"public": public, "role": role}] if own else []
-    (tmp_path / "trust.json").write_text(json.dumps({"keys": keys}))
-    return f'[keys]\nprivate_key = "{tmp_path / "k.pem"}"\ntrust = "{tmp_path / "trust.json"}"\n'
+    make_trust(tmp_path, [{"public": public, "role": role}] if own else [], fleet="fleet")
+    files = {"private_key": "k.pem", "trust": "trust.json", "root": "root.pub"}
+    return "[keys]\n" + "".join(f'{key} = "{tmp_path / name}"\n' for key, name in files.items())
 
 
 def test_check_accepts_what_is_good_and_reads_the_files(write, tmp_path):
@@ -130,9 +129,11 @@ def test_check_accepts_what_is_good_and_reads_the_files(write, tmp_path):
     [
         ("missing", "k.pem: no such file"),
         ("garbage", "k.pem: .*unencrypted Ed25519 key"),
-        ("ring", "trust.json: .*must be JSON"),
-        ("stranger", 'does not hold the key of .*"role": "controller"'),
-        ("role", "is a operator key; it must be a controller's"),
+        ("ring", "trust.json: is not signed; sign it"),
+        ("stranger", "control is stopped: key .* is not trusted here"),
+        ("role", "is a operator's in trust version 1; expected a controller's"),
+        ("open", "a private key that others may read .mode 0644.; chmod 600"),
+        ("root", "root.pub: expected the root's public key"),
         ("password", "nopass: no such file"),
         ("ca", "must be the PEM certificate"),
     ],
@@ -145,6 +146,10 @@ def test_files_that_cannot_be_used_end_with_code_two(write, tmp_path, capsys, br
         (tmp_path / "k.pem").write_text("no key")
     elif broken == "ring":
         (tmp_path / "trust.json").write_text("[]")
+    elif broken == "open":
+        (tmp_path / "k.pem").chmod(0o644)
+    elif broken == "root":
+        (tmp_path / "root.pub").write_bytes((tmp_path / "root.pem").read_bytes())
     elif broken == "password":
         text += '[mqtt]\nusername = "u"\npassword_file = "/nopass"\n'
     elif broken == "ca":

@@ -9,7 +9,7 @@ from evenwatt_collector.settings import load
 from evenwatt_daemon import Failure
 
 TABLE = IntensityTable.packaged()
-KEYS = '[keys]\nprivate_key = "k"\ntrust = "t"\n'
+KEYS = '[keys]\nprivate_key = "k"\ntrust = "t"\nroot = "r"\n'
 
 
 @pytest.fixture

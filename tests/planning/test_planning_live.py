@@ -14,7 +14,7 @@ from evenwatt_wire.command import Code, Op, open_command
 from evenwatt_wire.topics import CONTROLLER_NODE
 from tests.collector.middle import Middle, SpeakingNode, speaking, stop
 from tests.collector.said import BOOT, WALL_MS, ZONE
-from tests.support import eventually, make_key
+from tests.support import eventually, make_key, make_trust
 
 TOKEN = "a-token-that-is-long-enough-0123456789"
 
@@ -71,9 +71,7 @@ class Planned(Middle):
     def __init__(self, folder, broker_port, dirty_s=25, **jobs):
         super().__init__(folder, broker_port)
         self.operator, public = make_key(folder / "operator.pem")
-        trust = json.loads((folder / "trust.json").read_text())
-        trust["keys"].append({"public": public, "role": "operator", "name": "olga"})
-        (folder / "trust.json").write_text(json.dumps(trust))
+        make_trust(folder, [*self.keys, {"public": public, "role": "operator", "name": "olga"}])
         (folder / "tokens").write_text(f"{TOKEN}\n")
         (folder / "tokens").chmod(0o600)
         self.clean_s = int(time.time()) // 5 * 5 + dirty_s // 5 * 5

@@ -12,7 +12,6 @@ addressee, expiry, then the anti-replay mark and local limits, which belong to t
 
 from __future__ import annotations
 
-import hashlib
 import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final
@@ -22,6 +21,7 @@ from msgspec import Meta, Struct
 
 from evenwatt_wire.codec import MAX_COMMAND_BYTES, MAX_RUN_BYTES
 from evenwatt_wire.jobs import JobOrder, RunReport, Submission
+from evenwatt_wire.keyring import CommandError, Key, KeyRing, Role, key_id
 from evenwatt_wire.messages import Count, DomainId, NodeId, Seconds, Text, WallMs, Watts
 
 if TYPE_CHECKING:
@@ -33,14 +33,6 @@ RUN_CONTEXT: Final = b"evenwatt-run-v1\0"
 SUBMIT_CONTEXT: Final = b"evenwatt-submit-v1\0"
 MAX_VALIDITY_MS: Final = 120_000
 """A command may not be valid for longer than two minutes after it was issued."""
-
-
-class Role(StrEnum):
-    """What a key may do."""
-
-    CONTROLLER = "controller"
-    OPERATOR = "operator"
-    NODE = "node"
 
 
 class Op(StrEnum):
@@ -59,6 +51,9 @@ class Op(StrEnum):
 
 WORK: Final = frozenset({Op.START, Op.STOP})
 """What runs work, instead of limiting power."""
+
+GIVES_BACK: Final = frozenset({Op.RELEASE, Op.RESUME, Op.STOP, Op.PING})
+"""What a key may still ask for when the trust document has expired: nothing that limits power or starts work."""
 
 _ALLOWED: Final[dict[Role, frozenset[Op]]] = {
     Role.CONTROLLER: frozenset(Op),
@@ -84,20 +79,12 @@ class Code(StrEnum):
     REJECTED = "rejected"
 
 
-class CommandError(ValueError):
-    """A command or acknowledgement that fails a check. ``code`` is short and stable, the text is for people."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
 class Command(Struct, frozen=True, array_like=True, tag="cmd", forbid_unknown_fields=True):
     """A signed request to one node. Times are the issuer's wall clock, milliseconds since 1970."""
 
     fleet: NodeId
     node: NodeId
-    id: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]
+    id: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}(?!\n)$")]
     epoch: Count
     seq: Count
     issued_ms: WallMs
@@ -124,7 +111,7 @@ class Ack(Struct, frozen=True, array_like=True, tag="ack"):
     """A node's signed answer, with what it read back from the device."""
 
     node: NodeId
-    command_id: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]
+    command_id: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}(?!\n)$")]
     epoch: Count
     seq: Count
     code: Code
@@ -149,52 +136,6 @@ class Envelope(Struct, frozen=True, array_like=True, forbid_unknown_fields=True)
     body: bytes
 
 
-class Key(Struct, frozen=True):
-    """A public key and what it may do. ``node`` binds a node's key to its name."""
-
-    public: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
-    role: Role
-    name: Text = ""
-    node: NodeId | None = None
-
-    @property
-    def id(self) -> bytes:
-        """First eight bytes of the SHA-256 of the raw public key."""
-        return key_id(bytes.fromhex(self.public))
-
-
-class _KeyDocument(Struct, forbid_unknown_fields=True):
-    keys: list[Key]
-
-
-class KeyRing:
-    """The keys a party trusts, by id. The signature code is loaded on first use: a read-only agent never needs it."""
-
-    def __init__(self, keys: list[Key]) -> None:
-        self._keys = {key.id: key for key in keys}
-
-    @classmethod
-    def from_json(cls, document: bytes) -> KeyRing:
-        """Read ``{"keys": [{"public": hex, "role": "controller|operator|node", "name": .., "node": ..}]}``.
-
-        Raises:
-            msgspec.ValidationError, msgspec.DecodeError: the document is not a key ring.
-        """
-        return cls(msgspec.json.decode(document, type=_KeyDocument).keys)
-
-    def get(self, identifier: bytes) -> Key:
-        """Return the trusted key with this id, or raise :class:`CommandError` ``unknown-key``."""
-        try:
-            return self._keys[identifier]
-        except KeyError:
-            raise CommandError("unknown-key", f"signed by key {identifier.hex()}, which is not trusted here") from None
-
-
-def key_id(public: bytes) -> bytes:
-    """First eight bytes of the SHA-256 of a raw Ed25519 public key."""
-    return hashlib.sha256(public).digest()[:8]
-
-
 def seal(message: Command | Ack | RunReport | Submission, private: Ed25519PrivateKey) -> bytes:
     """Encode and sign what has to be signed."""
     body = msgspec.msgpack.encode(message)
@@ -213,7 +154,7 @@ def open_envelope(payload: bytes, keys: KeyRing, most_bytes: int = MAX_COMMAND_B
         raise CommandError("too-large", f"{len(payload)} bytes; at most {most_bytes} are accepted")
     try:
         envelope = _ENVELOPE.decode(payload)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CommandError("malformed", f"not a signed envelope: {error}") from None
     return keys.get(envelope.key_id), envelope
 
@@ -230,16 +171,23 @@ def open_command(payload: bytes, keys: KeyRing) -> tuple[Key, Command]:
     _verify(key, envelope, COMMAND_CONTEXT)
     try:
         command = _COMMAND.decode(envelope.body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CommandError("schema", f"the signed body is not a command: {error}") from None
     if command.op not in _ALLOWED[key.role]:
         raise CommandError("role", f"a {key.role} key may not {command.op}")
+    if keys.expired and command.op not in GIVES_BACK:
+        raise CommandError("trust-expired", f"the trust document has expired: sign a new one before a {command.op}")
     _check_shape(command)
     return key, command
 
 
-def open_ack(payload: bytes, keys: KeyRing) -> Ack:
+def open_ack(payload: bytes, keys: KeyRing, zone: str | None = None) -> Ack:
     """Verify and decode an acknowledgement; it must be signed by the key bound to the node it names.
+
+    Args:
+        payload: The envelope.
+        keys: Who is trusted.
+        zone: Where it was heard; a node that is bound to another one is refused.
 
     Raises:
         CommandError: as :func:`open_command`, or ``node`` when another node signed it.
@@ -250,14 +198,13 @@ def open_ack(payload: bytes, keys: KeyRing) -> Ack:
     _verify(key, envelope, ACK_CONTEXT)
     try:
         ack = _ACK.decode(envelope.body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CommandError("schema", f"the signed body is not an acknowledgement: {error}") from None
-    if ack.node != key.node:
-        raise CommandError("node", f"names node {ack.node!r} but is signed by the key of {key.node!r}")
+    _check_signer(key, ack.node, zone)
     return ack
 
 
-def open_run(payload: bytes, keys: KeyRing) -> RunReport:
+def open_run(payload: bytes, keys: KeyRing, zone: str | None = None) -> RunReport:
     """Verify and decode a report on a run; it must be signed by the key bound to the node it names.
 
     Raises:
@@ -269,10 +216,9 @@ def open_run(payload: bytes, keys: KeyRing) -> RunReport:
     _verify(key, envelope, RUN_CONTEXT)
     try:
         report = _RUN.decode(envelope.body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CommandError("schema", f"the signed body is not a report on a run: {error}") from None
-    if report.node != key.node:
-        raise CommandError("node", f"names node {report.node!r} but is signed by the key of {key.node!r}")
+    _check_signer(key, report.node, zone)
     return report
 
 
@@ -285,11 +231,22 @@ def open_submission(payload: bytes, keys: KeyRing) -> tuple[Key, Submission]:
     key, envelope = open_envelope(payload, keys)
     if key.role is not Role.OPERATOR:
         raise CommandError("role", f"a {key.role} key may not submit jobs")
+    if key.limited:
+        raise CommandError("scope", "this key is for some zones or nodes only; a job may run anywhere")
     _verify(key, envelope, SUBMIT_CONTEXT)
     try:
-        return key, _SUBMISSION.decode(envelope.body)
-    except msgspec.DecodeError as error:
+        submission = _SUBMISSION.decode(envelope.body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CommandError("schema", f"the signed body is not a submission: {error}") from None
+    if keys.expired and submission.spec:
+        raise CommandError("trust-expired", "the trust document has expired: only cancelling is possible")
+    return key, submission
+
+
+def check_scope(key: Key, zone: str, node: str) -> None:
+    """Raise :class:`CommandError` ``scope`` unless the trust document lets this key command this node."""
+    if not key.reaches(zone, node):
+        raise CommandError("scope", f"key {key.id.hex()} may not command node {node} of zone {zone}")
 
 
 def check_addressee(command: Command, fleet: str, node: str) -> None:
@@ -314,6 +271,13 @@ def check_time(command: Command, now_ms: int, *, clock_synchronised: bool) -> No
         raise CommandError("expired", f"expired {now_ms - command.expires_ms} ms ago")
     if now_ms < command.not_before_ms:
         raise CommandError("not-yet", f"is valid only in {command.not_before_ms - now_ms} ms; compare the clocks")
+
+
+def _check_signer(key: Key, node: str, zone: str | None) -> None:
+    if node != key.node:
+        raise CommandError("node", f"names node {node!r} but is signed by the key of {key.node!r}")
+    if zone is not None and key.zone not in (None, zone):
+        raise CommandError("node", f"was heard in zone {zone!r}, but node {node!r} belongs to zone {key.zone!r}")
 
 
 def _check_shape(command: Command) -> None:
@@ -351,3 +315,32 @@ _CONTEXTS: Final[dict[type, bytes]] = {
     RunReport: RUN_CONTEXT,
     Submission: SUBMIT_CONTEXT,
 }
+
+__all__ = [
+    "ACK_CONTEXT",
+    "COMMAND_CONTEXT",
+    "GIVES_BACK",
+    "MAX_VALIDITY_MS",
+    "RUN_CONTEXT",
+    "SUBMIT_CONTEXT",
+    "WORK",
+    "Ack",
+    "Code",
+    "Command",
+    "CommandError",
+    "Envelope",
+    "Key",
+    "KeyRing",
+    "Op",
+    "Role",
+    "check_addressee",
+    "check_scope",
+    "check_time",
+    "key_id",
+    "open_ack",
+    "open_command",
+    "open_envelope",
+    "open_run",
+    "open_submission",
+    "seal",
+]

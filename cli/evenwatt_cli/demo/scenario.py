@@ -11,13 +11,12 @@ import math
 import socket
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
 from evenwatt_cli.demo.folder import Layout
+from evenwatt_cli.keys.files import new_key, raw_public
+from evenwatt_wire import Key, Role, Trust, sign_trust, write_trust
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,7 +144,7 @@ def make_scenario(folder: Path, count: int, budget_w: float, *, gpus: bool) -> S
     scenario = Scenario(folder, nodes, budget_w or round(0.6 * peak_w), free_port(), free_port())
     scenario.spec.write_text(json.dumps({"machines": [_machine(scenario, node) for node in nodes]}, indent=1))
     write_policy(scenario, [], 0.0)
-    write_keys(folder, [node.name for node in nodes])
+    write_keys(folder, "demo", ZONE, [node.name for node in nodes])
     for node in nodes:
         # Fallbacks of all nodes together stay below the budget: whatever dies, the zone keeps to it.
         fallback_w = 0.9 * scenario.budget_w * node.kind.peak_w / peak_w
@@ -224,20 +223,18 @@ def _machine(scenario: Scenario, node: Node) -> dict[str, object]:
     return machine | ({"job_pidfile": str(scenario.job(node.name))} if node.batch else {})
 
 
-def write_keys(folder: Path, nodes: Sequence[str]) -> None:
-    """Make development keys of a controller, an operator and nodes, and what all of them trust.
+def write_keys(folder: Path, fleet: str, zone: str, nodes: Sequence[str]) -> None:
+    """Make development keys of a root, a controller, an operator and nodes, and what all of them trust.
 
-    On real machines each key is made where it is used and never leaves it.
+    On real machines each key is made where it is used and never leaves it, and the root's stays offline.
     """
-    rows = []
-    for name in ("controller", "operator", *nodes):
-        private = Ed25519PrivateKey.generate()
-        path = folder / f"{name}.pem"
-        path.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        path.chmod(0o600)
-        row = {"public": private.public_key().public_bytes_raw().hex(), "name": name}
-        rows.append(row | ({"role": name} if name in ("controller", "operator") else {"role": "node", "node": name}))
-    (folder / "trust.json").write_text(json.dumps({"keys": rows}, indent=1))
+    made = {name: new_key(folder / f"{name}.pem") for name in ("controller", "operator", *nodes)}
+    root = new_key(folder / "root.pem")
+    rows = [Key(raw_public(made[name]).hex(), Role(name), name=name) for name in ("controller", "operator")]
+    rows += [Key(raw_public(made[node]).hex(), Role.NODE, name=node, node=node, zone=zone) for node in nodes]
+    now = datetime.now(UTC).replace(microsecond=0)
+    body = write_trust(Trust(fleet, 1, now, now + timedelta(days=365), rows))
+    (folder / "trust.json").write_bytes(sign_trust(body, [root]))
 
 
 def _common(scenario: Scenario, name: str) -> str:
@@ -273,6 +270,7 @@ ledger_s = {LEDGER_S}
 enabled = true
 private_key = "{scenario.folder / (node.name + ".pem")}"
 trust = "{scenario.folder / "trust.json"}"
+root = "{scenario.folder / "root.pub"}"
 fallback_w = {fallback_w:.1f}
 require_synchronised_clock = false  # issuer and node share one clock here
 """
@@ -295,6 +293,7 @@ port = {scenario.http_port}
 [keys]
 private_key = "{scenario.folder / "controller.pem"}"
 trust = "{scenario.folder / "trust.json"}"
+root = "{scenario.folder / "root.pub"}"
 
 [log]
 style = "json"
@@ -331,6 +330,7 @@ fleet = "demo"
 zone = "{ZONE}"
 private_key = "{scenario.folder / "operator.pem"}"
 trust = "{scenario.folder / "trust.json"}"
+root = "{scenario.folder / "root.pub"}"
 collector_url = "http://127.0.0.1:{scenario.http_port}"
 
 [mqtt]

@@ -10,14 +10,12 @@ import uuid
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from evenwatt_agent.keys import load_private
 from evenwatt_agent.transport import LinkLostError, connect
 from evenwatt_cli.exits import Exit
 from evenwatt_cli.operator_settings import OperatorSettings, load
 from evenwatt_daemon import Failure
-from evenwatt_daemon.settings import parse_document
 from evenwatt_wire import JobList, Kind, Topic, TopicError, WireError, decode, seal
 from evenwatt_wire.jobs import Submission
 from evenwatt_wire.topics import CONTROLLER_NODE, PREFIX, check_id
@@ -25,6 +23,8 @@ from evenwatt_wire.topics import CONTROLLER_NODE, PREFIX, check_id
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from evenwatt_agent.transport import Arrived
     from evenwatt_collector.jobs.reading import Entry
@@ -146,7 +146,4 @@ def _confirms(line: JobLine, wanted: dict[str, Submission]) -> bool:
 def _private(settings: OperatorSettings) -> Ed25519PrivateKey:
     if not settings.private_key:
         raise Failure("no operator key: set private_key (your Ed25519 key, PEM) in the file named by --config")
-    private = parse_document(settings.private_key, lambda pem: load_pem_private_key(pem, None))
-    if not isinstance(private, Ed25519PrivateKey):
-        raise Failure(f"{settings.private_key}: not an Ed25519 private key in PEM form")
-    return private
+    return load_private(settings.private_key)

@@ -111,6 +111,6 @@ def check_jobs(where: str, settings: JobsSettings, *, has_keys: bool) -> None:
         )
     if settings.enabled and not has_keys:
         raise Failure(
-            f"{where}: key 'jobs.enabled': there is no [keys] table; set keys.private_key and keys.trust so that "
-            "starts can be signed, or leave it out to plan and advise only"
+            f"{where}: key 'jobs.enabled': there is no [keys] table; set keys.private_key, keys.trust and keys.root so "
+            "that starts can be signed, or leave it out to plan and advise only"
         )

@@ -41,6 +41,7 @@ ledger_s = {LEDGER_S}
 enabled = true
 private_key = "{scenario.folder / (node + ".pem")}"
 trust = "{scenario.folder / "trust.json"}"
+root = "{scenario.folder / "root.pub"}"
 fallback_w = {FALLBACK_W}
 require_synchronised_clock = false  # issuer and node share one clock here
 """
@@ -86,6 +87,7 @@ port = {scenario.http_port}
 [keys]
 private_key = "{scenario.folder / "controller.pem"}"
 trust = "{scenario.folder / "trust.json"}"
+root = "{scenario.folder / "root.pub"}"
 
 [log]
 style = "json"
@@ -131,6 +133,7 @@ fleet = "demo"
 zone = "{ZONE}"
 private_key = "{scenario.folder / "operator.pem"}"
 trust = "{scenario.folder / "trust.json"}"
+root = "{scenario.folder / "root.pub"}"
 collector_url = "{scenario.url}"
 token_file = "{scenario.tokens}"
 

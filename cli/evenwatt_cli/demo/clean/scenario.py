@@ -119,7 +119,7 @@ def make_scenario(folder: Path, day: GridDay) -> CleanScenario:
         for node in scenario.nodes
     ]
     scenario.spec.write_text(json.dumps({"machines": machines}, indent=1))
-    write_keys(folder, scenario.nodes)
+    write_keys(folder, "demo", files.ZONE, scenario.nodes)
     scenario.tokens.write_text(f"demo {secrets.token_urlsafe(32)}\n")
     scenario.tokens.chmod(0o600)
     for node in scenario.nodes:
