@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import fsum
 from typing import TYPE_CHECKING, Final
 
@@ -48,6 +48,8 @@ class BootTotals:
     grams: float
     covered: tuple[Span, ...]
     """What the records cover, touching ones merged."""
+    lacking: tuple[Span, ...] = ()
+    """First and last number of each run of missing records, the lowest runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class Commit:
     """By node and boot: records of this transaction above the boot's mark, below which there is still a hole."""
     stored: int
     duplicate: int
+    conflicts: dict[tuple[str, str], int] = field(default_factory=dict)
+    """By zone and node: records that do not fit what is stored under their number; the first one is kept."""
 
 
 @dataclass(slots=True)
@@ -91,10 +95,13 @@ class Books:
         self._nodes: dict[tuple[str, str], NodeBooks] = {}
         self.duplicate = 0
         """Records that came more than once since this collector started."""
+        self._conflicts: dict[tuple[str, str], int] = {}
 
     def fold(self, commit: Commit) -> None:
         """Take in what a commit brought."""
         self.duplicate += commit.duplicate
+        for key, count in commit.conflicts.items():
+            self._conflicts[key] = self._conflicts.get(key, 0) + count
         self.load(commit.totals)
 
     def load(self, totals: Iterable[BootTotals]) -> None:
@@ -105,6 +112,20 @@ class Books:
     def node(self, zone: str, node: str) -> NodeBooks:
         """Return a node's books, empty ones if nothing is stored."""
         return self._nodes.get((zone, node)) or NodeBooks({})
+
+    @property
+    def conflicts(self) -> int:
+        """Records that did not fit what is stored, since this collector started."""
+        return sum(self._conflicts.values())
+
+    def alarms(self, zone: str) -> list[str]:
+        """Say which nodes of a zone contradict what they said before."""
+        return [
+            f"node {node}: {count} records differ from those stored under the same boot and number; the first ones are "
+            f"kept; see whether its state folder was copied or put back"
+            for (known, node), count in sorted(self._conflicts.items())
+            if known == zone
+        ]
 
     @property
     def names(self) -> list[tuple[str, str]]:

@@ -23,11 +23,14 @@ if TYPE_CHECKING:
     from evenwatt_collector.carbon.labels import LabelSettings
 
 QUEUE_RECORDS: Final = 20_000
+QUEUE_BYTES: Final = 32 * 1024 * 1024
+"""Of payloads; decoded they take some five times as much."""
 BATCH_RECORDS: Final = 5_000
 _IDLE_S: Final = 1.0
 _RETRY_S: Final = 1.0
 _SETTLE_SOON_S: Final = 0.5
 _SETTLE_LATE_S: Final = 5.0
+_REFUSED_SAID_S: Final = 60.0
 
 
 class Store:
@@ -56,6 +59,8 @@ class Store:
         self._database = LedgerWriter(where, slots, labels, fence=epoch)
         begun = (epoch, True) if epoch is not None else self._database.new_epoch(int(time.time()))
         self.epoch, self.took_over = begun
+        self.identities = self._database.identities
+        """What nodes are told of what the database holds."""
         self.loaded: tuple[BootTotals, ...] = self._database.totals()
         self._on_commit = on_commit
         self._queue: queue.Queue[Entry | None] = queue.Queue(QUEUE_RECORDS)
@@ -69,6 +74,9 @@ class Store:
         """When the writer last came round, whether it had anything to do or not."""
         self.refused = 0
         """Records that did not fit into the queue."""
+        self._refused_s = float("-inf")
+        self._offered_bytes = self._taken_bytes = 0
+        """Written by one thread each; their difference is in the queue."""
 
     def start(self) -> None:
         """Start writing."""
@@ -76,14 +84,31 @@ class Store:
 
     def offer(self, entry: Entry) -> bool:
         """Queue a record; False if there is no room, and then it must not be acknowledged."""
+        size = len(entry.payload)
         try:
-            if not self._stopping.is_set():
+            if not self._stopping.is_set() and self._offered_bytes - self._taken_bytes + size <= QUEUE_BYTES:
                 self._queue.put_nowait(entry)
+                self._offered_bytes += size
                 return True
         except queue.Full:
             pass
-        self.refused += 1
+        self.refused, self._refused_s = self.refused + 1, time.monotonic()
         return False
+
+    @property
+    def room(self) -> int:
+        """Records that still fit into the queue, as far as their number goes."""
+        return max(0, QUEUE_RECORDS - self._queue.qsize())
+
+    def troubles(self) -> list[str]:
+        """Say that records cannot be taken: none is lost, nodes keep them."""
+        if time.monotonic() - self._refused_s > _REFUSED_SAID_S:
+            return []
+        return [f"records come faster than the database takes them ({self.refused} refused); nodes keep them"]
+
+    def silent_s(self) -> float:
+        """Return how long the writer has been waiting for the database."""
+        return time.monotonic() - self.turned_s
 
     @property
     def waiting(self) -> int:
@@ -143,6 +168,7 @@ class Store:
                 batch += [entry] if entry else []
         except queue.Empty:
             pass
+        self._taken_bytes += sum(len(entry.payload) for entry in batch)
         return batch
 
     def _write(self, batch: list[Entry]) -> None:

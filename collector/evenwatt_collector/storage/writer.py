@@ -14,7 +14,7 @@ One thread at a time may use an object of this module.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from evenwatt_collector.books import MAX_STRETCHES, BootTotals, Commit, Entry, Span, complete_up_to, cover, holes
@@ -22,11 +22,13 @@ from evenwatt_collector.carbon import Sum
 from evenwatt_collector.carbon.labels import LabelHistory
 from evenwatt_collector.storage.connection import connect, shown, transaction
 from evenwatt_collector.storage.hours import Hours, use_of
+from evenwatt_collector.storage.identity import ensure
 from evenwatt_collector.storage.memory import LABELS, recall, remember_within
 from evenwatt_collector.storage.names import Names
+from evenwatt_collector.storage.overlap import first_of, holes_of, lacking, remainder, told_by
 from evenwatt_collector.storage.schema import Partitions, migrate
 from evenwatt_collector.storage.tasks import TaskWork
-from evenwatt_wire import Kind, Ledger, Topic, decode
+from evenwatt_wire import Kind, Ledger, Topic, decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,6 +54,11 @@ _PUT_RECORD: Final = (
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _DOMAINS_KEPT: Final = 200_000
+_COMPARED: Final = 200
+"""Repeated records of a boot that are compared with what is stored, per transaction."""
+_HOLES_TOLD: Final = 100
+_MOST_HOLES: Final = 10_000
+"""A boot with more holes than this is no honest one; further ones are refused."""
 
 
 @dataclass(slots=True)
@@ -70,18 +77,16 @@ class _Boot:
     covered: list[Span] = field(default_factory=list)
     """Monotonic time stored, as stretches."""
 
-    def has(self, seq: int) -> bool:
-        return any(start <= seq < end for start, end in self.numbers)
-
-    def add(self, record: Ledger, weight_g: float) -> None:
+    def add(self, record: Ledger, weight_g: float, seq: int) -> None:
+        """Add a record; ``seq`` is the last number it stands for, whatever number it is stored under."""
         self.records += 1
-        self.numbers = cover(self.numbers, record.seq, record.seq + 1)
+        self.numbers = cover(self.numbers, first_of(record), seq + 1)
         self.energy.add(record.total.energy_j)
         self.grams.add(weight_g)
         end_ns = max(record.start_mono_ns, record.end_mono_ns)
         self.covered = cover(self.covered, record.start_mono_ns, end_ns)[-MAX_STRETCHES:]
-        if record.seq > self.last_seq:
-            self.last_seq, self.last_total_j = record.seq, record.total.total_j
+        if seq > self.last_seq:
+            self.last_seq, self.last_total_j = seq, record.total.total_j
 
     def totals(self, node: str, boot: str) -> BootTotals:
         return BootTotals(
@@ -96,6 +101,7 @@ class _Boot:
             energy_j=self.energy.value,
             grams=self.grams.value,
             covered=tuple(self.covered),
+            lacking=holes_of(self.numbers, _HOLES_TOLD),
         )
 
 
@@ -135,6 +141,8 @@ class LedgerWriter:
         """Records that are in the ledger and not in the books on the disk."""
         self._last_ms = 0
         self._behind = True
+        self.identities = ensure(self.connection)
+        """What nodes are told of what is held here."""
         with transaction(self.connection):
             self._labels = LabelHistory(recall(self.connection, LABELS))
             if self._labels.change(labels, self._newest_ms() + 1):
@@ -171,6 +179,9 @@ class LedgerWriter:
         """
         touched: dict[tuple[str, str, str], set[int]] = {}
         fresh: list[tuple[object, ...]] = []
+        repeated: dict[tuple[str, str, str], list[Entry]] = {}
+        conflicts: dict[tuple[str, str], int] = {}
+        stored = 0
         arrived_ms = int(wall_s * 1000)
         try:
             with transaction(self.connection):
@@ -178,29 +189,79 @@ class LedgerWriter:
                 stored_ms = max(self._last_ms + 1, arrived_ms)
                 rules = self._labels.at(stored_ms)
                 for entry in entries:
-                    record = entry.record
-                    key = (entry.zone, record.node, record.boot)
-                    touched.setdefault(key, set()).add(record.seq)
+                    key = (entry.zone, entry.record.node, entry.record.boot)
                     boot = self._boot(*key)
-                    if not boot.has(record.seq):
-                        boot.add(record, entry.grams)
-                        start_ms, end_ms = self._book(entry.zone, record, stored_ms, arrived_ms, rules)
-                        fresh.append(
-                            (boot.number, record.seq, end_ms, start_ms, stored_ms, arrived_ms, record.total.energy_j,
-                             record.total.quality.value, entry.payload)
-                        )  # fmt: skip
-                self._partitions.ensure("ledger", {int(str(row[2])) for row in fresh})
-                self.connection.many(_PUT_RECORD, fresh)
+                    seq, missing = entry.record.seq, lacking(boot.numbers, first_of(entry.record), entry.record.seq)
+                    if not missing.highest:
+                        touched.setdefault(key, set()).add(seq)
+                        repeated.setdefault(key, []).append(entry)
+                        continue
+                    if not missing.whole:
+                        self._put(fresh)
+                    rest = entry if missing.whole else self._rest_of(boot, entry, missing.highest)
+                    if rest is None or len(boot.numbers) > _MOST_HOLES:
+                        conflicts[key[:2]] = conflicts.get(key[:2], 0) + 1
+                        continue
+                    touched.setdefault(key, set()).add(seq)
+                    record, stored = rest.record, stored + 1
+                    boot.add(record, rest.grams, seq)
+                    start_ms, end_ms = self._book(entry.zone, record, stored_ms, arrived_ms, rules)
+                    fresh.append(
+                        (boot.number, record.seq, end_ms, start_ms, stored_ms, arrived_ms, record.total.energy_j,
+                         record.total.quality.value, rest.payload)
+                    )  # fmt: skip
+                self._put(fresh)
+                for key, again in repeated.items():
+                    if different := self._different(self._boots[key].number, again):
+                        conflicts[key[:2]] = conflicts.get(key[:2], 0) + different
                 self.connection.many(_PUT_BOOT, (self._boot_row(key) for key in touched))
         except BaseException:
             self._forget()  # what is in memory is ahead of the disk now, and is read again
             raise
-        self._last_ms, self.unsettled = stored_ms, self.unsettled + len(fresh)
+        self._last_ms, self.unsettled = stored_ms, self.unsettled + stored
         totals = {key: self._boots[key].totals(key[1], key[2]) for key in touched}
         beyond = {
             (key[1], key[2]): sorted(seq for seq in touched[key] if seq > boot.mark) for key, boot in totals.items()
         }
-        return Commit(tuple(totals.values()), beyond, len(fresh), len(entries) - len(fresh))
+        return Commit(tuple(totals.values()), beyond, stored, len(entries) - stored, conflicts)
+
+    def _put(self, fresh: list[tuple[object, ...]]) -> None:
+        """Write rows of the ledger, and forget them."""
+        self._partitions.ensure("ledger", {int(str(row[2])) for row in fresh})
+        self.connection.many(_PUT_RECORD, fresh)
+        fresh.clear()
+
+    def _rest_of(self, boot: _Boot, entry: Entry, seq: int) -> Entry | None:
+        """Return what a coarse record adds to those of its span that are stored; None if that cannot be told."""
+        record, first = entry.record, first_of(entry.record)
+        rows = self.connection.rows(
+            "SELECT payload FROM ledger WHERE boot = ? AND seq >= ? AND seq <= ?", (boot.number, first, record.seq)
+        )
+        topic = Topic(entry.zone, record.node, Kind.LEDGER)
+        held = [decode(topic, bytes(payload)) for (payload,) in rows]
+        known = sorted((one for one in held if isinstance(one, Ledger)), key=first_of)
+        if not told_by(known, boot.numbers, first, record.seq):
+            return None
+        rest = remainder(record, known, seq)
+        share = rest.total.energy_j / record.total.energy_j if record.total.energy_j else 0.0
+        return replace(entry, record=rest, payload=encode(rest), grams=entry.grams * share)
+
+    def _different(self, boot: int, entries: Sequence[Entry]) -> int:
+        """Return how many repeated records are not what is stored under their number; coarse ones may differ."""
+        wanted = {entry.record.seq: entry for entry in entries if not entry.record.first_seq}
+        numbers = list(wanted)[:_COMPARED]
+        if not numbers:
+            return 0
+        marks = ", ".join("?" * len(numbers))
+        sql = f"SELECT seq, payload FROM ledger WHERE boot = ? AND seq IN ({marks})"
+        rows = self.connection.rows(sql, (boot, *numbers))
+        different = 0
+        for seq, payload in rows:
+            entry = wanted[seq]
+            if bytes(payload) != entry.payload:
+                kept = decode(Topic(entry.zone, entry.record.node, Kind.LEDGER), bytes(payload))
+                different += isinstance(kept, Ledger) and not kept.first_seq
+        return different
 
     @property
     def due(self) -> bool:
