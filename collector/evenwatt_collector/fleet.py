@@ -37,6 +37,11 @@ class Fleet:
         """Names of zones heard of."""
         return sorted(self._zones)
 
+    @property
+    def known(self) -> int:
+        """Nodes known, in all zones."""
+        return self._count
+
     def in_zone(self, zone: str) -> list[Node]:
         """Return a zone's nodes by name."""
         return [node for _, node in sorted(self._zones.get(zone, {}).items())]

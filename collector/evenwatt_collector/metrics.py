@@ -155,6 +155,7 @@ def _service(status: Document) -> Iterator[Family]:
         yield GaugeMetricFamily("evenwatt_cap_answer_p95_seconds", text, caps["answer_p95_s"])
     yield CounterMetricFamily("evenwatt_ledger_records", "Ledger records stored.", ledger["records"])
     yield CounterMetricFamily("evenwatt_ledger_duplicates", "Records that came again.", ledger["duplicate"])
+    yield CounterMetricFamily("evenwatt_ledger_conflicts", "Records unlike those stored.", ledger["conflicts"])
     yield GaugeMetricFamily("evenwatt_ledger_missing_records", "Records known to exist, not stored.", ledger["missing"])
     yield GaugeMetricFamily("evenwatt_store_waiting_records", "Records to be written.", status["store"]["waiting"])
     yield GaugeMetricFamily("evenwatt_collector_ready", "1 when broker and store work.", float(status["ready"]))

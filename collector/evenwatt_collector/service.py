@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from evenwatt_collector import __version__
 from evenwatt_collector.api import Answers, listen, make_app, serve
+from evenwatt_collector.backlog import spread_s, window
 from evenwatt_collector.books import Books, Commit, Entry
 from evenwatt_collector.carbon.labels import Labels
 from evenwatt_collector.carbon_budget import CarbonBudgets, ZoneNow
@@ -42,6 +43,7 @@ from evenwatt_collector.settings import ZoneSettings
 from evenwatt_collector.status import Document, Views, status_document
 from evenwatt_collector.steering import STEP_S, Steering
 from evenwatt_collector.storage import connect, is_url
+from evenwatt_collector.storage.identity import Identity, identities, identity_of
 from evenwatt_collector.store import Store
 from evenwatt_collector.telling import Told
 from evenwatt_collector.zone import Zone, with_inner
@@ -53,6 +55,8 @@ from evenwatt_wire.messages import Echo, NodeState, Probe
 from evenwatt_wire.topics import CONTROLLER_NODE, DELIVERY, ZONE_NODE, zone_filter
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from evenwatt_collector.carbon import IntensityTable
     from evenwatt_collector.issuer import Order
     from evenwatt_collector.report.asking import ReportQuery
@@ -70,9 +74,13 @@ _QUIET_S: Final = 5.0
 _FIRST_QUIET_S: Final = 1.0
 """At the very first start only the retained births have to arrive."""
 _DRAIN_S: Final = 5.0
+_UNANSWERED_S: Final = 15.0
+"""A database that has not answered for longer is an alarm; live view and control go on without it."""
 _STUCK_S: Final = 15.0
 """A part that has not come round for longer is stuck: the watchdog is not fed any more."""
 _EVERY_ZONE: Final = "+"
+_BEYOND_TOLD: Final = 1_000
+"""The highest are enough: what is lacking is told besides."""
 
 
 class Collector:
@@ -99,7 +107,7 @@ class Collector:
         self._hub = Hub()
         self._labels = Labels(settings.labels)
         self._emissions = Emissions(settings, table, self._keeper, self._hub)
-        self._epoch = self._store.epoch
+        self._epoch, self._identities = self._store.epoch, self._store.identities
         self._issuer = Issuer(settings.fleet, self._epoch, private) if private else None
         self._fleet, self._books, self._echoes = Fleet(), Books(), Echoes()
         self._certificates = CertificateWatch(settings.mqtt)
@@ -210,8 +218,10 @@ class Collector:
     def _on_commit(self, commit: Commit) -> None:
         """Tell the nodes what is on the disk now, doubled records too: their node has missed our answer."""
         self._books.fold(commit)
+        granted = window(self._fleet.known, self._store.room)
         for boot in commit.totals:
-            said = Stored(boot.boot, boot.mark, commit.beyond[boot.node, boot.boot])
+            beyond = commit.beyond[boot.node, boot.boot][-_BEYOND_TOLD:]
+            said = Stored(boot.boot, boot.mark, beyond, list(boot.lacking), granted)
             self._publish(Topic(boot.zone, boot.node, Kind.STORED), encode(said))
 
     # --- loops ----------------------------------------------------------------------------------------------------
@@ -263,6 +273,7 @@ class Collector:
                 self._publish(Topic(summary.zone, ZONE_NODE, Kind.SUMMARY), encode(summary), qos=1)
             if time.monotonic() >= presence_s:
                 presence_s += _PRESENCE_S
+                self._keeper.ask(identities).add_done_callback(self._from_keeper)
                 for name in self._links:
                     self._say_presence(name, NodeState.READY)
             nodes, power_w = sum(s.nodes for _, s in summaries), sum(s.power_w for _, s in summaries)
@@ -319,6 +330,11 @@ class Collector:
         with closing(connect(self._settings.where, write=False)) as connection:
             return zone_grams(connection, name, wall_s, made)
 
+    def _from_keeper(self, known: Future[dict[str, Identity]]) -> None:
+        """Take the names of what is held here, which may have been changed; runs on the keeper's thread."""
+        if not known.cancelled() and known.exception() is None:
+            self._identities = known.result() or self._identities
+
     async def _stream(self) -> None:
         """Tell readers of the stream what has changed, each second."""
         told = Told(self._hub)
@@ -329,9 +345,12 @@ class Collector:
             await asyncio.sleep(_STREAM_S)
 
     async def _watch(self) -> None:
-        """Feed the watchdog while every part makes progress: this loop, the links, the steering and the writer."""
+        """Feed the watchdog while this loop, the links and the steering make progress.
+
+        A database that hangs is an alarm and no reason to die: nodes keep their records, and control needs none.
+        """
         while True:
-            turned_s = [self._store.turned_s, self._steered_s, *(link.turned_s for link in self._links.values())]
+            turned_s = [self._steered_s, *(link.turned_s for link in self._links.values())]
             if time.monotonic() - min(turned_s) < _STUCK_S:
                 self._notify.alive()
             await asyncio.sleep(1.0)
@@ -344,7 +363,7 @@ class Collector:
         now_s, wall_ms = time.monotonic(), _wall_ms()
         troubles = self._reasons() + self._keys.warnings() + self._policy_troubles()
         troubles += self._emissions.troubles() + self._planning.troubles()
-        troubles += self._certificates.troubles
+        troubles += self._certificates.troubles + self._store.troubles()
         own = {
             name: zone.summary(
                 now_s,
@@ -415,6 +434,9 @@ class Collector:
         stopped = self._keys.stopped
         troubles = [stopped] if stopped else []
         troubles += sorted({link.trouble for link in self._links.values() if not link.online})
+        silent_s = self._store.silent_s()
+        if silent_s > _UNANSWERED_S:
+            troubles.append(f"database: no answer for {silent_s:.0f} s; nodes keep their records until it answers")
         if self._store.alarm is not None:
             troubles.append(f"database: {self._store.alarm}; nodes keep their records until it can be written")
         return troubles
@@ -479,7 +501,16 @@ class Collector:
         return self._links.get(zone) or self._links.get(_EVERY_ZONE)
 
     def _presence(self, zone: str, state: NodeState) -> Post:
-        said = ControllerState(zone=zone, state=state, epoch=self._epoch, wall_ms=_wall_ms())
+        ledger = identity_of(self._identities, zone)
+        said = ControllerState(
+            zone=zone,
+            state=state,
+            epoch=self._epoch,
+            wall_ms=_wall_ms(),
+            ledger=ledger.ledger,
+            since_wall_ms=ledger.since_ms,
+            spread_s=spread_s(self._fleet.known),
+        )
         return Post(str(Topic(zone, CONTROLLER_NODE, Kind.STATE)), encode(said), 1, retain=True)
 
     def _say_presence(self, zone: str, state: NodeState) -> None:

@@ -73,6 +73,7 @@ def status_document(views: Views, now_s: float) -> Document:
             "records": views.books.records,
             "missing": views.books.missing,
             "duplicate": views.books.duplicate,
+            "conflicts": views.books.conflicts,
         },
     }
 

@@ -120,7 +120,10 @@ class Zone:
                 )
                 for one in self.working(fleet)[:MAX_WORK]
             ],
-            alarms=[alarm[:_TEXT_CHARACTERS] for alarm in self._alarms(now_s, fleet, view, troubles)],
+            alarms=[
+                alarm[:_TEXT_CHARACTERS]
+                for alarm in self._alarms(now_s, fleet, view, troubles) + books.alarms(self.name)
+            ],
         )
 
     def working(self, fleet: Fleet) -> list[Working]:
