@@ -1,8 +1,8 @@
 """Who may do what to this machine right now: commands in, leases held, the governor told, acknowledgements out.
 
-The shell around ``admission`` (checks), ``leases`` (time), ``steering`` (devices) and ``journal`` (the audit log). Every
-call that writes to the disk or a device goes through one worker; the loop below follows leases as they ramp and end,
-with every bin of power.
+The shell around ``admission`` (checks), ``leases`` (time), ``steering`` (devices) and ``scribe`` (the audit log).
+Every call that writes to the disk or a device goes through one worker; the loop below follows leases as they ramp and
+end, with every bin of power.
 """
 
 from __future__ import annotations
@@ -14,25 +14,24 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from msgspec import structs
+
 from evenwatt_agent import clocks
-from evenwatt_agent.actuator.manners import Complaints
 from evenwatt_agent.actuators import LockedError
 from evenwatt_agent.admission import BEGUN, Admission, Clock
 from evenwatt_agent.commands import Gate
 from evenwatt_agent.control import Standing
 from evenwatt_agent.dry_run import cap_in_words, other_in_words
-from evenwatt_agent.journal import Journal, open_journal
+from evenwatt_agent.journal import open_journal
 from evenwatt_agent.keys import LOOK_S, NodeKeys
 from evenwatt_agent.leases import CONTROLLER, Lease, LeaseBook, PauseBook, Target
+from evenwatt_agent.scribe import Scribe
 from evenwatt_agent.steering import Steering
 from evenwatt_daemon import get_logger, on_reload
-from evenwatt_daemon.audit_log import AuditError
 from evenwatt_wire import Ack, Command, CommandError, LeaseInForce, RunReport, seal
 from evenwatt_wire.command import WORK, Code, Op, Role
 from evenwatt_wire.messages import LeaseState
 from evenwatt_wire.version import __version__
-
-from msgspec import structs
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from evenwatt_agent.journal import Received
     from evenwatt_agent.memory import Memory
     from evenwatt_agent.settings import AgentSettings, ControlSettings
+    from evenwatt_daemon.audit import Facts
     from evenwatt_wire import Key
 
 T = TypeVar("T")
@@ -88,9 +88,7 @@ class Authority:
         pausable = [item.name for item in control.pausable]
         gate = Gate(settings.fleet, settings.zone, settings.node, self._keys.ring, pausable, control.max_ttl_s)
         self._admission = Admission(gate, self._limits, spool, settings.state_path)
-        self._journal = open_journal(settings) if control.enabled else None
-        self._unwritten = ""
-        self._complaints = Complaints()
+        self._scribe = Scribe(open_journal(settings) if control.enabled else None, in_worker, event)
         self._steering = Steering(governor, spool, in_worker, event, changed)
         self._remembered = spool.recall("fallback_w") or ""
         last_w = float(self._remembered) if self._remembered else None
@@ -151,9 +149,7 @@ class Authority:
 
     async def start(self, now_s: float) -> None:
         """Hold the fallback before anything else can be heard of this node."""
-        if self._journal is not None:
-            facts = self._keys.version, self._keys.key_id
-            await self._enter(lambda journal: self._begin(journal, *facts))
+        await self._scribe.begin(self._facts(), self._spool.recall(BEGUN))
         if self.controllable:
             await self._follow(now_s)
 
@@ -176,7 +172,7 @@ class Authority:
                 await self._tell_keys()
             if now_s >= self._sums_s:
                 self._sums_s = now_s + _SUMS_S
-                await self._enter(lambda journal: journal.due(time.monotonic()))
+                await self._scribe.enter(lambda journal: journal.due(time.monotonic()))
 
     async def trust(self, document: bytes) -> None:
         """Take a trust document that came over the network, if the root has signed it and it is newer."""
@@ -186,9 +182,7 @@ class Authority:
     async def stop(self) -> list[str]:
         """Give the machine its own limits back; return what could not be put back."""
         problems: list[str] = await self._in_worker(self._governor.restore)
-        journal = self._journal
-        if journal is not None:
-            await self._in_worker(lambda: journal.close({"restored": not problems, "why": "; ".join(problems) or None}))
+        await self._scribe.close({"restored": not problems, "why": "; ".join(problems) or None})
         return problems
 
     async def command(self, payload: bytes, *, retained: bool) -> bytes | None:
@@ -197,9 +191,9 @@ class Authority:
         try:
             received = self._open(payload, retained=retained)
         except CommandError as error:
-            self._complain(error, "")
+            self._scribe.complain(error, "")
             refused, sha256 = error, hashlib.sha256(payload).hexdigest()
-            await self._enter(lambda journal: journal.refused(refused, payload, sha256, received_s))
+            await self._scribe.enter(lambda journal: journal.refused(refused, payload, sha256, received_s))
             return None
         async with self._busy:
             return await self._answer(received, received_s)
@@ -210,15 +204,16 @@ class Authority:
         try:
             earlier = await self._admit(received)
             if earlier is not None:
-                await self._enter(lambda journal: journal.repeated(received, received_s))
+                await self._scribe.enter(lambda journal: journal.repeated(received, received_s))
                 return earlier
             code, detail = await self._carry_out(received)
         except CommandError as error:
-            self._complain(error, received.command.target)
+            self._scribe.complain(error, received.command.target)
             code = Code.EXPIRED if error.code == "expired" else Code.REJECTED
             detail = f"{error.code}: {error}"
-        ack = await self._entered(received, self._ack(received.command, code, detail, before_w, received_s))
-        answer = seal(ack, self._signing_key())
+        ack = self._ack(received.command, code, detail, before_w, received_s)
+        await self._scribe.enter(lambda journal: journal.answered(received, ack, time.monotonic()))
+        answer = seal(structs.replace(ack, audit=self._scribe.head), self._signing_key())
         await self._in_worker(lambda: self._admission.keep(received, answer, clocks.wall_ms()))
         return answer
 
@@ -238,50 +233,20 @@ class Authority:
             time.monotonic() - received_s,
         )
 
-    # --- the audit log --------------------------------------------------------------------------------------------
-
-    async def _entered(self, received: Received, ack: Ack) -> Ack:
-        """Write down a command and its answer; return the answer with the log's head."""
-        await self._enter(lambda journal: journal.answered(received, ack, time.monotonic()))
-        head = self._journal.head if self._journal is not None else ""
-        return structs.replace(ack, audit=head)
-
-    async def _enter(self, entry: Callable[[Journal], None]) -> None:
-        """Write something down. Where that fails it is said; what comes next is not carried out until it works."""
-        journal = self._journal
-        if journal is None:
-            return
-        try:
-            await self._in_worker(lambda: entry(journal))
-        except AuditError as error:
-            if not self._unwritten:
-                self._event("audit-failed", "", why=str(error))
-            self._unwritten = str(error)
-        else:
-            self._unwritten = ""
-
-    def _begin(self, journal: Journal, trust: int, key_id: str) -> None:
-        """Enter what is in force from now on; on the worker."""
+    def _facts(self) -> Facts:
+        """What is in force from now on, for the audit log."""
         settings = self._settings
-        facts = {
+        return {
             "node": settings.node,
             "fleet": settings.fleet,
             "zone": settings.zone,
             "version": __version__,
             "kernel_boot": clocks.kernel_boot(),
-            "key": key_id,
-            "trust": trust,
+            "key": self._keys.key_id,
+            "trust": self._keys.version,
             "limits": settings.control.limits,
             "dry_run_only": self._limits.dry_run_only,
         }
-        for trouble in journal.begin(facts, self._spool.recall(BEGUN)):
-            self._event("audit-trouble", "", why=trouble)
-
-    def _complain(self, error: CommandError, target: str) -> None:
-        """Say that a command was refused, once a minute for each reason; the audit log counts all."""
-        held_back = self._complaints.admit(error.code, time.monotonic())
-        if held_back is not None:
-            self._event("command-refused", target, code=error.code, why=str(error), held_back=held_back)
 
     def _look_now(self) -> None:
         self._look_s = 0.0
@@ -289,7 +254,7 @@ class Authority:
     async def _tell_keys(self) -> None:
         for name, facts in self._keys.take_news():
             self._event(name, "", **facts)
-            await self._enter(lambda journal, kind=name, row=facts: journal.note(kind, row))  # type: ignore[misc]
+            await self._scribe.note(name, dict(facts))
 
     def _open(self, payload: bytes, *, retained: bool) -> Received:
         if not self._settings.control.enabled:
@@ -298,8 +263,9 @@ class Authority:
 
     async def _admit(self, received: Received) -> bytes | None:
         synchronised = not self._settings.control.require_synchronised_clock or clocks.clock_synchronised()
-        clock, journal = Clock(time.monotonic(), clocks.wall_ms(), synchronised), self._journal
-        assert journal is not None  # noqa: S101  (a command is opened only where control is on)
+        clock, journal = Clock(time.monotonic(), clocks.wall_ms(), synchronised), self._scribe.journal
+        if journal is None:
+            raise CommandError("control-off", "control has ended on this node")
         earlier: bytes | None = await self._in_worker(lambda: self._admission.admit(received, clock, journal))
         return earlier
 
@@ -413,13 +379,13 @@ class Authority:
         }[target.state]
         facts = {"cap_w": target.cap_w, "fallback_w": self._leases.fallback_w}
         self._event(name, "node", **facts)
-        await self._enter(lambda journal: journal.note(name, facts))
+        await self._scribe.note(name, {**facts})
 
     async def _resume(self, name: str, reason: str) -> None:
         self._pauses.resume(name)
         await self._in_worker(lambda: self._governor.resume(name))
         self._event("resumed", name, reason=reason)
-        await self._enter(lambda journal: journal.note("resumed", {"target": name, "reason": reason}))
+        await self._scribe.note("resumed", {"target": name, "reason": reason})
 
     def _signing_key(self) -> Ed25519PrivateKey:
         if self._keys.private is None:

@@ -1,12 +1,13 @@
 """What a node checks before it obeys, in order, cheapest first. Nothing here acts.
 
-1. size, not retained           4. addressed to exactly this node of this fleet
-2. a known key of a fitting role 5. not expired, by a clock that is synchronised
-3. signature, then schema        6. (epoch, seq) above the mark remembered for this key; a repeated id is answered
-                                    again and not carried out again
+1. size, not retained              5. not expired, by a clock that is synchronised
+2. a known key of a fitting role   6. (epoch, seq) above the mark remembered for this key; a repeated command is
+3. signature, then schema             answered again and not carried out again
+4. addressed to exactly this node  7. this node's own rules: what may be paused or run, ``limits.toml``
+   of this fleet                   8. of a dry run, that is all
 
-Local limits come after these: the allow-list of what may be paused here, and floor, ceiling and fallback in the
-governor. The mark is on the disk before a command is carried out (``service``), so that a crash cannot open it again.
+Who fails one of the first four gets no answer, for nobody known has sent it to this node; from then on every answer is
+signed. The mark is on the disk before a command is carried out (``admission``), so that a crash cannot open it again.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from evenwatt_wire.command import (
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from evenwatt_agent.journal import Received
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:
@@ -41,8 +44,8 @@ class Gate:
     pausable: Collection[str]
     max_ttl_s: float
 
-    def admit(self, payload: bytes, *, retained: bool, now_ms: int, synchronised: bool) -> tuple[Key, Command]:
-        """Return the signer and the command if it passes every check that needs no memory.
+    def open(self, payload: bytes, *, retained: bool) -> tuple[Key, Command]:
+        """Return the signer and the command if somebody known has signed it for exactly this node.
 
         Raises:
             CommandError: its ``code`` names the check that failed.
@@ -53,9 +56,22 @@ class Gate:
             )
         key, command = open_command(payload, self.keys)
         check_addressee(command, self.fleet, self.node)
-        check_scope(key, self.zone, self.node)
-        check_time(command, now_ms, clock_synchronised=synchronised)
         return key, command
+
+    def late(self, received: Received, now_ms: int, *, synchronised: bool) -> CommandError | None:
+        """Return why a command's time is over, if that is so: it may have been answered before.
+
+        Raises:
+            CommandError: its key may not command this node, or its time is wrong in another way.
+        """
+        check_scope(received.key, self.zone, self.node)
+        try:
+            check_time(received.command, now_ms, clock_synchronised=synchronised)
+        except CommandError as error:
+            if error.code == "expired":
+                return error
+            raise
+        return None
 
     def check_local(self, command: Command) -> None:
         """Hold a command against this node's own rules.

@@ -76,7 +76,7 @@ class Governor:
         lag_s: float = 0.0,
         limits: LocalLimits = _NO_LIMITS,
     ) -> None:
-        self._pausables, self._limits = dict(pausables), limits
+        self._pausables, self.limits = dict(pausables), limits
         self._reserve_share = reserve_share
         self._lag_s = lag_s
         self._path = restore.originals_path(state_dir)
@@ -234,7 +234,7 @@ class Governor:
         goes beyond what the owner allows for a domain.
         """
         shares = self._shares(cap_w)
-        return [self._limits.domain_w(h.ladder.domain, w) if h.ladder.throttle else w for h, w in self._with(shares)]
+        return [self.limits.domain_w(h.ladder.domain, w) if h.ladder.throttle else w for h, w in self._with(shares)]
 
     def _shares(self, cap_w: float) -> list[float]:
         floor_w = self.floor_w
@@ -249,9 +249,9 @@ class Governor:
     def _ends(self, ladder: Ladder) -> tuple[float, float]:
         """Floor and ceiling of a domain: the owner's limits as far as the device can keep them."""
         knob = ladder.active
-        ceiling_w = max(knob.floor_w, self._limits.domain_w(ladder.domain, knob.ceiling_w))
+        ceiling_w = max(knob.floor_w, self.limits.domain_w(ladder.domain, knob.ceiling_w))
         ceiling_w = min(ceiling_w, max(knob.ceiling_w, knob.floor_w))
-        return min(ceiling_w, max(knob.floor_w, self._limits.domain_w(ladder.domain, knob.floor_w))), ceiling_w
+        return min(ceiling_w, max(knob.floor_w, self.limits.domain_w(ladder.domain, knob.floor_w))), ceiling_w
 
     @property
     def _reserve_w(self) -> float:

@@ -12,6 +12,7 @@ from evenwatt_agent.actuators.pause import FrozenCgroup, StoppedProcess
 from evenwatt_agent.governor import Governor
 from evenwatt_agent.gpu_use import GpuWatch
 from evenwatt_agent.hierarchy import choose_total, worst
+from evenwatt_agent.settings import read_limits
 from evenwatt_agent.sources import (
     Found,
     Probe,
@@ -114,7 +115,8 @@ def take_inventory(
     pausables = {item.name: _pausable(item.name, item.cgroup, item.pidfile) for item in listed}
     terms = {domain.id for domain in domains if domain.in_total}
     reserve_share = 0.0 if terms <= {knob.domain for knob in knobs} else settings.control.reserve_share
-    governor = Governor(knobs, pausables, reserve_share, settings.state_path, lag_s)
+    limits = read_limits(settings.control)
+    governor = Governor(knobs, pausables, reserve_share, settings.state_path, lag_s, limits)
     return Inventory(found.probes, domains, formula, found.problems, governor, library)
 
 

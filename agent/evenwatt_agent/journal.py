@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from evenwatt_agent import clocks
 from evenwatt_daemon.audit import Fact, Facts, Head
-from evenwatt_daemon.audit_log import AuditError
+from evenwatt_daemon.audit_log import AuditError, AuditLog
 from evenwatt_daemon.audit_sums import Sums
 from evenwatt_wire.command import Code, Op
 from evenwatt_wire.told import command_facts, terms
@@ -21,11 +21,12 @@ from evenwatt_wire.told import command_facts, terms
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from evenwatt_daemon.audit_log import AuditLog
+    from evenwatt_agent.settings import AgentSettings
     from evenwatt_wire import Ack, Command, CommandError, Key
 
 _IN_FORCE: Final = frozenset({Code.APPLIED, Code.CLAMPED})
 _DIGITS: Final = 3
+FOLDER: Final = "audit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +195,16 @@ class Journal:
                 f"control died here; whether it was carried out is not known, and it is not carried out again"
             )
         return troubles
+
+
+def open_journal(settings: AgentSettings) -> Journal:
+    """Open the audit log in a state folder.
+
+    Raises:
+        Failure: it cannot be opened, or another process writes it.
+    """
+    folder, keep_bytes = settings.state_path / FOLDER, settings.control.audit_mb * 1024 * 1024
+    return Journal(AuditLog(folder, keep_bytes), clocks.new_boot_id())
 
 
 def _covers(kind: str, facts: Facts, begun: Facts) -> bool:

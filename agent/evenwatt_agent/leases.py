@@ -106,6 +106,13 @@ class LeaseBook:
             self._controller_fallback_w = lease.fallback_w
         self._managed = True
 
+    def copy(self) -> LeaseBook:
+        """Return a book to try something in."""
+        other = LeaseBook(self._own_fallback_w, managed=self._managed, fallback_max_w=self._fallback_max_w)
+        other._controller_fallback_w = self._controller_fallback_w
+        other._leases = dict(self._leases)
+        return other
+
     def release(self, holder: str, now_s: float) -> LeaseState:
         """Drop a holder's lease. If nobody else holds anything, the machine's own limits come back."""
         self._leases.pop(holder, None)

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS memory (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS answered (id TEXT PRIMARY KEY, at INTEGER NOT NULL, payload BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS answered (
+    id TEXT PRIMARY KEY, at INTEGER NOT NULL, sha256 TEXT NOT NULL, payload BLOB NOT NULL
+) WITHOUT ROWID;
 """
 _ANSWERS_KEPT: Final = 1_000
 
@@ -64,16 +66,18 @@ class Memory:
             for name, value in values.items():
                 self._remember(name, value)
 
-    def answer(self, command_id: str) -> bytes | None:
-        """Return the acknowledgement already given to a command, or None."""
-        row = self._db.execute("SELECT payload FROM answered WHERE id = ?", (command_id,)).fetchone()
-        return bytes(row[0]) if row else None
+    def answer(self, command_id: str) -> tuple[str, bytes] | None:
+        """Return the hash of a command that was answered before and its acknowledgement, or None."""
+        row = self._db.execute("SELECT sha256, payload FROM answered WHERE id = ?", (command_id,)).fetchone()
+        return (str(row[0]), bytes(row[1])) if row else None
 
-    def keep_answer(self, command_id: str, at_ms: int, payload: bytes) -> None:
-        """Keep an acknowledgement, so that a repeated command gets the same one."""
+    def keep_answer(self, command_id: str, at_ms: int, sha256: str, payload: bytes) -> None:
+        """Keep an acknowledgement, so that a command that is repeated to the byte gets the same one."""
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute("INSERT OR REPLACE INTO answered VALUES (?, ?, ?)", (command_id, at_ms, payload))
+            self._db.execute(
+                "INSERT OR REPLACE INTO answered VALUES (?, ?, ?, ?)", (command_id, at_ms, sha256, payload)
+            )
             self._db.execute(
                 "DELETE FROM answered WHERE id IN (SELECT id FROM answered ORDER BY at DESC LIMIT -1 OFFSET ?)",
                 (_ANSWERS_KEPT,),

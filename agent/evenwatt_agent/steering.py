@@ -73,7 +73,7 @@ class Steering:
         before = self._governor.outcome
         if cap_w is None and before.requested_w is None:
             return before
-        asked_w = None if cap_w is None else cap_w * self._reflex.share
+        asked_w = None if cap_w is None else self._governor.limits.cap_w(cap_w * self._reflex.share)
         verify = now_s >= self._verify_s and before.requested_w is not None
         retry = now_s >= self._retry_s
         outcome: Outcome = await self._in_worker(lambda: self._carry_out(asked_w, verify=verify, retry=retry))

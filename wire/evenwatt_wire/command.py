@@ -32,7 +32,7 @@ ACK_CONTEXT: Final = b"evenwatt-ack-v1\0"
 RUN_CONTEXT: Final = b"evenwatt-run-v1\0"
 SUBMIT_CONTEXT: Final = b"evenwatt-submit-v1\0"
 MAX_VALIDITY_MS: Final = 120_000
-"""A command may not be valid for longer than two minutes after it was issued."""
+"""A command may not be valid for longer than two minutes altogether."""
 
 
 class Op(StrEnum):
@@ -125,6 +125,8 @@ class Ack(Struct, frozen=True, array_like=True, tag="ack"):
     power_w: Watts | None = None
     delay_s: Seconds = 0.0
     """From receipt to confirmed readback."""
+    audit: Annotated[str, Meta(pattern=r"^([0-9]{1,15}:[0-9a-f]{64})?(?!\n)$")] = ""
+    """Number and hash of the latest entry in the node's audit log, this command's own included."""
 
 
 class Envelope(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -156,6 +158,8 @@ def open_envelope(payload: bytes, keys: KeyRing, most_bytes: int = MAX_COMMAND_B
         envelope = _ENVELOPE.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CommandError("malformed", f"not a signed envelope: {error}") from None
+    if msgspec.msgpack.encode(envelope) != payload:  # what was signed has one form only, and so one hash
+        raise CommandError("malformed", "not in the shortest form of a signed envelope")
     return keys.get(envelope.key_id), envelope
 
 
@@ -261,14 +265,16 @@ def check_time(command: Command, now_ms: int, *, clock_synchronised: bool) -> No
     A node whose clock is not synchronised cannot tell fresh from old, so it accepts only what gives power back or ends
     a run: a run's id is used once, so that an old stop ends nothing else.
     """
-    if command.expires_ms - command.issued_ms > MAX_VALIDITY_MS:
+    if not command.not_before_ms <= command.issued_ms <= command.expires_ms:
+        raise CommandError("validity", "must be issued between the beginning and the end of its validity")
+    if command.expires_ms - command.not_before_ms > MAX_VALIDITY_MS:
         raise CommandError("validity", f"is valid for longer than {MAX_VALIDITY_MS // 1000} s")
     if not clock_synchronised:
         if command.op in (Op.RELEASE, Op.RESUME, Op.STOP):
             return
         raise CommandError("clock", f"this node's clock is not synchronised, so it does not accept {command.op}")
     if now_ms > command.expires_ms:
-        raise CommandError("expired", f"expired {now_ms - command.expires_ms} ms ago")
+        raise CommandError("expired", f"its time was over {now_ms - command.expires_ms} ms ago; compare the clocks")
     if now_ms < command.not_before_ms:
         raise CommandError("not-yet", f"is valid only in {command.not_before_ms - now_ms} ms; compare the clocks")
 
@@ -289,6 +295,14 @@ def _check_shape(command: Command) -> None:
         raise CommandError("schema", "a start, and nothing else, has a job")
     if command.op is Op.STOP and not _RUN_ID.fullmatch(command.target):
         raise CommandError("schema", "a stop has a run as its target, 12 hexadecimal digits")
+    if command.op in _OF_THE_NODE and command.target != "node":
+        raise CommandError("schema", f"a {command.op} is for the whole node, not for {command.target!r}")
+    if command.op is not Op.CAP and not (command.cap_w is None and command.fallback_w is None):
+        raise CommandError("schema", f"a {command.op} has no cap_w and no fallback_w")
+    if command.op not in (Op.CAP, Op.PAUSE) and command.ttl_s:
+        raise CommandError("schema", f"a {command.op} has no ttl_s")
+    if command.keep and command.op is not Op.STOP:
+        raise CommandError("schema", f"a {command.op} has no keep")
 
 
 def _verify(key: Key, envelope: Envelope, context: bytes) -> None:
@@ -303,6 +317,7 @@ def _verify(key: Key, envelope: Envelope, context: bytes) -> None:
         raise CommandError("signature", f"the signature of key {key.id.hex()} does not match") from None
 
 
+_OF_THE_NODE: Final = frozenset({Op.CAP, Op.RELEASE, Op.PING, Op.START})
 _RUN_ID: Final = re.compile(r"[0-9a-f]{12}")
 _ENVELOPE: Final = msgspec.msgpack.Decoder(Envelope)
 _COMMAND: Final = msgspec.msgpack.Decoder(Command)
