@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evenwatt_agent.groups import TASK_PREFIX, is_final, owner_of
-from evenwatt_agent.sources.held import read_text
+from evenwatt_agent.sources.held import is_count, read_text
 
 if TYPE_CHECKING:
     from evenwatt_agent.attribution import Owner
@@ -33,7 +33,8 @@ def read_usage_ns(folder: Path | str) -> int | None:
         with open(f"{folder}/cpu.stat", "rb") as file:  # noqa: PTH123 (read each second for each group)
             for line in file:
                 if line.startswith(b"usage_usec "):
-                    return int(line[11:]) * 1_000
+                    used = line[11:].strip().decode("ascii")
+                    return int(used) * 1_000 if is_count(used) else None
     except (OSError, ValueError):
         return None
     return None
@@ -62,14 +63,14 @@ def processes_in(folder: Path) -> set[int]:
     """Return the processes of a cgroup and of those below it."""
     found: set[int] = set()
     for where, _, _ in os.walk(folder):
-        found |= {int(word) for word in (read_text(Path(where) / "cgroup.procs") or "").split() if word.isdigit()}
+        found |= {int(word) for word in (read_text(Path(where) / "cgroup.procs") or "").split() if is_count(word)}
     return found
 
 
 def reserved_share(folder: Path, processors: int) -> float:
     """Return the share of all processors that ``cpu.max`` grants the cgroup; 0 where it sets no limit."""
     words = (read_text(folder / "cpu.max") or "").split()
-    if len(words) != 2 or not all(word.isdigit() for word in words) or int(words[1]) == 0:
+    if len(words) != 2 or not all(is_count(word) for word in words) or int(words[1]) == 0:
         return 0.0
     return min(1.0, int(words[0]) / int(words[1]) / processors)
 

@@ -25,9 +25,9 @@ TASK_PREFIX: Final = "evenwatt-task-"
 
 _CONTAINER = re.compile(r"(?:(?:docker|libpod|cri-containerd|crio|containerd)-)?(?P<id>[0-9a-f]{64})(?:\.scope)?")
 _POD = re.compile(r"(?:kubepods.*-)?pod(?P<uid>[0-9a-f]{8}[-_0-9a-f]+)(?:\.slice)?")
-_JOB = re.compile(r"job_(?P<job>\d+)")
-_STEP = re.compile(r"step_(?P<step>\w+)")
-_USER = re.compile(r"user-(?P<uid>\d+)\.slice")
+_JOB = re.compile(r"job_(?P<job>[0-9]{1,20})")
+_STEP = re.compile(r"step_(?P<step>\w{1,40})", re.ASCII)
+_USER = re.compile(r"user-(?P<uid>[0-9]{1,20})\.slice")
 _MACHINE = re.compile(r"machine-(?P<name>.+)\.scope")
 _QEMU = re.compile(r"qemu-\d+-(?P<name>.+)")
 _NAME_LENGTH: Final = 80
@@ -64,7 +64,7 @@ def is_final(path: str) -> bool:
 
 def _owner_of_name(name: str) -> Owner | None:
     if match := _POD.fullmatch(name):
-        return Owner("pod", match["uid"].replace("_", "-"))
+        return Owner("pod", _short(match["uid"].replace("_", "-")))
     if match := _CONTAINER.fullmatch(name):
         return Owner("container", match["id"][:12])
     if name.startswith("lxc.payload."):

@@ -45,6 +45,8 @@ def parse_stat(pid: int, stat: bytes) -> Process | None:
     fields = stat[name_end + 2 :].split(b" ", 20)
     try:
         user, system, waited_user, waited_system = (int(field) for field in fields[11:15])
+        if min(user, system, waited_user, waited_system) < 0:
+            return None
         return Process(
             pid,
             int(fields[19]),

@@ -7,7 +7,8 @@ import pytest
 from evenwatt_agent.hierarchy import choose_total
 from evenwatt_agent.settings import AgentSettings, SourceSettings
 from evenwatt_agent.sources import perf
-from evenwatt_agent.sources.perf import find_events, parse_cpus
+from evenwatt_agent.sources.held import parse_cpus
+from evenwatt_agent.sources.perf import find_events
 from evenwatt_wire import Quality
 
 SCALE = "2.3283064365386962890625e-10\n"

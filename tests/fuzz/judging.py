@@ -52,7 +52,8 @@ class Tally:
     answers: int = 0
     """Sorts of answers met."""
     seconds: float = 0.0
-    grown_mb: float = 0.0
+    most_mb: float = 0.0
+    """The most that one input added to the most that the process had held."""
     finds: list[Find] = field(default_factory=list)
 
 
@@ -61,19 +62,19 @@ def explore(parser: Parser, seed: int, going: Callable[[int, float], bool]) -> T
     mutator = Mutator(parser.seeds, parser.form, parser.words, seed)
     tally = Tally(parser.name)
     sorts: set[str] = set()
-    began_s, began_mb = time.monotonic(), _most_mb()
-    most_mb = began_mb
+    began_s = time.monotonic()
     given = list(parser.seeds)
     with _alarm():
         while going(tally.inputs, tally.seconds) and len(tally.finds) < _MOST_FINDS:
             data = given.pop() if given else mutator.make()
+            before_mb = _most_mb()
             answer = judge(parser, data)
+            grown_mb = _most_mb() - before_mb
+            if grown_mb > MEMORY_MB:
+                answer = ("find", "memory", f"{grown_mb:.0f} MB more for {len(data)} bytes")
             tally.inputs += 1
             tally.accepted += answer == ("accepted",)
-            if (now_mb := _most_mb()) > most_mb:
-                if now_mb - most_mb > MEMORY_MB:
-                    answer = ("find", "memory", f"{now_mb - most_mb:.0f} MB more for {len(data)} bytes")
-                most_mb = now_mb
+            tally.most_mb = max(tally.most_mb, grown_mb)
             if answer[0] == "find":
                 sort = _FIGURES.sub("*", " ".join(answer[1:]))
                 if sort not in sorts:
@@ -83,7 +84,7 @@ def explore(parser: Parser, seed: int, going: Callable[[int, float], bool]) -> T
                 mutator.note(data, answer)
             if tally.inputs % 64 == 0:
                 tally.seconds = time.monotonic() - began_s
-    tally.seconds, tally.grown_mb, tally.answers = time.monotonic() - began_s, most_mb - began_mb, mutator.kinds
+    tally.seconds, tally.answers = time.monotonic() - began_s, mutator.kinds
     return tally
 
 
@@ -96,7 +97,7 @@ def judge(parser: Parser, data: bytes) -> tuple[str, ...]:
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
     except parser.refuses as error:
-        return "refused", type(error).__name__, _FIGURES.sub("*", str(error))[:120]
+        return "refused", type(error).__name__, _FIGURES.sub("*", str(error)[:400])[:100]
     except WrongAcceptError as error:
         return "find", "wrong accept", str(error)[:300]
     except HangError:

@@ -21,6 +21,7 @@ MOST_BYTES: Final = 4_096
 HUGE_BYTES: Final = 300_000
 """Of one input in ten thousand: beyond every limit of a message."""
 _KEPT: Final = 400
+_SORTS: Final = 20_000
 
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _NUMBERS: Final = (
@@ -29,8 +30,8 @@ _NUMBERS: Final = (
     b"1000000001", b"9" * 40, b"9" * 400, b"9" * 5_000, b"\xd9\xa3", b"+1", b" 1", b"1 ", b"",
 )  # fmt: skip
 _BYTES: Final = (
-    b"\0", b"\n", b"\r\n", b"\x1b[31m", b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\xe2\x80\xa8", b"\\ud800",
-    b"\\u0000", b'"', b"'", b"\\", b"[", b"{", b"]", b"}", b":", b",", b"=", b"#", b"../", b"/", b"%s", b"{0}", b"null",
+    b"\0", b"\n", b"\r\n", b"\x1b[31m", b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\xe2\x80\xa8",
+    b"\\ud800",     b"\\u0000", b'"', b"'", b"\\", b"[", b"{", b"]", b"}", b":", b",", b"=", b"#", b"../", b"/", b"%s", b"{0}", b"null",
     b"true", b"[[[[[[[[[[[[[[[[[[[[", b'{"a":' * 20, b"A" * 500, b"[" * 3_000, b'{"a":' * 2_000,
 )  # fmt: skip
 _VALUES: Final[tuple[Any, ...]] = (
@@ -77,7 +78,7 @@ class Mutator:
 
     def note(self, data: bytes, answer: tuple[str, ...]) -> None:
         """Keep an input whose answer is of a new sort."""
-        if answer not in self._seen and len(data) <= 4 * MOST_BYTES:
+        if len(self._seen) < _SORTS and answer not in self._seen and len(data) <= 4 * MOST_BYTES:
             self._seen.add(answer)
             if len(self._pool) < _KEPT:
                 self._pool.append(data)

@@ -47,7 +47,7 @@ def _explore(name: str, given: argparse.Namespace) -> Tally:
     out = sys.stderr if given.json else sys.stdout
     print(
         f"{name:28} {tally.inputs:>9,} inputs  {tally.accepted:>9,} accepted  {tally.answers:>5} answers "
-        f"{tally.seconds:>7.1f} s  {tally.grown_mb:>5.1f} MB  {len(tally.finds)} finds",
+        f"{tally.seconds:>7.1f} s  {tally.most_mb:>5.1f} MB  {len(tally.finds)} finds",
         file=out,
         flush=True,
     )
@@ -66,7 +66,7 @@ def _row(tally: Tally) -> dict[str, object]:
         "accepted": tally.accepted,
         "answers": tally.answers,
         "seconds": round(tally.seconds, 1),
-        "grown_mb": round(tally.grown_mb, 1),
+        "most_mb_of_an_input": round(tally.most_mb, 1),
         "finds": [find.what for find in tally.finds],
     }
 

@@ -11,9 +11,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from evenwatt_agent.actuators.cpufreq import parse_cpus
 from evenwatt_agent.actuators.model import LockedError, Original
-from evenwatt_agent.sources.held import read_text
+from evenwatt_agent.sources.held import is_count, parse_cpus, read_text
 from evenwatt_daemon import Failure
 
 if TYPE_CHECKING:
@@ -111,10 +110,11 @@ def discover(
 def read_quota(path: Path) -> tuple[int, int] | None:
     """Return quota and period in microseconds, or None if the file holds something else."""
     fields = (read_text(path) or "").split()
-    try:
-        return (NO_QUOTA if fields[0] == "max" else int(fields[0])), int(fields[1])
-    except (IndexError, ValueError):
+    if len(fields) != 2 or not is_count(fields[1]) or int(fields[1]) == 0:
         return None
+    if fields[0] != "max" and not is_count(fields[0]):
+        return None
+    return (NO_QUOTA if fields[0] == "max" else int(fields[0])), int(fields[1])
 
 
 def _refuse_own(folder: Path, key: str) -> None:

@@ -7,13 +7,12 @@ the same breath. Never above what was found. Policies whose processors are offli
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from evenwatt_agent.actuators.model import LockedError, Original
 from evenwatt_agent.actuators.powercap import write_number
-from evenwatt_agent.sources.held import entries, read_int, read_text
+from evenwatt_agent.sources.held import entries, parse_cpus, read_int, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,13 +107,3 @@ def discover(sysfs: Path, package: int | None, originals: Mapping[str, str]) -> 
     """Return the lever of one physical package, or with None of the whole machine; None where there is none."""
     policies = [p for p in find_policies(sysfs, originals) if package is None or p.package == package]
     return FrequencyLever(tuple(policies)) if policies else None
-
-
-def parse_cpus(text: str) -> list[int]:
-    """Return the numbers of a list of processors, as ``0-3 8`` or ``0-3,8`` of sysfs."""
-    numbers: list[int] = []
-    for part in re.split(r"[,\s]+", text.strip()):
-        first, _, last = part.partition("-")
-        if first.isdigit():
-            numbers += range(int(first), int(last or first) + 1)
-    return numbers

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from evenwatt_agent.actuators.model import LockedError, Original
-from evenwatt_agent.actuators.powercap import read_limit_w, write_number
+from evenwatt_agent.actuators.powercap import MOST_LIMIT_UW, read_limit_w, write_number
 from evenwatt_agent.sources.held import read_int
 from evenwatt_agent.sources.hwmon import device_ids
 
@@ -67,7 +67,7 @@ def discover(sysfs: Path, domains: Sequence[str], floor_share: float, originals:
             domain = next((d for d in domains if d == identity or d.startswith(f"{identity}/")), None)
             saved = originals.get(str(path))
             original_uw = int(saved) if saved is not None else read_int(path) or 0
-            if domain is None or original_uw <= 0:
+            if domain is None or not 0 < original_uw <= MOST_LIMIT_UW:
                 continue
             least_uw = read_int(path.with_name(path.name + "_min")) or 0
             floor_w = max(least_uw / 1e6, original_uw / 1e6 * floor_share)

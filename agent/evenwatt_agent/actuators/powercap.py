@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _TOLERANCE_W: Final = 1.0
 """Limits are rounded to the zone's power unit, 1/8 W; a reading further off means that the write did not take."""
+MOST_LIMIT_UW: Final = 10**15
+"""A gigawatt: a limit beyond it is none that a device has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ def discover(sysfs: Path, floor_share: float, originals: Mapping[str, str]) -> l
         short_term = constraints.get("short_term")
         long_uw = _own(long_term, originals)
         short_uw = _own(short_term, originals) if short_term else 0
-        if long_uw <= 0:
+        if not 0 < long_uw <= MOST_LIMIT_UW:
             continue
         saved = [Original("file", str(long_term), str(long_uw))]
         saved += [Original("file", str(short_term), str(short_uw))] if short_term else []

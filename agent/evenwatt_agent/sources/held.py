@@ -7,11 +7,18 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+_MOST_DIGITS: Final = 21
+"""Of 64 bits and a sign: a file that holds more is no number of the kernel's."""
+_MOST_CPUS: Final = 8_192
+"""NR_CPUS of the largest kernels."""
+_CPUS: Final = re.compile(r"[0-9]{1,5}(-[0-9]{1,5})?([,\s]+[0-9]{1,5}(-[0-9]{1,5})?)*")
 
 
 def open_file(path: Path) -> int:
@@ -74,9 +81,23 @@ def read_int(path: Path) -> int | None:
     """Return a small file's integer, or None if it is absent, refuses, or holds something else."""
     text = read_text(path)
     try:
-        return int(text) if text else None
+        return int(text) if text and len(text) <= _MOST_DIGITS else None
     except ValueError:
         return None
+
+
+def is_count(text: str) -> bool:
+    """Whether a word of a file is a whole number from 0 up that 64 bits hold."""
+    return text.isascii() and text.isdigit() and len(text) < _MOST_DIGITS
+
+
+def parse_cpus(text: str) -> list[int]:
+    """Read the kernel's list of processors, ``0-3,8`` or ``0-3 8``; empty for anything else."""
+    if not _CPUS.fullmatch(text):
+        return []
+    ends = [part.partition("-") for part in re.split(r"[,\s]+", text)]
+    found = [cpu for low, _, high in ends for cpu in range(int(low), int(high or low) + 1)[:_MOST_CPUS]]
+    return found[:_MOST_CPUS]
 
 
 def entries(directory: Path) -> list[Path]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from evenwatt_agent.sources.held import HeldNumber, entries, read_text
-from evenwatt_agent.sources.model import Found, Probe, Problem, Unit
+from evenwatt_agent.sources.model import Found, Probe, Problem, Unit, plain_id
 from evenwatt_wire import Domain, Quality
 
 if TYPE_CHECKING:
@@ -45,13 +45,14 @@ def device_ids(sysfs: Path) -> list[tuple[Path, str, str]]:
     for folder, name in devices:
         owner = (folder / "device").resolve().name if (folder / "device").exists() else folder.name
         identity = name if names.count(name) == 1 else f"{name}-{owner}"
-        result.append((folder, name, re.sub(r"[^A-Za-z0-9_.:-]", "_", identity)))
+        result.append((folder, name, plain_id(identity)))
     return result
 
 
 def discover(sysfs: Path) -> Found:
     """Open every power or energy reading; an energy counter is preferred to a power reading of the same index."""
     found = Found()
+    taken: set[tuple[Path, str]] = set()
     for folder, name, identity in device_ids(sysfs):
         for index, (unit, path) in sorted(_readings(folder).items()):
             try:
@@ -61,7 +62,10 @@ def discover(sysfs: Path) -> Found:
                 fix = "the sensor does not answer; if it is needed, check the driver's messages with dmesg"
                 found.problems.append(Problem("hwmon", str(path), str(error), fix))
                 continue
-            found.probes.append(_probe(name, identity, _label(folder, index), unit, number))
+            label = _label(folder, index)
+            label = f"{label}-{index}" if (folder, label) in taken else label
+            taken.add((folder, label))
+            found.probes.append(_probe(name, identity, label, unit, number))
     return Found(_nested(found.probes), found.problems)
 
 
@@ -97,7 +101,7 @@ def _readings(folder: Path) -> dict[str, tuple[Unit, Path]]:
 
 def _probe(name: str, identity: str, label: str, unit: Unit, number: HeldNumber) -> Probe:
     kind = _KINDS.get(name, "board")
-    suffix = "/" + re.sub(r"[^A-Za-z0-9_.:-]", "_", label) if label else ""
+    suffix = f"/{plain_id(label)}" if label else ""
     domain = Domain(
         id=f"{identity}{suffix}",
         kind=kind,

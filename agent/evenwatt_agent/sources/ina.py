@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from evenwatt_agent.sources.held import HeldNumber, read_int, read_text
 from evenwatt_agent.sources.hwmon import device_ids
-from evenwatt_agent.sources.model import Found, Probe, Problem, Unit
+from evenwatt_agent.sources.model import Found, Probe, Problem, Unit, plain_id
 from evenwatt_wire import Domain, Quality
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _rails(folder: Path) -> dict[str, str]:
         if match is None or read_int(folder / f"in{match['index']}_enable") == 0:
             continue
         label = read_text(folder / f"in{match['index']}_label") or ""
-        if label not in _NO_RAIL and (folder / f"in{match['index']}_input").exists():
+        if label not in (*_NO_RAIL, *rails.values()) and (folder / f"in{match['index']}_input").exists():
             rails[match["index"]] = label
     return rails
 
@@ -110,4 +110,4 @@ def _probe(identity: str, label: str, total: str | None, rail: Rail) -> Probe:
 
 
 def _id(identity: str, label: str) -> str:
-    return f"{identity}/{re.sub(r'[^A-Za-z0-9_.:-]', '_', label)}"
+    return f"{identity}/{plain_id(label)}"

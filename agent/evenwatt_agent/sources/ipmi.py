@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from evenwatt_agent.settings import MeterSettings
 
 _DEVICES: Final = ("ipmi0", "ipmi/0", "ipmidev/0")
-_READING = re.compile(r"^\s*Instantaneous power reading\s*:\s*(\d+)\s*Watts\s*$", re.MULTILINE)
+_READING = re.compile(r"^\s*Instantaneous power reading\s*:\s*([0-9]{1,6})\s*Watts\s*$", re.MULTILINE)
 _STATE = re.compile(r"^\s*Power reading state is\s*:\s*(\w+)\s*$", re.MULTILINE)
 _TIMEOUT_S: Final = 10.0
 _ACTIVATE: Final = "run: ipmitool dcmi power activate"

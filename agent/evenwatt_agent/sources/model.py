@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+from zlib import crc32
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from evenwatt_wire import Domain
+
+_NOT_PLAIN: Final = re.compile(r"[^A-Za-z0-9_.:-]")
 
 
 class ReadError(OSError):
@@ -23,6 +27,15 @@ class Unit(StrEnum):
     """A cumulative counter in microjoules."""
     POWER_UW = "power_uw"
     """Power at this moment in microwatts; energy has to be integrated."""
+
+
+def plain_id(text: str, most: int = 40) -> str:
+    """Return what a driver calls something as a part of a domain's identifier, which has 96 letters at the most.
+
+    A name of more than ``most`` letters is cut, and told apart from others by a sum of it.
+    """
+    plain = _NOT_PLAIN.sub("_", text)
+    return plain if len(plain) <= most else f"{plain[: most - 9]}-{crc32(text.encode()):08x}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from evenwatt_agent.sources.held import read_int, read_text
+from evenwatt_agent.sources.held import parse_cpus, read_int, read_text
 from evenwatt_agent.sources.model import Found, Probe, Problem, ReadError, Unit
 from evenwatt_agent.sources.powercap import MAX_POWER_W
 from evenwatt_wire import Domain, Quality
@@ -118,12 +118,12 @@ def find_events(sysfs: Path) -> list[Event]:
     folder = sysfs / "bus" / "event_source" / "devices" / "power"
     kind = read_int(folder / "type")
     cpus = parse_cpus(read_text(folder / "cpumask") or "")
-    if kind is None:
+    if kind is None or not 0 <= kind < 2**32:
         return []
     places = _places(sysfs, cpus)
     events = []
     for name, (part, suffix) in _PARTS.items():
-        config = re.fullmatch(r"event=0x([0-9a-fA-F]+)", read_text(folder / "events" / name) or "")
+        config = re.fullmatch(r"event=0x([0-9a-fA-F]{1,16})", read_text(folder / "events" / name) or "")
         scale = _scale(read_text(folder / "events" / f"{name}.scale"), read_text(folder / "events" / f"{name}.unit"))
         if config is None or scale is None:
             continue
@@ -132,14 +132,6 @@ def find_events(sysfs: Path) -> list[Event]:
             parent = package if suffix else None
             events.append(Event(name, domain, part, parent, kind, int(config[1], 16), cpu, scale))
     return events
-
-
-def parse_cpus(text: str) -> list[int]:
-    """Read the kernel's list format, ``0-3,8``; empty for anything else."""
-    if not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text):
-        return []
-    ends = [part.partition("-") for part in text.split(",")]
-    return [cpu for low, _, high in ends for cpu in range(int(low), int(high or low) + 1)]
 
 
 def _places(sysfs: Path, cpus: list[int]) -> dict[int, str]:

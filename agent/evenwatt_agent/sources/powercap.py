@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from evenwatt_agent.sources.held import HeldNumber, entries, open_file, read_int, read_text
-from evenwatt_agent.sources.model import Found, Probe, Problem, Unit
+from evenwatt_agent.sources.model import Found, Probe, Problem, Unit, plain_id
 from evenwatt_wire import Domain, Quality
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+_NAME_LETTERS: Final = 28
+"""Three of them, one inside the other, make an identifier."""
 _ZONE = re.compile(r"(?P<control>[a-z-]+(?:-mmio)?):(?P<index>\d+(?::\d+)*)")
 
 # Bounds of what one zone can draw, in watts, twice the largest part sold in 2026: only a lie exceeds them.
@@ -156,11 +158,11 @@ def _named(paths: list[Path]) -> list[Zone]:
     taken: set[str] = set()
     for path in paths:
         match = _ZONE.fullmatch(path.name)
-        name = read_text(path / "name") or path.name
+        name = plain_id(read_text(path / "name") or path.name, _NAME_LETTERS)
         control = match["control"] if match else path.name
         outer = zones.get(path.parent)
         prefix = f"{outer.id}/" if outer else ("mmio:" if control.endswith("-mmio") else "")
-        identity = re.sub(r"[^A-Za-z0-9_./:-]", "_", prefix + name)
+        identity = prefix + name
         if identity in taken:  # two zones of one name and parent: only the index tells them apart
             identity = f"{identity}:{path.name.rsplit(':', 1)[-1]}"
         taken.add(identity)
