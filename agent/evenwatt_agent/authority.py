@@ -1,28 +1,37 @@
 """Who may do what to this machine right now: commands in, leases held, the governor told, acknowledgements out.
 
-The shell around ``commands`` (checks), ``leases`` (time) and ``steering`` (devices). Every call that writes to the disk
-or a device goes through one worker; the loop below follows leases as they ramp and end, with every bin of power.
+The shell around ``admission`` (checks), ``leases`` (time), ``steering`` (devices) and ``scribe`` (the audit log).
+Every call that writes to the disk or a device goes through one worker; the loop below follows leases as they ramp and
+end, with every bin of power.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import sqlite3
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from msgspec import structs
+
 from evenwatt_agent import clocks
 from evenwatt_agent.actuators import LockedError
-from evenwatt_agent.commands import Gate, Mark
+from evenwatt_agent.admission import BEGUN, Admission, Clock
+from evenwatt_agent.commands import Gate
 from evenwatt_agent.control import Standing
+from evenwatt_agent.dry_run import cap_in_words, other_in_words
+from evenwatt_agent.journal import open_journal
 from evenwatt_agent.keys import LOOK_S, NodeKeys
 from evenwatt_agent.leases import CONTROLLER, Lease, LeaseBook, PauseBook, Target
+from evenwatt_agent.scribe import Scribe
 from evenwatt_agent.steering import Steering
 from evenwatt_daemon import get_logger, on_reload
-from evenwatt_wire import Ack, Command, CommandError, Key, LeaseInForce, RunReport, seal
+from evenwatt_wire import Ack, Command, CommandError, LeaseInForce, RunReport, seal
 from evenwatt_wire.command import WORK, Code, Op, Role
 from evenwatt_wire.messages import LeaseState
+from evenwatt_wire.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -31,14 +40,20 @@ if TYPE_CHECKING:
 
     from evenwatt_agent.governor import Governor, Outcome
     from evenwatt_agent.jobs.desk import JobDesk
+    from evenwatt_agent.journal import Received
     from evenwatt_agent.memory import Memory
     from evenwatt_agent.settings import AgentSettings, ControlSettings
+    from evenwatt_daemon.audit import Facts
+    from evenwatt_wire import Key
 
 T = TypeVar("T")
 
+_NO_ACTUATOR: Final = "this node has no actuator for power"
+
 _STEP_S: Final = 0.25
 """Leases are followed with every bin of power; where none comes for so long, without it."""
-_RECENT_ANSWERS: Final = 64
+_SUMS_S: Final = 5.0
+"""How often it is looked whether a sum is old enough for the audit log."""
 
 
 class Authority:
@@ -66,22 +81,25 @@ class Authority:
         self._in_worker, self._event = in_worker, event
         self._log: Any = get_logger("authority")
         control = settings.control
-        self.controllable = control.enabled and governor.ceiling_w > 0
+        self._limits = governor.limits
+        self.controllable = control.enabled and governor.ceiling_w > 0 and not self._limits.dry_run_only
         self._keys = NodeKeys(settings, spool)
         self._look_s = 0.0
         pausable = [item.name for item in control.pausable]
-        self._gate = Gate(settings.fleet, settings.zone, settings.node, self._keys.ring, pausable, control.max_ttl_s)
+        gate = Gate(settings.fleet, settings.zone, settings.node, self._keys.ring, pausable, control.max_ttl_s)
+        self._admission = Admission(gate, self._limits, spool, settings.state_path)
+        self._scribe = Scribe(open_journal(settings) if control.enabled else None, in_worker, event)
         self._steering = Steering(governor, spool, in_worker, event, changed)
         self._remembered = spool.recall("fallback_w") or ""
         last_w = float(self._remembered) if self._remembered else None
         own_w, most_w = _fallbacks(control, governor)
+        self._sums_s = 0.0
         self._leases = LeaseBook(own_w, managed=self.controllable, last_fallback_w=last_w, fallback_max_w=most_w)
         self._pauses = PauseBook()
         self._target = Target(LeaseState.UNMANAGED, None)
         self._power_w = 0.0
         self._busy = asyncio.Lock()
         self._bin = asyncio.Event()
-        self._recent: dict[str, bytes] = {}
         self._jobs: JobDesk | None = None
 
     def standing(self) -> Standing:
@@ -90,8 +108,8 @@ class Authority:
             controllable=self.controllable,
             key_id=self._keys.key_id,
             fallback_w=self._leases.fallback_w if self.controllable else 0.0,
-            floor_w=self._governor.floor_w,
-            ceiling_w=self._governor.ceiling_w,
+            floor_w=self._limits.cap_w(self._governor.floor_w) or 0.0,
+            ceiling_w=self._limits.cap_w(self._governor.ceiling_w) or 0.0,
             actuators=self._governor.actuators(),
             pausable=sorted(item.name for item in self._settings.control.pausable),
         )
@@ -104,20 +122,22 @@ class Authority:
     @property
     def cap_w(self) -> float | None:
         """Node cap asked of the devices now; None when the machine's own limits apply."""
-        return self._target.cap_w
+        return self._limits.cap_w(self._target.cap_w) if self.controllable else None
 
     def in_force(self) -> LeaseInForce:
         """What caps the node, as the wire says it."""
         target = self._target
-        confirmed_w = self._governor.outcome.confirmed_w if target.cap_w is not None else None
+        confirmed_w = self._governor.outcome.confirmed_w if self.cap_w is not None else None
         return LeaseInForce(target.state, confirmed_w, target.epoch, target.seq, max(0.0, target.remaining_s))
 
     def observe(self, now_s: float, total_w: float, power_w: Mapping[str, float]) -> None:
         """Take the latest power; called once a bin."""
         self._power_w = total_w
         if self.controllable:
-            self._steering.observe(now_s, total_w, power_w, self._target.cap_w)
+            self._steering.observe(now_s, total_w, power_w, self.cap_w)
             self._bin.set()
+        else:
+            self._governor.observe(total_w, power_w)  # a dry run says what it would do with it
 
     def employ(self, jobs: JobDesk) -> None:
         """From now on commands may also start and stop work."""
@@ -129,6 +149,7 @@ class Authority:
 
     async def start(self, now_s: float) -> None:
         """Hold the fallback before anything else can be heard of this node."""
+        await self._scribe.begin(self._facts(), self._spool.recall(BEGUN))
         if self.controllable:
             await self._follow(now_s)
 
@@ -148,101 +169,135 @@ class Authority:
             if now_s >= self._look_s:
                 self._look_s = now_s + LOOK_S
                 await self._in_worker(lambda: self._keys.look(time.monotonic()))
-                self._tell_keys()
+                await self._tell_keys()
+            if now_s >= self._sums_s:
+                self._sums_s = now_s + _SUMS_S
+                await self._scribe.enter(lambda journal: journal.due(time.monotonic()))
 
     async def trust(self, document: bytes) -> None:
         """Take a trust document that came over the network, if the root has signed it and it is newer."""
         await self._in_worker(lambda: self._keys.offer(document))
-        self._tell_keys()
+        await self._tell_keys()
 
     async def stop(self) -> list[str]:
         """Give the machine its own limits back; return what could not be put back."""
         problems: list[str] = await self._in_worker(self._governor.restore)
+        await self._scribe.close({"restored": not problems, "why": "; ".join(problems) or None})
         return problems
 
     async def command(self, payload: bytes, *, retained: bool) -> bytes | None:
         """Check and carry out a command; return the signed acknowledgement, or None if its sender cannot be known."""
         received_s = time.monotonic()
         try:
-            key, command = self._admit(payload, retained=retained)
+            received = self._open(payload, retained=retained)
         except CommandError as error:
-            self._event("command-refused", "", code=error.code, why=str(error))
+            self._scribe.complain(error, "")
+            refused, sha256 = error, hashlib.sha256(payload).hexdigest()
+            await self._scribe.enter(lambda journal: journal.refused(refused, payload, sha256, received_s))
             return None
         async with self._busy:
-            earlier = self._recent.get(command.id) or await self._in_worker(lambda: self._spool.answer(command.id))
+            return await self._answer(received, received_s)
+
+    async def _answer(self, received: Received, received_s: float) -> bytes:
+        """Carry a command out if it passes every check, write down what became of it, and sign the answer."""
+        before_w = self._governor.outcome.confirmed_w
+        try:
+            earlier = await self._admit(received)
             if earlier is not None:
-                return bytes(earlier)
-            before_w = self._governor.outcome.confirmed_w
-            code, detail = await self._carry_out(key, command)
-            ack = Ack(
-                self._settings.node,
-                command.id,
-                command.epoch,
-                command.seq,
-                code,
-                detail[:400],
-                clocks.wall_ms(),
-                command.cap_w,
-                before_w,
-                self._governor.outcome.confirmed_w,
-                self._power_w,
-                time.monotonic() - received_s,
-            )
-            answer = seal(ack, self._signing_key())
-            await self._keep_answer(command, answer)
-            return answer
+                await self._scribe.enter(lambda journal: journal.repeated(received, received_s))
+                return earlier
+            code, detail = await self._carry_out(received)
+        except CommandError as error:
+            self._scribe.complain(error, received.command.target)
+            code = Code.EXPIRED if error.code == "expired" else Code.REJECTED
+            detail = f"{error.code}: {error}"
+        ack = self._ack(received.command, code, detail, before_w, received_s)
+        await self._scribe.enter(lambda journal: journal.answered(received, ack, time.monotonic()))
+        answer = seal(structs.replace(ack, audit=self._scribe.head), self._signing_key())
+        await self._in_worker(lambda: self._admission.keep(received, answer, clocks.wall_ms()))
+        return answer
+
+    def _ack(self, command: Command, code: Code, detail: str, before_w: float | None, received_s: float) -> Ack:
+        return Ack(
+            self._settings.node,
+            command.id,
+            command.epoch,
+            command.seq,
+            code,
+            detail[:400],
+            clocks.wall_ms(),
+            command.cap_w,
+            before_w,
+            self._governor.outcome.confirmed_w,
+            self._power_w,
+            time.monotonic() - received_s,
+        )
+
+    def _facts(self) -> Facts:
+        """What is in force from now on, for the audit log."""
+        settings = self._settings
+        return {
+            "node": settings.node,
+            "fleet": settings.fleet,
+            "zone": settings.zone,
+            "version": __version__,
+            "kernel_boot": clocks.kernel_boot(),
+            "key": self._keys.key_id,
+            "trust": self._keys.version,
+            "limits": settings.control.limits,
+            "dry_run_only": self._limits.dry_run_only,
+        }
 
     def _look_now(self) -> None:
         self._look_s = 0.0
 
-    def _tell_keys(self) -> None:
+    async def _tell_keys(self) -> None:
         for name, facts in self._keys.take_news():
             self._event(name, "", **facts)
+            await self._scribe.note(name, dict(facts))
 
-    async def _keep_answer(self, command: Command, answer: bytes) -> None:
-        """Remember an answer for when the command comes again.
-
-        Caps are renewed every two seconds and stay off the disk: after a restart a repeated one is caught by its mark.
-        """
-        self._recent[command.id] = answer
-        if len(self._recent) > _RECENT_ANSWERS:
-            del self._recent[next(iter(self._recent))]
-        if command.op is not Op.CAP:
-            with suppress(sqlite3.Error):  # a full disk: after a restart its mark catches the repeated one
-                await self._in_worker(lambda: self._spool.keep_answer(command.id, clocks.wall_ms(), answer))
-
-    def _admit(self, payload: bytes, *, retained: bool) -> tuple[Key, Command]:
+    def _open(self, payload: bytes, *, retained: bool) -> Received:
         if not self._settings.control.enabled:
             raise CommandError("control-off", "control is off on this node (control.enabled in its settings)")
-        synchronised = not self._settings.control.require_synchronised_clock or clocks.clock_synchronised()
-        return self._gate.admit(payload, retained=retained, now_ms=clocks.wall_ms(), synchronised=synchronised)
+        return self._admission.open(payload, retained=retained)
 
-    async def _carry_out(self, key: Key, command: Command) -> tuple[Code, str]:
-        holder = CONTROLLER if key.role is Role.CONTROLLER else key.id.hex()
+    async def _admit(self, received: Received) -> bytes | None:
+        synchronised = not self._settings.control.require_synchronised_clock or clocks.clock_synchronised()
+        clock, journal = Clock(time.monotonic(), clocks.wall_ms(), synchronised), self._scribe.journal
+        if journal is None:
+            raise CommandError("control-off", "control has ended on this node")
+        earlier: bytes | None = await self._in_worker(lambda: self._admission.admit(received, clock, journal))
+        return earlier
+
+    async def _carry_out(self, received: Received) -> tuple[Code, str]:
+        """Do what passed every check."""
+        command, key = received.command, received.key
+        if command.op in WORK:
+            self._desk().check(command)
+        if command.dry_run or (self._limits.dry_run_only and command.op is not Op.PING):
+            return await self._would(_holder(key), command)
         try:
-            await self._pass_mark(key.id.hex(), command)
-            self._gate.check_local(command)
-            if command.op in WORK:
-                self._desk().check(command)
-        except CommandError as error:
-            self._event("command-refused", command.target, code=error.code, why=str(error))
-            return Code.REJECTED, f"{error.code}: {error}"
-        if command.dry_run:
-            return Code.DRY_RUN, f"would {command.op} {command.target}"
-        try:
-            work = command.op in WORK
-            return await (self._desk().act(command) if work else self._act(holder, command))
+            return await (self._desk().act(command) if command.op in WORK else self._act(_holder(key), command))
         except LockedError as error:
             return Code.LOCKED, str(error)
+        except sqlite3.Error as error:
+            raise CommandError("storage", f"{self._settings.state_path}: {error}") from None
 
-    async def _pass_mark(self, holder: str, command: Command) -> None:
-        name = f"mark:{holder}"
-        try:
-            mark = Mark.parse(await self._in_worker(lambda: self._spool.recall(name))).advance(command)
-            await self._in_worker(lambda: self._spool.remember(**{name: str(mark)}))
-        except sqlite3.Error as error:  # nothing is carried out that could be replayed after a crash
-            where = self._settings.state_path
-            raise CommandError("storage", f"{where}: {error}; the mark of this command cannot be kept") from None
+    async def _would(self, holder: str, command: Command) -> tuple[Code, str]:
+        """Say what a command would do."""
+        if command.op not in (Op.CAP, Op.RELEASE):
+            return Code.DRY_RUN, other_in_words(command)
+        if self._governor.ceiling_w <= 0:
+            return Code.UNSUPPORTED, _NO_ACTUATOR
+        leases, now_s = self._leases.copy(), time.monotonic()
+        if command.op is Op.CAP:
+            leases.grant(holder, self._lease_of(command, now_s))
+        else:
+            leases.release(holder, now_s)
+        target = leases.target(now_s)
+        held_w = self._limits.cap_w(target.cap_w)
+        plan = [] if held_w is None else await self._in_worker(lambda: self._governor.plan(held_w))
+        return Code.DRY_RUN, cap_in_words(command, target, self._limits, plan)
 
     def _desk(self) -> JobDesk:
         if self._jobs is None:
@@ -263,31 +318,41 @@ class Authority:
             await self._resume(command.target, command.reason)
             return Code.APPLIED, f"{command.target} runs"
         if not self.controllable:
-            return Code.UNSUPPORTED, "this node has no actuator for power"
+            return Code.UNSUPPORTED, _NO_ACTUATOR
         if command.op is Op.RELEASE:
             state = self._leases.release(holder, time.monotonic())
-            await self._remember_fallback()
+            await self._remember_fallback(self._leases.controller_fallback_w)
             await self._follow_locked(time.monotonic())
-            return (Code.RESTORED if state is LeaseState.UNMANAGED else Code.APPLIED), f"now {state}"
+            if self.cap_w is None:
+                return Code.RESTORED, f"now {state}"
+            return Code.APPLIED, f"now {state}, held to {self.cap_w:.0f} W"
         return await self._lease(holder, command)
 
     async def _lease(self, holder: str, command: Command) -> tuple[Code, str]:
         now_s = time.monotonic()
-        cap_w = command.cap_w or 0.0
-        fallback_w = cap_w if command.fallback_w is None else command.fallback_w
-        self._leases.grant(holder, Lease(cap_w, fallback_w, now_s + command.ttl_s, command.epoch, command.seq))
-        await self._remember_fallback()
+        lease = self._lease_of(command, now_s)
+        if holder == CONTROLLER:  # first: a restarted agent must not start above it
+            await self._remember_fallback(lease.fallback_w)
+        self._leases.grant(holder, lease)
         outcome = await self._follow_locked(now_s)
         if outcome.locked:
             return Code.LOCKED, outcome.locked
+        why = self._limits.why(command.cap_w)
+        if why:
+            return Code.CLAMPED, f"{lease.cap_w:.0f} W: {why}"
         if outcome.clamped:
-            floor_w, ceiling_w = self._governor.floor_w, self._governor.ceiling_w
-            return Code.CLAMPED, f"this node holds {floor_w:.0f} to {ceiling_w:.0f} W"
+            standing = self.standing()
+            return Code.CLAMPED, f"this node holds {standing.floor_w:.0f} to {standing.ceiling_w:.0f} W"
         return Code.APPLIED, command.reason
 
-    async def _remember_fallback(self) -> None:
-        """Keep the controller's fallback on the disk: a restarted agent must not start above it."""
-        fallback_w = self._leases.controller_fallback_w
+    def _lease_of(self, command: Command, now_s: float) -> Lease:
+        """Return the lease that a cap asks for, within the owner's limits."""
+        cap_w = self._limits.cap_w(command.cap_w) or 0.0
+        fallback_w = cap_w if command.fallback_w is None else self._limits.cap_w(command.fallback_w) or 0.0
+        return Lease(cap_w, fallback_w, now_s + command.ttl_s, command.epoch, command.seq)
+
+    async def _remember_fallback(self, fallback_w: float | None) -> None:
+        """Keep the controller's fallback on the disk."""
         text = "" if fallback_w is None else repr(fallback_w)
         if text != self._remembered:
             await self._in_worker(lambda: self._spool.remember(fallback_w=text))
@@ -301,23 +366,26 @@ class Authority:
         """Bring the devices to what the leases say now."""
         target = self._leases.target(now_s)
         if target.state is not self._target.state:
-            self._say_transition(target)
+            await self._say_transition(target)
         self._target = target
-        return await self._steering.hold(target.cap_w, now_s)
+        return await self._steering.hold(self.cap_w, now_s)
 
-    def _say_transition(self, target: Target) -> None:
+    async def _say_transition(self, target: Target) -> None:
         name = {
             LeaseState.RAMPING: "lease-expired",
             LeaseState.LEASED: "lease-granted",
             LeaseState.FALLBACK: "fallback",
             LeaseState.UNMANAGED: "released",
         }[target.state]
-        self._event(name, "node", cap_w=target.cap_w, fallback_w=self._leases.fallback_w)
+        facts = {"cap_w": target.cap_w, "fallback_w": self._leases.fallback_w}
+        self._event(name, "node", **facts)
+        await self._scribe.note(name, {**facts})
 
     async def _resume(self, name: str, reason: str) -> None:
         self._pauses.resume(name)
         await self._in_worker(lambda: self._governor.resume(name))
         self._event("resumed", name, reason=reason)
+        await self._scribe.note("resumed", {"target": name, "reason": reason})
 
     def _signing_key(self) -> Ed25519PrivateKey:
         if self._keys.private is None:
@@ -333,4 +401,10 @@ def _fallbacks(control: ControlSettings, governor: Governor) -> tuple[float, flo
     middle_w = (governor.floor_w + governor.ceiling_w) / 2
     least_w, most_w = (0.0, float("inf")) if governor.estimated else (governor.floor_w, governor.ceiling_w)
     own_w = min(most_w, max(least_w, control.fallback_w or middle_w))
-    return own_w, min(most_w, max(own_w, control.fallback_max_w or own_w))
+    top_w = min(most_w, max(own_w, control.fallback_max_w or own_w))
+    limits = governor.limits
+    return limits.cap_w(own_w) or 0.0, limits.cap_w(top_w) or 0.0
+
+
+def _holder(key: Key) -> str:
+    return CONTROLLER if key.role is Role.CONTROLLER else key.id.hex()
