@@ -66,9 +66,22 @@ def _check_secret(path: str, key: str) -> None:
 
 
 async def _run(settings: CollectorSettings, table: IntensityTable, stop: asyncio.Event) -> None:
-    from evenwatt_collector.service import Collector  # noqa: PLC0415  (after the settings are known to be good)
+    from evenwatt_collector.locks import only_us  # noqa: PLC0415  (after the settings are known to be good)
+    from evenwatt_collector.service import Collector  # noqa: PLC0415
+    from evenwatt_collector.standby.waiting import Standby  # noqa: PLC0415
 
-    await Collector(settings, table).run(stop)
+    with only_us(settings):
+        if settings.standby is None:
+            await Collector(settings, table).run(stop)
+            return
+        zones = [zone.name for zone in settings.zones]
+        while not stop.is_set():
+            tenure = await Standby(settings, settings.standby, zones).wait(stop)
+            if tenure is not None:
+                try:
+                    await Collector(settings, table, tenure).run(stop)
+                finally:
+                    tenure.close()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ queue; if that is full the record is dropped unacknowledged, and its node sends 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from evenwatt_collector.fleet import FleetFullError
@@ -28,7 +28,7 @@ from evenwatt_wire import (
     WireError,
     decode,
 )
-from evenwatt_wire.messages import Probe
+from evenwatt_wire.messages import Beat, Probe
 from evenwatt_wire.topics import CONTROLLER_NODE, ZONE_NODE
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ class Sinks:
     """Somebody asks whether we hear them."""
     controller: Callable[[ControllerState, bool], None]
     """What a collector said of itself, and whether it was retained."""
+    beat: Callable[[Beat], None] = field(default=lambda _beat: None)
+    """An active collector that has a standby lives."""
 
 
 class Ingest:
@@ -162,6 +164,8 @@ class Ingest:
                 self._sinks.probe(topic, message)
             case ControllerState() if topic.node == CONTROLLER_NODE:
                 self._sinks.controller(message, retained)
+            case Beat():
+                self._sinks.beat(message)
             case _:
                 raise WireError(f"{topic}: not for a collector")
         return "ok" if fresh else "stale"

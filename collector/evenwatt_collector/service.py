@@ -7,8 +7,6 @@ MQTT gives a connection one will and every zone must hear when its collector is 
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 import time
 from contextlib import closing
 from pathlib import Path
@@ -40,14 +38,15 @@ from evenwatt_collector.report.spending import zone_grams
 from evenwatt_collector.rules import SettingsRules
 from evenwatt_collector.score.desk import DatabaseDesk
 from evenwatt_collector.settings import ZoneSettings
+from evenwatt_collector.standby.machine import BEAT_S
 from evenwatt_collector.status import Document, Views, status_document
 from evenwatt_collector.steering import STEP_S, Steering
-from evenwatt_collector.storage import connect, is_url
+from evenwatt_collector.storage import connect
 from evenwatt_collector.storage.identity import Identity, identities, identity_of
 from evenwatt_collector.store import Store
 from evenwatt_collector.telling import Told
 from evenwatt_collector.zone import Zone, with_inner
-from evenwatt_daemon import Failure, Notifier, get_logger, lock_folder, on_reload
+from evenwatt_daemon import Notifier, get_logger, on_reload
 from evenwatt_daemon.certificate_watch import CertificateWatch
 from evenwatt_wire import Ack, ControllerState, Kind, Ledger, Stored, Topic, ZoneSummary, encode
 from evenwatt_wire.command import open_ack, open_run
@@ -63,6 +62,7 @@ if TYPE_CHECKING:
     from evenwatt_collector.report.model import Report
     from evenwatt_collector.rules import NodeRule, Rules
     from evenwatt_collector.settings import CollectorSettings
+    from evenwatt_collector.standby.tenure import Tenure
 
 _SOONEST_S: Final = 0.1
 """Control steps at most this often, however many jumps are reported."""
@@ -86,33 +86,39 @@ _BEYOND_TOLD: Final = 1_000
 class Collector:
     """One collector, from start to stop.
 
+    Args:
+        settings: What to do.
+        table: Annual averages of intensity.
+        tenure: The hold of the lease, where there is a standby.
+
     Raises:
         Failure: something it needs is not there; the text says what and the fix.
     """
 
-    def __init__(self, settings: CollectorSettings, table: IntensityTable) -> None:
-        self._settings = settings
+    def __init__(self, settings: CollectorSettings, table: IntensityTable, tenure: Tenure | None = None) -> None:
+        self._settings, self._tenure = settings, tenure
         self._log: Any = get_logger("collector")
         self._notify = Notifier()
         self._tokens = load_tokens(settings.jobs.token_file)
-        self._locks = _only_one(settings)
         self._keys = ControllerKeys(settings.keys, settings.fleet, Path(settings.state_dir), _wall_ms)
         self._look_s = 0.0
         private = self._keys.private
         self._http = listen(settings.http)
         self._loop = asyncio.get_running_loop()
         slots = {zone.name: 3600 // zone.slot_s for zone in settings.zones}
-        self._store = Store(settings.where, self._from_writer, slots, settings.labels)
-        self._keeper = Keeper(settings.where, settings.keep.minutes_days, settings.keep.hours_days)
+        fence = tenure.epoch if tenure else None
+        self._store = Store(settings.where, self._from_writer, slots, settings.labels, fence)
+        self._keeper = Keeper(settings.where, settings.keep.minutes_days, settings.keep.hours_days, fence)
         self._hub = Hub()
         self._labels = Labels(settings.labels)
         self._emissions = Emissions(settings, table, self._keeper, self._hub)
         self._epoch, self._identities = self._store.epoch, self._store.identities
         self._issuer = Issuer(settings.fleet, self._epoch, private) if private else None
-        self._fleet, self._books, self._echoes = Fleet(), Books(), Echoes()
+        self._fleet = tenure.fleet if tenure else Fleet()
+        self._books, self._echoes = Books(), Echoes()
         self._certificates = CertificateWatch(settings.mqtt)
         self._books.load(self._store.loaded)
-        quiet_s = _QUIET_S if self._store.took_over else _FIRST_QUIET_S
+        quiet_s = tenure.quiet_s if tenure else _QUIET_S if self._store.took_over else _FIRST_QUIET_S
         self._policy = Watcher(Path(settings.policy)) if settings.policy else None
         self._rules: Rules = self._policy.rules if self._policy else SettingsRules(settings.zones)
         self._caps_w: dict[tuple[str, str], float] = {}
@@ -136,15 +142,18 @@ class Collector:
             jump=self._hurry,
             probe=self._on_probe,
             controller=self._on_controller,
+            beat=tenure.heard if tenure else lambda _beat: None,
         )
         self._ingest = Ingest(self._fleet, sinks, time.monotonic)
         self._links = {name: self._link(name) for name in self._zones or [_EVERY_ZONE]}
         self._wake = asyncio.Event()
         self._hurried = False
         self._steered_s = time.monotonic()
+        if tenure is not None:
+            tenure.online = self._is_heard
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Hear, store, account and steer until ``stop``.
+        """Hear, store, account and steer until ``stop``, or until another collector has taken over.
 
         Leases are not released in the end: the nodes hold them, then ramp to their fallback, as after a crash. One
         rule for both is the safe one, since nobody steers from now on.
@@ -161,20 +170,20 @@ class Collector:
                 links = [group.create_task(link.run(leave), name="link") for link in self._links.values()]
                 loops = [
                     group.create_task(loop(), name="loop")
-                    for loop in (self._steer, self._tell, self._watch, self._stream)
+                    for loop in (self._steer, self._tell, self._watch, self._stream, self._beat)
                 ]
                 carbon = group.create_task(self._emissions.run(leave), name="emissions")
                 planning = group.create_task(self._planning.run(leave), name="planning")
                 self._log.info("started", epoch=self._epoch, zones=sorted(self._zones) or "all that are heard")
                 self._notify.ready(f"epoch {self._epoch}, connecting to {self._settings.mqtt.where}")
-                await stop.wait()
-                self._notify.stopping()
-                self._log.info("stopping; nodes hold their leases, then fall back by themselves")
+                await self._until(stop)
                 for task in loops:
                     task.cancel()
                 await asyncio.to_thread(self._store.close, _DRAIN_S)
                 await asyncio.sleep(0)  # lets the last commits be told
-                for name in self._links:
+                if self._tenure is not None:
+                    await asyncio.to_thread(self._tenure.close)
+                for name in self._links if stop.is_set() else ():
                     self._say_presence(name, NodeState.DISCONNECTED)
                 leave.set()
                 self._hub.close()
@@ -183,8 +192,17 @@ class Collector:
             self._store.close(_DRAIN_S)
             await asyncio.to_thread(self._keeper.close)
             self._http.close()
-            for descriptor in self._locks:
-                os.close(descriptor)
+
+    async def _until(self, stop: asyncio.Event) -> None:
+        """Wait for ``stop``, or for the end of our tenure."""
+        over = self._tenure.over if self._tenure else asyncio.Event()
+        waits = [asyncio.create_task(event.wait()) for event in (stop, over)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        if stop.is_set():
+            self._notify.stopping()
+            self._log.info("stopping; nodes hold their leases, then fall back by themselves")
 
     # --- what is heard --------------------------------------------------------------------------------------------
 
@@ -202,6 +220,8 @@ class Collector:
 
     def _on_controller(self, state: ControllerState, retained: bool) -> None:
         self._zone(state.zone).on_controller(state, time.monotonic(), retained=retained)
+        if state.epoch < self._epoch and state.state is not NodeState.READY and state.zone in self._links:
+            self._say_presence(state.zone, NodeState.READY)  # the late will of our predecessor is retained now
 
     def _on_probe(self, topic: Topic, probe: Probe) -> None:
         if self._echoes.allow(time.monotonic()):
@@ -241,7 +261,7 @@ class Collector:
                 continue
 
     def _step(self, now_s: float, *, hurry: bool) -> None:
-        if self._issuer is None or self._keys.stopped:
+        if self._issuer is None or self._keys.stopped or not self._may_act():
             return
         self._steering.measured_delay(self._issuer.delay_s())
 
@@ -255,8 +275,24 @@ class Collector:
             return False
         return not self._zone(zone).superseded(time.monotonic())
 
+    def _may_act(self) -> bool:
+        return self._tenure is None or self._tenure.may_act()
+
+    def _is_heard(self) -> bool:
+        """Whether the broker hears us and the loop comes round: else the standby shall take over."""
+        turns = time.monotonic() - self._steered_s < _STUCK_S
+        return turns and any(link.online for link in self._links.values())
+
+    async def _beat(self) -> None:
+        """Say on the broker that we live, where somebody stands by."""
+        while self._tenure is not None:
+            number = self._tenure.next_beat()
+            for zone in self._links:
+                self._publish(Topic(zone, CONTROLLER_NODE, Kind.BEAT), encode(self._tenure.beat(zone, number)))
+            await asyncio.sleep(BEAT_S)
+
     def _order(self, zone: str, order: Order) -> None:
-        if self._issuer is not None:
+        if self._issuer is not None and self._may_act():
             signed = self._issuer.sign(order, time.monotonic(), _wall_ms())
             self._publish(Topic(zone, order.node, Kind.COMMAND), signed)
 
@@ -269,9 +305,9 @@ class Collector:
             for trouble in self._certificates.look(time.monotonic(), time.time()):
                 self._log.warning("certificate", why=trouble)
             summaries = self._summaries()
-            for _, summary in summaries:
+            for _, summary in summaries if self._may_act() else []:
                 self._publish(Topic(summary.zone, ZONE_NODE, Kind.SUMMARY), encode(summary), qos=1)
-            if time.monotonic() >= presence_s:
+            if time.monotonic() >= presence_s and self._may_act():
                 presence_s += _PRESENCE_S
                 self._keeper.ask(identities).add_done_callback(self._from_keeper)
                 for name in self._links:
@@ -387,6 +423,8 @@ class Collector:
         views = Views(
             epoch=self._epoch,
             version=__version__,
+            role="active" if self._tenure else "alone",
+            name=self._tenure.name if self._tenure else "",
             zones=self._summaries(),
             fleet=self._fleet,
             books=self._books,
@@ -434,6 +472,8 @@ class Collector:
         stopped = self._keys.stopped
         troubles = [stopped] if stopped else []
         troubles += sorted({link.trouble for link in self._links.values() if not link.online})
+        if not self._may_act():
+            troubles.append("nobody confirms that this collector is the active one; nothing is steered")
         silent_s = self._store.silent_s()
         if silent_s > _UNANSWERED_S:
             troubles.append(f"database: no answer for {silent_s:.0f} s; nodes keep their records until it answers")
@@ -486,11 +526,11 @@ class Collector:
 
     def _link(self, zone: str) -> Link:
         named = zone != _EVERY_ZONE
-        client_id = self._settings.mqtt.client_id or f"evenwatt-collector-{socket.gethostname()}"
+        client_id, beats = self._settings.client_id, [Kind.BEAT] if self._tenure else []
         return Link(
             self._settings.mqtt,
             f"{client_id}-{zone}" if named else client_id,
-            [zone_filter(zone, kind) for kind in HEARD_KINDS],
+            [zone_filter(zone, kind) for kind in [*HEARD_KINDS, *beats]],
             receive=self._ingest.receive,
             greeting=lambda: [self._presence(zone, NodeState.READY), *self._trust(zone)] if named else [],
             will=self._presence(zone, NodeState.LOST) if named else None,
@@ -536,13 +576,3 @@ class Collector:
 def _wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
-
-def _only_one(settings: CollectorSettings) -> list[int]:
-    """Lock the state directory and the database's folder, so that nobody else writes there."""
-    folders = {Path(settings.state_dir)} | ({Path(settings.where).parent} if not is_url(settings.where) else set())
-    try:
-        Path(settings.state_dir).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Failure(f"{settings.state_dir}: {error.strerror}; state_dir must be a folder we can write to") from None
-    already = "another collector already works here; stop it, or set another state_dir and database"
-    return [lock_folder(folder, already) for folder in sorted({folder.resolve() for folder in folders})]

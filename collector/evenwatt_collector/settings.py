@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -19,6 +20,7 @@ from evenwatt_collector.carbon.providers.settings import GridSettings, annual_ro
 from evenwatt_collector.carbon.series import Standing
 from evenwatt_collector.carbon.site import YEAR_S, Contract, DeviceFacts, SiteFacts
 from evenwatt_collector.jobs.settings import JobsSettings, check_jobs
+from evenwatt_collector.standby.settings import StandbySettings
 from evenwatt_collector.storage.keeping import HOURS_DAYS, MINUTES_DAYS
 from evenwatt_collector.webhook_settings import WebhookSettings
 from evenwatt_daemon import Failure, load_settings
@@ -155,7 +157,15 @@ class CollectorSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     policy: str = ""
     """Policy file (TOML): limits, timetables, classes of nodes; see docs/policy.md. With one, zones here have no
     ``budget_w``."""
+    standby: StandbySettings | None = None
+    """This is one of two collectors; docs/standby.md."""
     log: LogSettings = field(default_factory=LogSettings)
+
+    @property
+    def client_id(self) -> str:
+        """What MQTT knows it as; each zone's connection adds the zone's name."""
+        base = self.mqtt.client_id or f"evenwatt-collector-{socket.gethostname()}"
+        return f"{base}-{self.standby.name}" if self.standby and not self.mqtt.client_id else base
 
     @property
     def where(self) -> str:
@@ -240,6 +250,8 @@ def load(path: str | None, table: IntensityTable) -> CollectorSettings:
     check_jobs(where, settings.jobs, has_keys=settings.keys is not None)
     if settings.policy:
         _check_policy(where, settings)
+    if settings.standby is not None:
+        _check_standby(where, settings)
     for i, zone in enumerate(settings.zones):
         _check_zone(f"{where}: key 'zones[{i}]", zone, settings, table)
     return settings
@@ -258,6 +270,16 @@ def _check_scopes(where: str, settings: CollectorSettings) -> None:
         kind, _, name = budget.scope.partition(":")
         if kind == "zone" and zones and name not in zones:
             raise Failure(f"{where}: key 'budgets[{i}].scope': no zone {name!r}; there are {', '.join(zones)}")
+
+
+def _check_standby(where: str, settings: CollectorSettings) -> None:
+    if not settings.zones:
+        raise Failure(f"{where}: key 'standby': there are no [[zones]]; list the zones that the two collectors steer")
+    if not settings.database or Path(settings.where).parent.resolve() == Path(settings.state_dir).resolve():
+        raise Failure(
+            f"{where}: key 'standby': the two collectors need one 'database' between them, outside of state_dir "
+            f"({settings.state_dir}); set 'database' to a PostgreSQL URL, or on one machine to a file elsewhere"
+        )
 
 
 def _check_policy(where: str, settings: CollectorSettings) -> None:

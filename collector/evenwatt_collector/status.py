@@ -32,6 +32,9 @@ class Views:
 
     epoch: int
     version: str
+    role: str
+    """``active`` where there is a standby, else ``alone``."""
+    name: str
     zones: list[tuple[Zone, ZoneSummary]]
     fleet: Fleet
     books: Books
@@ -52,6 +55,8 @@ def status_document(views: Views, now_s: float) -> Document:
     """Return everything a person or program may want to know at once."""
     return {
         "version": views.version,
+        "role": views.role,
+        "name": views.name,
         "epoch": views.epoch,
         "ready": not views.reasons,
         "reasons": views.reasons,

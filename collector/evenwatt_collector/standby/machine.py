@@ -14,7 +14,6 @@ A sign of the holder is timed by when it was sent, one that the standby sees by 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import inf
 from typing import Final, NamedTuple
 
@@ -98,6 +97,8 @@ class Hold:
         self._sign_s = now_s
         self._beat = 0
         self._sent_s: dict[int, float] = {}
+        self._rival = False
+        """Somebody beats in a higher epoch: only the database can say that it is not so."""
         self.lost = False
         """The database names another epoch: for good."""
 
@@ -109,13 +110,16 @@ class Hold:
         return self._beat
 
     def heard(self, epoch: int, beat: int) -> None:
-        """Take a beat that came back from the broker: whoever listens there has heard it too."""
-        if epoch == self.epoch:
+        """Take a beat from the broker. Of our own, whoever listens there has heard it too."""
+        if epoch > self.epoch:
+            self._rival = True
+        elif epoch == self.epoch:
             self._sign_s = max(self._sign_s, self._sent_s.get(beat, -inf))
 
     def renewed(self, sent_s: float) -> None:
         """Note that a renewal which was begun at ``sent_s`` is in the database."""
         self._sign_s = max(self._sign_s, sent_s)
+        self._rival = False
 
     def refused(self) -> None:
         """Note that the database names another epoch."""
@@ -123,4 +127,4 @@ class Hold:
 
     def may_act(self, now_s: float) -> bool:
         """Whether it may steer: nobody else can have begun to."""
-        return not self.lost and now_s - self._sign_s < self._fence_s
+        return not self.lost and not self._rival and now_s - self._sign_s < self._fence_s

@@ -95,6 +95,8 @@ class Tenure:
 
     def close(self) -> None:
         """Stop beating and give the lease back; call it when everything is written."""
+        if self._stopping.is_set():
+            return
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join(_JOIN_S)
@@ -121,7 +123,8 @@ class Tenure:
                 return
             except DatabaseError as error:
                 if self.trouble is None:
-                    self._log.warning("no beat in the database; control goes on while the broker answers", why=str(error))
+                    said = "no beat in the database; control goes on while the broker answers"
+                    self._log.warning(said, why=str(error))
                 self.trouble = str(error)
                 continue
             self.trouble = None

@@ -178,7 +178,7 @@ class Standby:
 
 
 def _sinks(beat: Any) -> Sinks:
-    def refuse(_payload: bytes) -> Any:
+    def refuse(_payload: bytes, _zone: str) -> Any:
         raise CommandError("standby", "not for a standby")
 
     def nothing(*_: object) -> None:

@@ -29,8 +29,8 @@ def read_lease(connection: Connection) -> Lease:
     Raises:
         DatabaseError: the database does not answer.
     """
-    rows = dict(connection.rows("SELECT name, value FROM meta WHERE name IN ('epoch', 'beat')"))
-    return Lease(int(rows.get("epoch", 0)), int(rows.get("beat", FREE)))
+    rows: dict[str, int] = dict(connection.rows("SELECT name, value FROM meta WHERE name IN ('epoch', 'beat')"))
+    return Lease(rows.get("epoch", 0), rows.get("beat", FREE))
 
 
 def claim(connection: Connection, seen: Lease, wall_s: int) -> int | None:

@@ -1,0 +1,241 @@
+"""A small fleet of real processes: broker, machines whose truth is known, agents, one or two collectors."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+import time
+from contextlib import ExitStack
+from math import fsum
+
+import httpx
+
+from evenwatt_twin.truth import Truth, over_budget
+from tests.support import Mosquitto, eventually, free_port, make_key, make_trust, process, wait_for
+
+ZONE = "hall"
+BUDGET_PER_NODE_W = 330.0
+FALLBACK_W = 200.0
+TOLERANCE = 0.005
+"""Of energy: what a reading may be late on a busy machine, over a run of some seconds."""
+
+
+class Rig:
+    """Everything that a row of the failure table breaks, in one folder.
+
+    Args:
+        folder: An empty one.
+        nodes: How many machines.
+        pair: Two collectors, ``a`` and ``b``, instead of one, ``a``.
+        database: A URL; else a file.
+    """
+
+    def __init__(self, folder, *, nodes=2, pair=False, database=None, preset="xeon_2s"):
+        self.folder, self.pair = folder, pair
+        self.broker = Mosquitto(folder)
+        self.names = [f"m{i + 1}" for i in range(nodes)]
+        self.budget_w = BUDGET_PER_NODE_W * nodes
+        self.database = database or str(folder / "shared" / "collector.db")
+        (folder / "shared").mkdir()
+        self.stack = ExitStack()
+        self.children, self.http = {}, {}
+        self.ports = dict.fromkeys(self.names, self.broker.port)
+        self.machine = {"preset": preset}
+        keys = [{"public": make_key(folder / "controller.pem")[1], "role": "controller"}]
+        for name in self.names:
+            public = make_key(folder / f"{name}.pem")[1]
+            keys.append({"public": public, "role": "node", "node": name, "zone": ZONE})
+        make_trust(folder, keys)
+        for name in "ab" if pair else "a":
+            self.http[name] = free_port()
+            self.write_collector(name)
+        for name in self.names:
+            self.write_agent(name)
+
+    def __enter__(self):
+        self.broker.start()
+        return self
+
+    def __exit__(self, *error):
+        self.stack.close()
+        self.broker.kill()
+
+    # --- settings -------------------------------------------------------------------------------------------------
+
+    def write_collector(self, name, more=""):
+        folder, pair = self.folder, f'[standby]\nname = "{name}"\n' if self.pair else ""
+        (folder / f"collector-{name}.toml").write_text(f"""
+fleet = "f"
+state_dir = "{folder / name}"
+database = {json.dumps(self.database)}
+[mqtt]
+port = {self.broker.port}
+keepalive_s = 5
+[http]
+port = {self.http[name]}
+[keys]
+private_key = "{folder / "controller.pem"}"
+trust = "{folder / "trust.json"}"
+root = "{folder / "root.pub"}"
+[log]
+style = "json"
+{pair}
+[[zones]]
+name = "{ZONE}"
+grid = "DE"
+budget_w = {self.budget_w}
+{more}""")
+
+    def write_agent(self, name, more=""):
+        folder = self.folder
+        (folder / f"agent-{name}.toml").write_text(f"""
+fleet = "f"
+zone = "{ZONE}"
+node = "{name}"
+state_dir = "{folder / f"state-{name}"}"
+runtime_dir = "{folder / f"run-{name}"}"
+[mqtt]
+port = {self.ports[name]}
+keepalive_s = 5
+[sources]
+sysfs = "{folder / "twin" / name / "sys"}"
+[report]
+ledger_s = 1.0
+summary_s = 1.0
+[control]
+enabled = true
+private_key = "{folder / f"{name}.pem"}"
+trust = "{folder / "trust.json"}"
+root = "{folder / "root.pub"}"
+fallback_w = {FALLBACK_W}
+require_synchronised_clock = false
+{more}""")
+
+    # --- processes ------------------------------------------------------------------------------------------------
+
+    def twin(self, **fields):
+        """Start the machines; each has a load that would take more than its share of the budget."""
+        spec = {
+            "machines": [
+                {"id": name, **self.machine, "profile": {"kind": "steady", "load": 0.95}, **fields.get(name, {})}
+                for name in self.names
+            ]
+        }
+        path, log = self.folder / "twin.json", self.folder / "twin.log"
+        path.write_text(json.dumps(spec))
+        self._start("twin", "evenwatt_twin", str(path), "--dir", str(self.folder / "twin"), "--step-ms", "10")
+        wait_for(lambda: log.exists() and '"ready": true' in log.read_text(), "the machines are there")
+
+    def collector(self, name="a", **environment):
+        return self._start(name, "evenwatt_collector", "--config", str(self.folder / f"collector-{name}.toml"),
+                           **environment)  # fmt: skip
+
+    def agent(self, name, **environment):
+        return self._start(f"agent-{name}", "evenwatt_agent", "--config", str(self.folder / f"agent-{name}.toml"),
+                           **environment)  # fmt: skip
+
+    async def begin(self):
+        """Start all and wait until every node holds a lease."""
+        self.twin()
+        for name in self.http:
+            self.collector(name)
+        for name in self.names:
+            self.agent(name)
+        await self.leased()
+
+    def _start(self, name, module, *arguments, **environment):
+        command = [sys.executable, "-m", module, *arguments]
+        child = self.stack.enter_context(process(command, self.folder / f"{name}.log", **environment))
+        self.children[name] = child
+        return child
+
+    def kill(self, name):
+        child = self.children[name]
+        child.kill()
+        child.wait()
+
+    def stop(self, name):
+        """Ask a process to end, and return its exit code."""
+        child = self.children[name]
+        child.send_signal(signal.SIGTERM)
+        return child.wait(30)
+
+    def log(self, name):
+        return (self.folder / f"{name}.log").read_text()
+
+    # --- looking --------------------------------------------------------------------------------------------------
+
+    def status(self, name="a"):
+        """Return a collector's status document, or None while it does not answer."""
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.http[name]}/api/v1/status", timeout=5).json()
+        except (httpx.HTTPError, ValueError):
+            return None
+
+    def active(self):
+        """Return the name of the collector that is active, or None."""
+        for name in self.http:
+            said = self.status(name)
+            if said and said["role"] in {"active", "alone"}:
+                return name
+        return None
+
+    def rows(self):
+        """Return the nodes as the active collector sees them, by name."""
+        active = self.active()
+        return {row["node"]: row for row in (self.status(active) or {"nodes": []})["nodes"]} if active else {}
+
+    async def leased(self, timeout_s=40.0):
+        def all_leased():
+            rows = self.rows()
+            return all(rows.get(name, {}).get("lease") == "leased" for name in self.names)
+
+        await eventually(all_leased, "every node holds a lease", timeout_s)
+
+    async def until_stored(self, mono_ns=None, timeout_s=60.0):
+        """Wait until every node's ledger is stored up to a moment of this machine's monotonic clock; default: now."""
+        mono_ns = mono_ns or time.monotonic_ns()
+
+        def stored():
+            rows = self.rows()
+            return all(max((end for _, end in rows.get(name, {}).get("covered_mono_ns", [])), default=0) >= mono_ns
+                       for name in self.names)  # fmt: skip
+
+        await eventually(stored, "the ledger is complete", timeout_s)
+
+    # --- judging --------------------------------------------------------------------------------------------------
+
+    def limits_w(self, name):
+        """Return the sum of the long-term limits of a machine's packages, as the files say."""
+        files = (self.folder / "twin" / name / "sys").rglob("constraint_0_power_limit_uw")
+        return sum(int(path.read_text()) for path in files if path.parent.name.count(":") == 1) / 1e6
+
+    def truths(self):
+        return {name: Truth.load(self.folder / "twin" / name / "truth.bin") for name in self.names}
+
+    async def judge(self):
+        """Compare the ledger with the truth: no hole, nothing lost, nothing twice; return the figures."""
+        await self.until_stored()
+        rows = self.rows()
+        await asyncio.sleep(1.2)  # the machines bring their truth to disk once a second
+        truths, report = self.truths(), {}
+        for name in self.names:
+            row, log = rows[name], truths[name]
+            spans = sorted(map(tuple, row["covered_mono_ns"]))
+            true_j = fsum(log.energy_j(*span) for span in spans)
+            late_j = fsum(log.unshown_j(edge) for span in spans for edge in span)
+            holes_s = fsum(max(0, b[0] - a[1]) for a, b in zip(spans, spans[1:], strict=False)) / 1e9
+            off_j = row["energy_j"] - true_j
+            report[name] = {"counted_j": row["energy_j"], "true_j": true_j, "off_j": off_j, "holes_s": holes_s,
+                            "missing": row["missing"], "late_j": late_j}  # fmt: skip
+            assert row["missing"] == 0, report
+            assert abs(off_j) <= TOLERANCE * true_j + late_j + 2.0, report
+        return report
+
+    def over_budget(self, since_ns):
+        """Return how far the machines really were above the zone's budget since a moment."""
+        logs = list(self.truths().values())
+        until_ns = min(log.mono_ns[-1] for log in logs)
+        return over_budget(logs, self.budget_w, since_ns, until_ns, grid_ms=100)
