@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from evenwatt_agent import clocks
 from evenwatt_agent.accounting import Accounting
 from evenwatt_agent.authority import Authority
+from evenwatt_agent.borrowing import Borrower
 from evenwatt_agent.checkpoint import Checkpoint
 from evenwatt_agent.inventory import Inventory, look_again, take_inventory
 from evenwatt_agent.ledger_desk import LedgerDesk
@@ -25,6 +26,7 @@ from evenwatt_agent.local import serve_status
 from evenwatt_agent.meter import TOTAL_ID, Batch, Meter, Window
 from evenwatt_agent.pacing import Pacer
 from evenwatt_agent.sampler import BIN_S, Sampler, read_now
+from evenwatt_agent.sources.held import open_file
 from evenwatt_agent.spool import Spool
 from evenwatt_agent.task_server import TaskDesk, serve_tasks
 from evenwatt_agent.transport import Arrived, Will
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
     from evenwatt_agent.jobs.desk import JobDesk
+    from evenwatt_agent.remote import Remote
     from evenwatt_agent.settings import AgentSettings, SourceSettings
     from evenwatt_agent.sources import Probe
     from evenwatt_agent.tasks import Task
@@ -75,20 +78,20 @@ class Agent:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="worker")
         self._boot = clocks.new_boot_id()
         self._kernel_boot = clocks.kernel_boot()
-        self._inventory: Inventory = take_inventory(settings)
+        self._opener = Borrower(settings).open if settings.by_actuator else open_file
+        self._inventory: Inventory = take_inventory(settings, self._opener, steer=not settings.by_actuator)
         self._spool = Spool(settings.state_path / "agent.db", settings.report.spool_records, int(settings.report.spool_mb * 1e6))
         checkpoint = self._spool.checkpoint()
         goes_on = checkpoint is not None and checkpoint.kernel_boot == self._kernel_boot
         self._meter = self._make_meter(checkpoint if goes_on else None)
         self._accounting = self._make_accounting(checkpoint.account if checkpoint and goes_on else "")
-        self._authority = Authority(
-            settings, self._inventory.governor, self._spool, self._in_worker, self._event, self._say_birth
-        )
+        self._authority = None if settings.by_actuator else self._make_authority()
+        self._control = self._authority or self._make_remote()
         self._desk = LedgerDesk(self._spool, self._in_worker, self._event)
         self._link = Link(
             settings.mqtt, settings.zone, settings.node, self._boot, self._greeting, self._desk, self._receive
         )
-        self._speaker = Speaker(settings, self._inventory, self._authority, self._boot)
+        self._speaker = Speaker(settings, self._inventory, self._control, self._boot)
         self._jobs = self._make_jobs()
         self._event_seq = 0
         self._suspended_ns = clocks.suspended_ns()
@@ -109,11 +112,11 @@ class Agent:
     async def run(self, stop: asyncio.Event) -> None:
         """Measure, report and obey until ``stop``; then flush, say good-bye and give the machine its limits back."""
         loop = asyncio.get_running_loop()
-        self._say_inventory()
         leave = asyncio.Event()
         samplers = self._sampling = self._samplers(loop)
         try:
-            await self._authority.start(time.monotonic())
+            await self._control.start(time.monotonic())
+            self._say_inventory()
             loop.call_later(_SETTLE_S, settle)
             async with self._sockets(), asyncio.TaskGroup() as group:
                 for sampler in samplers:
@@ -122,7 +125,7 @@ class Agent:
                     self._link.run(leave, encode(self._speaker.state(NodeState.DISCONNECTED))), name="link"
                 )
                 helpers = [
-                    group.create_task(self._authority.run(), name="authority"),
+                    group.create_task(self._control.run(), name="authority"),
                     group.create_task(self._rescan(loop), name="rescan"),
                 ]
                 if self._jobs is not None:
@@ -144,7 +147,7 @@ class Agent:
         finally:
             for sampler in samplers:
                 sampler.stop()
-            for problem in await self._authority.stop():
+            for problem in await self._control.stop():
                 self._log.error("not restored", what=problem)
             self._inventory.close()
             self._worker.shutdown()
@@ -172,12 +175,12 @@ class Agent:
         try:
             topic = Topic.parse(message.topic)
             if topic.kind is Kind.COMMAND:
-                ack = await self._authority.command(message.payload, retained=message.retained)
+                ack = await self._control.command(message.payload, retained=message.retained)
                 if ack:
                     self._link.send(Kind.ACK, ack)
                 return
             if topic.kind is Kind.TRUST:
-                await self._authority.trust(message.payload)
+                await self._control.trust(message.payload)
                 return
             said = decode(topic, message.payload)
         except ValueError as error:  # topics, wire and envelope errors all are
@@ -234,8 +237,8 @@ class Agent:
 
     def _on_bin(self, now_ns: int) -> None:
         total_w = self._meter.close_bin()
-        self._authority.observe(now_ns * 1e-9, total_w, self._meter.domain_power_w())
-        self._sampling[0].set_rate(self._pacer.observe(now_ns * 1e-9, total_w, self._authority.cap_w))
+        self._control.observe(now_ns * 1e-9, total_w, self._meter.domain_power_w())
+        self._sampling[0].set_rate(self._pacer.observe(now_ns * 1e-9, total_w, self._control.cap_w))
         if self._meter.window_due():
             self._on_window(self._meter.close_window(now_ns))
         if now_ns >= self._ledger_due_ns and not self._closing:
@@ -358,7 +361,7 @@ class Agent:
         sources, inventory = self._settings.sources, self._inventory
         while True:
             await asyncio.sleep(sources.rescan_s)
-            found = await self._in_worker(lambda: look_again(Path(sources.sysfs), inventory))
+            found = await self._in_worker(lambda: look_again(Path(sources.sysfs), inventory, self._opener))
             fresh = inventory.take_in(found, frozenset(sources.integrated_gpus))
             if fresh:
                 self._begin_to_read(fresh, loop)
@@ -392,9 +395,20 @@ class Agent:
         proc = Path(self._settings.sources.procfs)
         return Accounting(self._settings.attribution, read, self._fold, self._meter.pools_uj, memory, gpus, proc)
 
+    def _make_authority(self) -> Authority:
+        return Authority(
+            self._settings, self._inventory.governor, self._spool, self._in_worker, self._event, self._say_birth
+        )
+
+    def _make_remote(self) -> Remote:
+        from evenwatt_agent.remote import Remote  # noqa: PLC0415  (only where another process has control)
+
+        return Remote(self._settings, self._event, self._say_birth)
+
     def _make_jobs(self) -> JobDesk | None:
         """Set up running work on command; where it is off nothing of it is loaded, unless runs have to be ended."""
-        if not self._settings.jobs.enabled:
+        authority = self._authority
+        if authority is None or not self._settings.jobs.enabled:
             if self._spool.runs():
                 from evenwatt_agent.jobs.orphans import end_all  # noqa: PLC0415
 
@@ -410,14 +424,14 @@ class Agent:
                 boot=self._boot,
                 kernel_boot=self._kernel_boot,
                 in_worker=self._in_worker,
-                sign=self._authority.sign,
+                sign=authority.sign,
                 send=self._link.send,
                 online=lambda: self._link.state is LinkState.ONLINE,
                 event=self._event,
                 task_changed=self._task_changed,
             )
         )
-        self._authority.employ(desk)
+        authority.employ(desk)
         self._speaker.offer(desk.templates, desk.slots)
         return desk
 
@@ -450,7 +464,7 @@ class Agent:
     def _say_inventory(self) -> None:
         for problem in self._inventory.problems:
             self._log.warning(f"{problem.source}: cannot use {problem.path}", found=problem.found, fix=problem.fix)
-        standing = self._authority.standing()
+        standing = self._control.standing()
         self._log.info(
             "starting",
             node=self._settings.node,
@@ -483,7 +497,7 @@ def _only_one(settings: AgentSettings) -> list[int]:
     except OSError as error:
         raise Failure(f"{path}: {error.strerror}; state_dir must be a folder this user can write") from None
     locks = [lock_folder(path, "another agent already runs with this state_dir; stop it, or set another one")]
-    if settings.control.enabled:
+    if settings.control.enabled and not settings.by_actuator:
         already = "another agent already controls this machine; stop it, or switch control off in one of them"
         locks.append(lock_folder(Path(settings.sources.sysfs), already))
     return locks
@@ -506,6 +520,7 @@ _TROUBLE: Final = frozenset(
         "spool-trouble",
         "command-refused",
         "task-gone",
+        "actuator-lost",
         "trust-refused",
         "trust-trouble",
     }

@@ -22,7 +22,7 @@ import msgspec
 from evenwatt_agent.actuator import lending
 from evenwatt_agent.actuator.desk import Desk
 from evenwatt_agent.actuator.manners import Complaints
-from evenwatt_agent.actuator.plausible import believable
+from evenwatt_agent.actuator.plausible import Bounds
 from evenwatt_agent.actuator.presence import Presence, PresenceState
 from evenwatt_agent.actuator.protocol import Now, ProtocolError, Said
 from evenwatt_agent.authority import Authority
@@ -68,7 +68,7 @@ class Actuator:
         inventory = take_inventory(settings)
         for probe in inventory.probes:  # the agent reads them; here only what they are is of interest
             probe.close()
-        self._most_w = {probe.domain.id: probe.max_power_w for probe in inventory.probes}
+        self._bounds = Bounds.of(inventory.probes, inventory.domains)
         self._governor, self._library = inventory.governor, inventory.library
         self._presence = Presence(settings.actuator.grace_s, time.monotonic())
         self._desk = Desk(self, {0, os.geteuid(), user_id(settings.actuator.user)})
@@ -134,7 +134,7 @@ class Actuator:
 
     def observe(self, power: Power) -> None:
         """Take the power of one bin, as far as it can be believed."""
-        believed = believable(power, self._most_w)
+        believed = self._bounds.believe(power)
         if believed is not None and self._control is not None:
             self._control.observe(time.monotonic(), *believed)
 
@@ -199,13 +199,13 @@ class Actuator:
 
     async def _give_back(self) -> list[str]:
         """End every lease and put the machine's own limits back; return what could not be."""
-        self._control, following, self._following = None, self._following, None
+        control, self._control = self._control, None
+        following, self._following = self._following, None
         if following is not None:
             following.cancel()
             with suppress(asyncio.CancelledError):
                 await following
-        outcome = await self._in_worker(lambda: self._governor.apply(None))
-        left = [outcome.locked] if outcome.locked else []
+        left = await self._in_worker(self._governor.restore) if control is None else await control.stop()
         for problem in left:
             self._log.error("not restored", what=problem)
         return left

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from evenwatt_agent.transport import connect
+from tests.agent.split.yard import SplitSite, need_two_users
+from tests.site import Listener
+
+
+@pytest.fixture
+def site(broker):
+    """A folder that every user can pass through, which pytest's own is not."""
+    need_two_users()
+    folder = Path(tempfile.mkdtemp(prefix="evenwatt-split-"))
+    folder.chmod(0o755)
+    try:
+        made = SplitSite(folder, broker.port)
+        with made.twin() as made.hardware:
+            made.await_twin()
+            made.lock_counters()
+            yield made
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+async def listener(site):
+    async with connect(site.mqtt, "listener") as connection:
+        await connection.subscribe("evenwatt/v1/#")
+        heard = Listener(connection, site.ring)
+        task = asyncio.create_task(heard.run())
+        yield heard
+        task.cancel()
