@@ -15,6 +15,7 @@ from evenwatt_cli.advise_verbs import advise_app
 from evenwatt_cli.broker.verbs import broker_app
 from evenwatt_cli.exits import Exit
 from evenwatt_cli.jobs.verbs import jobs_app
+from evenwatt_cli.keys.verbs import keys_app
 from evenwatt_cli.ledger_verbs import ledger_app
 from evenwatt_cli.models.verbs import choice_app, models_app
 from evenwatt_cli.policy_verbs import policy_app
@@ -37,6 +38,7 @@ app.add_typer(choice_app)
 app.add_typer(models_app)
 app.add_typer(score_app)
 app.add_typer(improvement_app)
+app.add_typer(keys_app)
 app.add_typer(broker_app)
 
 # typer reads annotations at run time, so the types of options are real objects here (Optional, Path).
@@ -156,13 +158,25 @@ def doctor(
     *,
     config: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--config", "-c", help="Agent settings (TOML), e.g. /etc/evenwatt/agent.toml."),
+        typer.Option(
+            "--config", "-c", help="Agent settings (TOML), e.g. /etc/evenwatt/agent.toml; with --broker yours."
+        ),
     ] = None,
+    broker: Annotated[
+        bool, typer.Option("--broker", help="As an operator: your way to the broker, the collector and --node.")
+    ] = False,
+    node: Annotated[Optional[str], typer.Option(help="With --broker: send this node a signed ping.")] = None,  # noqa: UP045
+    zone: Zone = None,
     write_caps: Annotated[bool, typer.Option("--write-caps", help="Write a limit, read it back, put it back.")] = False,
     json: Json = False,
 ) -> None:
     """Examine this node: sources, total, caps, agent, broker, clock; exit code 3 if something needs a person."""
-    from evenwatt_cli.doctor import run_doctor
+    from evenwatt_cli.doctor import run_broker_doctor, run_doctor
+
+    if broker:
+        raise typer.Exit(run_broker_doctor(Path(config) if config else None, zone=zone, node=node, as_json=json))
+    if node is not None or zone is not None:
+        raise Failure("--node and --zone are for --broker; without it this machine's own settings name them")
 
     raise typer.Exit(run_doctor(config, write_caps=write_caps, as_json=json))
 

@@ -82,9 +82,7 @@ def load_public(path: Path) -> bytes:
     except ValueError:
         key = None
     if not isinstance(key, Ed25519PublicKey):
-        raise Failure(
-            f"{path}: not an Ed25519 public key in PEM form, as `evenwatt keys new` writes it (.pub)"
-        )
+        raise Failure(f"{path}: not an Ed25519 public key in PEM form, as `evenwatt keys new` writes it (.pub)")
     return key.public_bytes_raw()
 
 
