@@ -11,20 +11,18 @@ import json
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from evenwatt_agent import clocks
 from evenwatt_agent.actuators.throttle import Throttle
+from evenwatt_agent.broker_check import check_connection, check_secrets
+from evenwatt_agent.findings import UNHEALTHY, Finding, Verdict
 from evenwatt_agent.inventory import Inventory, take_inventory
 from evenwatt_agent.local import read_status
 from evenwatt_agent.sources.held import entries, read_text
-from evenwatt_agent.transport import LinkLostError, connect
 from evenwatt_daemon import Failure, lock_folder
-from evenwatt_wire import Kind, Quality, State, Topic, encode
-from evenwatt_wire.messages import NodeState
+from evenwatt_wire import Quality
 
 if TYPE_CHECKING:
     from evenwatt_agent.actuators.ladder import Ladder
@@ -32,42 +30,12 @@ if TYPE_CHECKING:
     from evenwatt_agent.settings import AgentSettings
     from evenwatt_agent.sources import Problem
 
-_ROUND_TRIP_S: Final = 5.0
+__all__ = ["UNHEALTHY", "Finding", "Verdict", "examine"]
+
 _TRIAL_SHARE: Final = 0.95
 """Of the ceiling: far enough below it to be told from the device's rounding."""
 _FIRMWARE_S: Final = 0.2
 """Firmware that does not obey may take a limit and restore its own a moment later."""
-
-
-class Verdict(StrEnum):
-    """What was found."""
-
-    FOUND = "found"
-    """It works."""
-    ABSENT = "absent"
-    """This machine has none; that is no fault."""
-    DENIED = "denied"
-    MASKED = "masked"
-    """A container runtime hides it."""
-    BROKEN = "broken"
-    """It is there and does not answer, or answers nonsense."""
-    LOCKED = "locked"
-    """The device does not take what is written."""
-    SKIPPED = "skipped"
-    """Not asked for, or not possible now."""
-
-
-UNHEALTHY: Final = frozenset({Verdict.DENIED, Verdict.MASKED, Verdict.BROKEN, Verdict.LOCKED})
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report."""
-
-    check: str
-    verdict: Verdict
-    detail: str
-    fix: str = ""
 
 
 _WHERE: Final = {
@@ -101,9 +69,9 @@ def examine(settings: AgentSettings, *, write_caps: bool = False) -> list[Findin
         findings.append(_caps(settings, inventory, write_caps=write_caps))
     finally:
         inventory.close()
-    agent, online = asyncio.run(_agent(settings))
-    findings.append(agent)
-    findings.append(Finding("broker", Verdict.FOUND, "the agent is connected") if online else _broker(settings))
+    findings.append(asyncio.run(_agent(settings)))
+    findings += check_connection(settings.mqtt, settings.zone, settings.node, collector=False)
+    findings.append(check_secrets([settings.mqtt.key_file, settings.mqtt.password_file, settings.control.private_key]))
     findings.append(_clock())
     findings.append(_jobs(settings))
     return findings
@@ -216,46 +184,19 @@ def _hold_trial(governor: Governor) -> Outcome:
     return governor.outcome
 
 
-async def _agent(settings: AgentSettings) -> tuple[Finding, bool]:
-    """Ask this node's agent; return also whether it is connected to its broker."""
+async def _agent(settings: AgentSettings) -> Finding:
     try:
         said = json.loads(await read_status(settings.socket_path))
     except PermissionError:
         fix = "join the group of the agent's service (evenwatt), or use sudo"
-        return Finding("agent", Verdict.DENIED, f"{settings.socket_path}: not open to this user", fix), False
+        return Finding("agent", Verdict.DENIED, f"{settings.socket_path}: not open to this user", fix)
     except (OSError, TimeoutError, ValueError):
-        return Finding("agent", Verdict.ABSENT, f"none answers on {settings.socket_path}"), False
+        return Finding("agent", Verdict.ABSENT, f"none answers on {settings.socket_path}")
     summary, link = said["summary"], said["link"]
     words = f"running as {summary['node']}, {summary['rss_mb']:.0f} MB, {summary['cost_cpu_pct']:.1f} % of a processor"
-    return Finding("agent", Verdict.FOUND, words), link["state"] == "online"
-
-
-def _broker(settings: AgentSettings) -> Finding:
-    where = settings.mqtt.where
-    fix = "check that the broker runs and that [mqtt] names it, with this node's login and certificate"
-    try:
-        asyncio.run(_round_trip(settings))
-    except TimeoutError:
-        acl = f"let this login publish and read evenwatt/v1/{settings.zone}/{settings.node}/# in the broker's ACL"
-        return Finding("broker", Verdict.BROKEN, f"{where} takes our messages and delivers none", acl)
-    except LinkLostError as error:
-        return Finding("broker", Verdict.BROKEN, str(error), fix)
-    return Finding("broker", Verdict.FOUND, f"{where}: a message went there and back")
-
-
-async def _round_trip(settings: AgentSettings) -> None:
-    """Send ourselves a message that means nothing to anybody, as some brokers grant subscriptions they then ignore."""
-    boot = clocks.new_boot_id()
-    topic = str(Topic(settings.zone, settings.node, Kind.STATE))
-    word = State(node=settings.node, state=NodeState.DISCONNECTED, boot=boot, wall_ms=clocks.wall_ms())
-    payload = encode(word)
-    async with connect(settings.mqtt, f"evenwatt-doctor-{boot}") as connection:
-        await connection.subscribe(topic)
-        await connection.publish(topic, payload, qos=1, retain=False)
-        async with asyncio.timeout(_ROUND_TRIP_S):
-            async for message in connection.messages():
-                if message.payload == payload:
-                    return
+    if link["trouble"]:
+        return Finding("agent", Verdict.BROKEN, f"{words}; {link['trouble']}", "see broker and collector below")
+    return Finding("agent", Verdict.FOUND, f"{words}, {link['state']}")
 
 
 def _clock() -> Finding:

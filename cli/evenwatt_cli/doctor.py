@@ -1,8 +1,9 @@
-"""``evenwatt doctor``: is this node healthy, and if not, what exactly is to be done."""
+"""``evenwatt doctor``: is this node (or an operator's way to the fleet) healthy, and if not, what is to be done."""
 
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,20 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from evenwatt_agent.broker_check import check_connection, check_secrets
 from evenwatt_agent.doctor import UNHEALTHY, Finding, Verdict, examine
 from evenwatt_agent.settings import load
+from evenwatt_agent.transport import LinkLostError
+from evenwatt_cli import operator_settings
 from evenwatt_cli.exits import Exit
+from evenwatt_cli.steer import Order, ask
+from evenwatt_daemon import Failure
+from evenwatt_wire.command import Code
+from evenwatt_wire.topics import CONTROLLER_NODE, TopicError, check_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 _STYLES = {Verdict.FOUND: "green", Verdict.ABSENT: "dim", Verdict.SKIPPED: "dim"}
 
@@ -26,7 +35,44 @@ def run_doctor(config: str | None, *, write_caps: bool, as_json: bool) -> Exit:
     Raises:
         Failure: the agent's settings are wrong.
     """
-    findings = examine(load(config), write_caps=write_caps)
+    return _report(examine(load(config), write_caps=write_caps), as_json=as_json)
+
+
+def run_broker_doctor(config: Path | None, *, zone: str | None, node: str | None, as_json: bool) -> Exit:
+    """Examine an operator's way to the broker, to the collector and, with a name, to a node.
+
+    Raises:
+        Failure: the operator's settings are wrong.
+    """
+    settings = operator_settings.load(config)
+    try:
+        place = check_id(zone or settings.zone, "zone")
+    except TopicError as error:
+        raise Failure(str(error)) from None
+    findings = check_connection(settings.mqtt, place, CONTROLLER_NODE, collector=True)
+    findings.append(check_secrets([settings.mqtt.key_file, settings.mqtt.password_file, settings.private_key]))
+    if node is not None:
+        findings.append(_ping(settings, place, node))
+    return _report(findings, as_json=as_json)
+
+
+def _ping(settings: operator_settings.OperatorSettings, zone: str, node: str) -> Finding:
+    """Send a node a signed command that does nothing, and verify its signed answer."""
+    began_s = time.monotonic()
+    try:
+        ack = ask(Order("ping", node, zone), settings)
+    except LinkLostError as error:
+        return Finding(node, Verdict.BROKEN, str(error), "see broker above")
+    except TimeoutError:
+        fix = f"is it running with control enabled, and is {zone!r} its zone? its access list: evenwatt broker acl"
+        return Finding(node, Verdict.BROKEN, "does not answer a signed ping", fix)
+    passed_ms = (time.monotonic() - began_s) * 1e3
+    if ack.code != Code.ACCEPTED:
+        return Finding(node, Verdict.DENIED, f"answers: {ack.code}, {ack.detail}", "see docs/commands.md for the check")
+    return Finding(node, Verdict.FOUND, f"answered a signed ping in {passed_ms:.0f} ms")
+
+
+def _report(findings: Sequence[Finding], *, as_json: bool) -> Exit:
     healthy = not any(finding.verdict in UNHEALTHY for finding in findings)
     if as_json:
         print(json.dumps({"healthy": healthy, "findings": [asdict(finding) for finding in findings]}))

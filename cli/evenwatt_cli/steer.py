@@ -67,26 +67,38 @@ def steer(order: Order, *, as_json: bool, config: Path | None) -> Exit:
         Failure: the settings lack a key, or an argument makes no sense.
     """
     settings = load(config)
+    try:
+        ack = ask(order, settings)
+    except LinkLostError as error:
+        print(f"evenwatt: {error}", file=sys.stderr)
+        return Exit.FAILURE
+    except TimeoutError:
+        zone = order.zone or settings.zone
+        print(
+            f"evenwatt: {order.node} did not answer within {_ANSWER_S:.0f} s; is the agent running with control "
+            f"enabled, does it trust this key, and is zone {zone!r} right? (see `evenwatt status`)",
+            file=sys.stderr,
+        )
+        return Exit.TIMEOUT
+    print(json.dumps(msgspec.structs.asdict(ack)) if as_json else _in_words(order, ack))
+    return _EXITS.get(ack.code, Exit.OK)
+
+
+def ask(order: Order, settings: OperatorSettings) -> Ack:
+    """Send one signed command, and return its verified acknowledgement.
+
+    Raises:
+        Failure: the settings lack a key, or an argument makes no sense.
+        LinkLostError: there is no connection to the broker.
+        TimeoutError: no answer came in time.
+    """
     private, keys = _keys(settings)
     try:
         topic = Topic(check_id(order.zone or settings.zone, "zone"), check_id(order.node, "node"), Kind.COMMAND)
     except TopicError as error:
         raise Failure(str(error)) from None
     command = _command(order, settings)
-    try:
-        ack = asyncio.run(_exchange(settings, topic, command, seal(command, private), keys))
-    except LinkLostError as error:
-        print(f"evenwatt: {error}", file=sys.stderr)
-        return Exit.FAILURE
-    except TimeoutError:
-        print(
-            f"evenwatt: {order.node} did not answer within {_ANSWER_S:.0f} s; is the agent running with control "
-            f"enabled, does it trust this key, and is zone {topic.zone!r} right? (see `evenwatt status`)",
-            file=sys.stderr,
-        )
-        return Exit.TIMEOUT
-    print(json.dumps(msgspec.structs.asdict(ack)) if as_json else _in_words(order, ack))
-    return _EXITS.get(ack.code, Exit.OK)
+    return asyncio.run(_exchange(settings, topic, command, seal(command, private), keys))
 
 
 def seconds(text: str) -> float:
@@ -146,7 +158,7 @@ def _wall_ms() -> int:
 
 async def _exchange(settings: OperatorSettings, topic: Topic, command: Command, payload: bytes, keys: KeyRing) -> Ack:
     answers = str(topic._replace(kind=Kind.ACK))
-    async with asyncio.timeout(_ANSWER_S), connect(settings.mqtt, f"evenwatt-cli-{command.id[:12]}") as connection:
+    async with asyncio.timeout(_ANSWER_S), connect(settings.mqtt, f"evenwatt-cli-{command.id}") as connection:
         await connection.subscribe(answers)
         await connection.publish(str(topic), payload, qos=1, retain=False)
         async for message in connection.messages():

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from evenwatt_agent import cgroups
-from evenwatt_agent.doctor import Finding, Verdict
+from evenwatt_agent.findings import Finding, Verdict
 from evenwatt_agent.jobs.identity import closed_to, identity, trouble_with
 from evenwatt_agent.jobs.launch import make_cgroup, remove_cgroup
 from evenwatt_agent.jobs.places import places
