@@ -319,14 +319,15 @@ class Authority:
             return Code.APPLIED, f"{command.target} runs"
         if not self.controllable:
             return Code.UNSUPPORTED, _NO_ACTUATOR
-        if command.op is Op.RELEASE:
-            state = self._leases.release(holder, time.monotonic())
-            await self._remember_fallback(self._leases.controller_fallback_w)
-            await self._follow_locked(time.monotonic())
-            if self.cap_w is None:
-                return Code.RESTORED, f"now {state}"
-            return Code.APPLIED, f"now {state}, held to {self.cap_w:.0f} W"
-        return await self._lease(holder, command)
+        return await (self._release(holder) if command.op is Op.RELEASE else self._lease(holder, command))
+
+    async def _release(self, holder: str) -> tuple[Code, str]:
+        state = self._leases.release(holder, time.monotonic())
+        await self._remember_fallback(self._leases.controller_fallback_w)
+        await self._follow_locked(time.monotonic())
+        if self.cap_w is None:
+            return Code.RESTORED, f"now {state}"
+        return Code.APPLIED, f"now {state}, held to {self.cap_w:.0f} W"
 
     async def _lease(self, holder: str, command: Command) -> tuple[Code, str]:
         now_s = time.monotonic()

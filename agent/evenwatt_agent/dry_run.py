@@ -31,7 +31,7 @@ def cap_in_words(command: Command, target: Target, limits: LocalLimits, plan: Se
         return "would give the machine its own limits back"
     said = f"would hold the node to {held_w:.0f} W"
     remarks = [f"asked for {command.cap_w:.0f} W"] if command.cap_w is not None else []
-    why = limits.why(target.cap_w)
+    why = limits.why(target.cap_w if command.cap_w is None else command.cap_w)
     if why:
         remarks.append(why)
     elif command.cap_w is not None and target.cap_w is not None and target.cap_w < command.cap_w:

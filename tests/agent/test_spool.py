@@ -216,10 +216,10 @@ def test_whatever_is_stored_and_added_up_each_joule_waits_or_is_stored_once(seed
 def test_answers_are_kept_and_bounded(tmp_path):
     spool = Spool(tmp_path / "agent.db", 10)
     for n in range(1_005):
-        spool.keep_answer(f"{n:032x}", n, b"%d" % n)
-    assert spool.answer(f"{1_004:032x}") == b"1004"
+        spool.keep_answer(f"{n:032x}", n, "hash", b"%d" % n)
+    assert spool.answer(f"{1_004:032x}") == ("hash", b"1004")
     assert spool.answer(f"{0:032x}") is None
-    assert spool.answer(f"{5:032x}") == b"5"
+    assert spool.answer(f"{5:032x}") == ("hash", b"5")
 
 
 WRITER = """
