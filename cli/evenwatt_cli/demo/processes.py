@@ -80,6 +80,11 @@ class Child:
         """Exit code, or None while it runs."""
         return self._process.poll() if self._process else None
 
+    @property
+    def pid(self) -> int | None:
+        """Its number, or None when it does not run."""
+        return self._process.pid if self._process is not None and self.exited is None else None
+
     def watch(self) -> None:
         """Note memory and processor time."""
         if self._process is None or self.exited is not None:
