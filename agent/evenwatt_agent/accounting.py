@@ -9,20 +9,20 @@ with so many processes that looking would cost more than a hundredth of a proces
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from evenwatt_agent import cgroups
 from evenwatt_agent.attribution import RESIDUALS, UNATTRIBUTED, Owner, Part, Pool, attribute, top
 from evenwatt_agent.cpu_use import CpuWatch, Look, Memory
 from evenwatt_agent.gpu_use import BoardShare, by_owner
 from evenwatt_agent.idle import IdleModel
-from evenwatt_agent.tasks import Task, TaskBook, TaskSpec, TaskState
+from evenwatt_agent.tasks import Task, TaskBook
 from evenwatt_daemon import get_logger
 from evenwatt_wire import PartEnergy, TaskEnergy, WorkPower
 from evenwatt_wire.messages import MAX_WORK
@@ -178,16 +178,9 @@ class Accounting:
 
     def memory(self) -> str:
         """Return what a later run of the agent needs to go on from the last step."""
-        tasks = [_dump_task(task) for task in self.tasks.running()]
         idle = {pool: model.dump() for pool, model in self._idle.items()}
-        memory = {
-            "version": _MEMORY_VERSION,
-            "last_ns": self._last_ns,
-            "tasks": tasks,
-            "idle": idle,
-            "watch": asdict(self._watch.memory()),
-        }
-        return json.dumps(memory)
+        memory = _Memory(_MEMORY_VERSION, self._last_ns, self.tasks.running(), idle, self._watch.memory())
+        return msgspec.json.encode(memory).decode()
 
     def close(self) -> None:
         """End the thread."""
@@ -288,14 +281,14 @@ class Accounting:
     def _remember(self, memory: str) -> CpuWatch:
         earlier: Memory | None = None
         try:
-            known = json.loads(memory) if memory else {}
-            if known.get("version") == _MEMORY_VERSION:
-                self.tasks.restore([_load_task(row) for row in known["tasks"]])
-                for pool, rows in known["idle"].items():
+            known = _MEMORY.decode(memory) if memory else None
+            if known is not None and known.version == _MEMORY_VERSION:
+                self.tasks.restore(known.tasks)
+                for pool, rows in known.idle.items():
                     self._idle.setdefault(pool, IdleModel(self._settings.gpu_idle_w)).restore(rows)
-                earlier = Memory(**known["watch"])
-                self._last_ns = int(known["last_ns"])
-        except (ValueError, KeyError, TypeError) as error:
+                earlier = known.watch
+                self._last_ns = known.last_ns
+        except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
             self._log.warning("what the last run knew of tasks cannot be read; they begin anew", why=repr(error))
         return CpuWatch(self._proc, self._root, self._processors, earlier)
 
@@ -304,10 +297,12 @@ def _nobody(_task: Task) -> None:
     """Nobody listens before ``run``."""
 
 
-def _dump_task(task: Task) -> dict[str, Any]:
-    return asdict(task)
+class _Memory(msgspec.Struct):
+    version: int
+    last_ns: int
+    tasks: list[Task]
+    idle: dict[str, list[list[float]]]
+    watch: Memory
 
 
-def _load_task(row: dict[str, Any]) -> Task:
-    own, whole = Part(**row.pop("own")), Part(**row.pop("whole"))
-    return Task(spec=TaskSpec(**row.pop("spec")), own=own, whole=whole, state=TaskState(row.pop("state")), **row)
+_MEMORY: Final = msgspec.json.Decoder(_Memory)

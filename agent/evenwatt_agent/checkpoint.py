@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _SUM_DIGITS: Final = 8
 _RECORD: Final = msgspec.msgpack.Decoder(Ledger)
+_CHECKPOINT: Final = msgspec.json.Decoder(tuple[str, int, dict[str, tuple[int, int]], str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +66,10 @@ def load(text: str | None) -> Checkpoint | None:
     if body is None:
         return None
     try:
-        kernel_boot, end_ns, baselines, account = json.loads(body)
-        known = {name: Baseline(raw, t_ns) for name, (raw, t_ns) in baselines.items()}
-        return Checkpoint(kernel_boot, end_ns, known, account)
-    except (ValueError, TypeError, AttributeError):
+        kernel_boot, end_ns, baselines, account = _CHECKPOINT.decode(body)
+    except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
         return None
+    return Checkpoint(kernel_boot, end_ns, {name: Baseline(*reading) for name, reading in baselines.items()}, account)
 
 
 def decode_record(payload: bytes) -> Ledger:
@@ -104,7 +104,7 @@ def read_tail(database: Path) -> Tail | None:
         checkpoint, end = json.loads(_open(_path(database).read_text()) or "")
         known = load(checkpoint)
         return Tail(known, decode_record(bytes.fromhex(end))) if known else None
-    except (OSError, ValueError, TypeError, AttributeError):  # msgspec's errors are ValueErrors
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
 
 

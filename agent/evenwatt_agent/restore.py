@@ -42,11 +42,20 @@ def load(path: Path) -> list[Saved]:
     """
     try:
         document = json.loads(path.read_bytes())
-        return [Saved(kind=row["kind"], where=row["where"], value=str(int(row["value"]))) for row in document]
+        return [_row(row["kind"], row["where"], row["value"]) for row in document]
     except FileNotFoundError:
         return []
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path}: not a list of saved limits ({error})") from None
+
+
+def _row(kind: object, where: object, value: str) -> Saved:
+    if not (isinstance(kind, str) and isinstance(where, str)) or "\0" in where:
+        raise TypeError("a row without a kind or a place")
+    number = int(value)
+    if not -(2**63) <= number < 2**64:
+        raise TypeError(f"the value of {where} is none that a device has")
+    return Saved(kind=kind, where=where, value=str(number))
 
 
 def save(path: Path, originals: list[Saved]) -> None:

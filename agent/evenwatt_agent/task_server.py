@@ -102,7 +102,7 @@ class TaskDesk:
         """Return the answer to one request line; every fault of it becomes one clear error."""
         try:
             task = await self._grant(_REQUESTS.decode(line), peer)
-        except (TaskError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (TaskError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return msgspec.json.encode({"ok": False, "error": str(error)}) + b"\n"
         return msgspec.json.encode({"ok": True, "task": task.summary()}) + b"\n"
 

@@ -31,9 +31,10 @@ def load_settings(kind: type[S], path: str | Path | None) -> S:
         return _convert(kind, {}, "built-in defaults")
     text = read_document(path).decode("utf-8", errors="replace")
     try:
-        return _convert(kind, tomllib.loads(text), str(path))
-    except tomllib.TOMLDecodeError as error:
+        raw = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # not TOML, a number of thousands of digits, or tables without end
         raise Failure(f"{path}: not TOML: {error}; correct that line") from None
+    return _convert(kind, raw, str(path))
 
 
 def read_document(path: str | Path) -> bytes:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import random
 import sys
 import time
 from pathlib import Path
+
+import structlog
 
 from tests.fuzz.judging import Tally, explore
 from tests.fuzz.registry import parsers
@@ -22,6 +25,7 @@ FOUND = Path(".cache/fuzz/found")
 def main() -> int:
     """Return 1 if something was found."""
     given = _arguments()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))  # a million lines
     known = parsers()
     chosen = [name for name in known if not given.parser or any(name.startswith(one) for one in given.parser)]
     if not chosen:

@@ -192,12 +192,16 @@ def read_roots(pem: bytes) -> list[bytes]:
     Raises:
         ValueError: it holds none, or something else.
     """
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415  (as below)
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415  (as below)
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
     from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
 
     roots = []
     for block in _PEM.findall(pem):
-        key = load_pem_public_key(block)
+        try:
+            key = load_pem_public_key(block)
+        except UnsupportedAlgorithm:
+            raise ValueError(_NO_ROOTS) from None
         if not isinstance(key, Ed25519PublicKey):
             raise ValueError(_NO_ROOTS)  # noqa: TRY004  (one kind of error for whoever reads the file)
         roots.append(key.public_bytes_raw())

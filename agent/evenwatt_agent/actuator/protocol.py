@@ -152,10 +152,8 @@ def decode_asked(raw: bytes) -> ToActuator:
         raise ProtocolError(f"a message of more than {MAX_BYTES} bytes")
     try:
         return _TO_ACTUATOR.decode(raw)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"not a message of version {VERSION}: {error}") from None
-    except RecursionError:
-        raise ProtocolError("a message nested too deeply") from None
 
 
 def decode_said(raw: bytes) -> ToAgent:
@@ -168,5 +166,5 @@ def decode_said(raw: bytes) -> ToAgent:
         raise ProtocolError(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
     try:
         return _TO_AGENT.decode(raw)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"not a message of version {VERSION}: {error}") from None

@@ -153,7 +153,7 @@ class JobDesk:
         for body in await self._around.in_worker(self._around.spool.runs):
             try:
                 self._book.load(msgspec.json.decode(body, type=RunRecord))
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 self._log.error("a run of an earlier agent cannot be read and is left alone", why=str(error))
         for record in self._book.live():
             if record.kernel_boot != self._around.kernel_boot:

@@ -19,7 +19,7 @@ def end_all(settings: AgentSettings, spool: Spool) -> int:
     """Tell every supervisor that may still be there to end its run; return how many were told."""
     told = 0
     for body in spool.runs():
-        with suppress(msgspec.DecodeError, OSError):
+        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError, OSError):
             record = msgspec.json.decode(body, type=RunRecord)
             if record.live:
                 leave_word(places(settings).run(record.id), "now")

@@ -126,7 +126,7 @@ class Standing:
     @classmethod
     def read(cls, folder: Path) -> Standing | None:
         """Return how a run stands, or None where nothing readable says it."""
-        with suppress(OSError, ValueError, TypeError, KeyError):
+        with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
             row: dict[str, Any] = json.loads((folder / "state.json").read_bytes())
             return cls(**row | {"phase": Phase(row["phase"]), "why": Why(row["why"])})
         return None

@@ -77,7 +77,7 @@ def discover(sysfs: Path) -> Found:
 
 def _rails(folder: Path) -> dict[str, str]:
     """Return the label of each rail by its number."""
-    rails = {}
+    rails: dict[str, str] = {}
     for path in sorted(folder.glob("curr*_input")):
         match = _CURRENT.fullmatch(path.name)
         if match is None or read_int(folder / f"in{match['index']}_enable") == 0:

@@ -10,6 +10,7 @@ it would look like a machine that draws less. httpx is loaded only where a contr
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -34,6 +35,8 @@ _MAX_CHASSIS: Final = 256
 _MAX_PAGES: Final = 32
 _LOOK_AGAIN_S: Final = 3_600.0
 """A controller that has just started says null for a while; what it then left out is found by looking again."""
+_PLAIN: Final = re.compile(r"[!-~]{1,1000}")
+"""A path without spaces, controls and letters that would have to be escaped."""
 _CHASSIS: Final = "/redfish/v1/Chassis"
 _NOT_THERE: Final = frozenset({404, 405, 410, 501})
 _FIX: Final = "check sources.meter in the settings: address, login, and redfish_ca for a certificate of its own"
@@ -252,7 +255,7 @@ def _watts(value: object, where: str) -> float:
 def _path(link: object, where: str) -> str:
     """Return a link's path; anything but a path of this service would take the login to another address."""
     path = link.get("@odata.id") if isinstance(link, dict) else link
-    if not isinstance(path, str) or not path.startswith("/redfish/"):
+    if not isinstance(path, str) or not path.startswith("/redfish/") or not _PLAIN.fullmatch(path):
         raise ReadError(f"{where}: links to {_short(path)}, expected a path below /redfish/")
     return path
 

@@ -8,7 +8,18 @@ from unittest import mock
 
 import msgspec
 
-from evenwatt_wire import CommandError, Deployment, JobLine, Topic, TopicError, WireError, decode, encode, open_envelope
+from evenwatt_wire import (
+    CommandError,
+    Deployment,
+    JobLine,
+    TaskEnergy,
+    Topic,
+    TopicError,
+    WireError,
+    decode,
+    encode,
+    open_envelope,
+)
 from evenwatt_wire import command as command_module
 from evenwatt_wire.codec import MAX_RUN_BYTES
 from evenwatt_wire.command import (
@@ -55,7 +66,7 @@ def check_message(message: Any) -> None:
     check_plain(message)
     for name in message.__struct_fields__:
         value = getattr(message, name)
-        if name in _WORDS and isinstance(value, str) and not isinstance(message, JobLine | Deployment):
+        if name in _WORDS and isinstance(value, str) and not isinstance(message, JobLine | Deployment | TaskEnergy):
             check_word(value, name)
         if name.endswith(("_j", "_w", "_s", "_g", "_ms", "_ns")) and isinstance(value, int | float):
             check(value >= 0, f"{name} is {value}")
