@@ -23,6 +23,7 @@ from evenwatt_agent.inventory import Inventory, look_again, take_inventory
 from evenwatt_agent.ledger_desk import LedgerDesk
 from evenwatt_agent.link import Link, LinkState
 from evenwatt_agent.local import serve_status
+from evenwatt_agent.lookout import Lookout
 from evenwatt_agent.meter import TOTAL_ID, Batch, Meter, Window
 from evenwatt_agent.pacing import Pacer
 from evenwatt_agent.sampler import BIN_S, Sampler, read_now
@@ -102,6 +103,9 @@ class Agent:
         self._summary_due_ns = 0
         self._alive_due_ns = 0
         self._writes: set[asyncio.Task[None]] = set()
+        self._lookout = Lookout(
+            settings, self._event, lambda: self._desk.waiting, lambda: self._link.state is LinkState.ONLINE
+        )
         self._stored = asyncio.Event()
         self._greeted_epoch = -1
         """Of the collector that said ``ready`` last."""
@@ -127,6 +131,7 @@ class Agent:
                 helpers = [
                     group.create_task(self._control.run(), name="authority"),
                     group.create_task(self._rescan(loop), name="rescan"),
+                    group.create_task(self._lookout.run(), name="lookout"),
                 ]
                 if self._jobs is not None:
                     await self._jobs.adopt()
@@ -197,9 +202,11 @@ class Agent:
         if await self._desk.stored(said) or said.beyond:
             self._link.resend(spread=False)
         self._link.answered(said.window)
+        self._lookout.hearing.answered()
         self._stored.set()
 
     async def _on_controller(self, said: ControllerState, *, retained: bool) -> None:
+        self._lookout.hearing.collector(ready=said.state is NodeState.READY)
         if said.state is not NodeState.READY:
             self._greeted_epoch = -1
             return
@@ -317,7 +324,8 @@ class Agent:
         return self._speaker.summary(self._latest, self._meter.total_j, self._desk.waiting, cost_w, tasks)
 
     def _snapshot(self) -> bytes:
-        link: dict[str, Any] = {"state": self._link.state.value, "trouble": self._link.trouble, "sent": self._link.sent}
+        trouble = self._link.trouble or self._lookout.trouble
+        link: dict[str, Any] = {"state": self._link.state.value, "trouble": trouble, "sent": self._link.sent}
         records, size = self._desk.kept
         link |= {"spool": {"records": records, "mb": size / 1e6, "trouble": self._desk.trouble}}
         account = self._accounting.now() if self._accounting is not None else None
@@ -515,6 +523,8 @@ _TROUBLE: Final = frozenset(
         "knob-replaced",
         "reflex-began",
         "lease-expired",
+        "ledger-unanswered",
+        "certificate-ends",
         "spool-full",
         "spool-coarser",
         "spool-trouble",
