@@ -99,7 +99,7 @@ async def test_each_refusal_is_acknowledged_with_its_reason_and_runs_nothing(bus
         )
         assert (await refused(heard, busy.stop("0" * 12))).startswith("run: no run")
         dry = await heard.ask(busy.start("work", FINE, dry_run=True))
-        assert (dry.code, dry.detail) == (Code.DRY_RUN, "would start node")
+        assert (dry.code, dry.detail) == (Code.DRY_RUN, "would start template work")
         assert heard.reports == []
         runs = [await begin(heard, busy, "work", LONG) for _ in range(2)]
         assert (await refused(heard, busy.start("work", FINE))).startswith("slots: 2 of 2 slots are taken")
@@ -151,10 +151,16 @@ async def test_what_is_stale_replayed_retained_or_signed_by_others_is_never_run(
         now_ms = time.time_ns() // 1_000_000
         stranger, _ = make_key(busy.folder / "stranger.pem")
         key, fresh = busy.controller, {"id": "f" * 32, "seq": 1_000, "job": busy.order("work", FINE)}
+        old = {
+            "id": "c" * 32,
+            "not_before_ms": now_ms - 95_000,
+            "issued_ms": now_ms - 90_000,
+            "expires_ms": now_ms - 60_000,
+        }
         for payload in (
             changed(good, key, id="e" * 32),  # the same number under another id
-            changed(good, key, **fresh, issued_ms=now_ms - 90_000, expires_ms=now_ms - 60_000),
-            changed(good, key, **fresh, issued_ms=now_ms, expires_ms=now_ms + 3_600_000),
+            changed(good, key, **fresh | old),
+            changed(good, key, **fresh | {"id": "d" * 32}, issued_ms=now_ms, expires_ms=now_ms + 3_600_000),
             changed(good, key, **fresh, fleet="other"),
             changed(good, key, **fresh, node="m2"),
             changed(good, stranger, **fresh),
