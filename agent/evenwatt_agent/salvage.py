@@ -39,8 +39,8 @@ class Salvaged:
     unreadable: int = 0
     """Records that are known to have been there."""
     memory: dict[str, str] = field(default_factory=dict)
-    answered: list[tuple[Any, ...]] = field(default_factory=list)
-    runs: list[tuple[Any, ...]] = field(default_factory=list)
+    others: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
+    """Rows of all other tables, by their name."""
 
     def with_bridges(self) -> Iterator[Ledger]:
         """Yield the records, and for each hole between two of one boot one that the counters tell."""
@@ -95,17 +95,21 @@ def end(path: Path) -> str:
     return aside.name
 
 
-def read(path: Path) -> Salvaged:
-    """Return what can be read of the database that ``begin`` took out of the way. It never raises."""
+def read(path: Path, tables: set[str]) -> Salvaged:
+    """Return what can be read of the database that ``begin`` took out of the way. It never raises.
+
+    Args:
+        path: Where it was.
+        tables: What to look for besides records and memory.
+    """
     found = Salvaged()
     with suppress(sqlite3.Error), closing(_open(_mending(path))) as database:
         found.memory = {
             name: value
-            for name, value in _rows(database, "memory", "name")
+            for name, value in _rows(database, "memory")
             if isinstance(name, str) and isinstance(value, str)
         }
-        found.answered = _rows(database, "answered", "id")
-        found.runs = _rows(database, "runs", "id")
+        found.others = {table: _rows(database, table) for table in sorted(tables)}
         _read_records(database, found)
     return found
 
@@ -118,16 +122,16 @@ def _open(path: Path) -> sqlite3.Connection:
     return database
 
 
-def _rows(database: sqlite3.Connection, table: str, key: str) -> list[tuple[Any, ...]]:
+def _rows(database: sqlite3.Connection, table: str) -> list[tuple[Any, ...]]:
     """Return the rows of a table that has no numbers: from the front, then from the back, up to the damage."""
     found: dict[Any, tuple[Any, ...]] = {}
     for order in ("ASC", "DESC"):
         with suppress(sqlite3.Error):
-            for row in database.execute(f"SELECT * FROM {table} ORDER BY {key} {order}"):  # noqa: S608 - our own names
+            for row in database.execute(f"SELECT * FROM {table} ORDER BY 1 {order}"):  # noqa: S608 - our own names
                 if row[0] in found and order == "DESC":
                     break
                 found[row[0]] = row
-    return list(found.values())
+    return [row for row in found.values() if None not in row]
 
 
 def _read_records(database: sqlite3.Connection, found: Salvaged) -> None:

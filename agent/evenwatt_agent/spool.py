@@ -50,6 +50,7 @@ CREATE TABLE IF NOT EXISTS ledger (
 CREATE TABLE IF NOT EXISTS waiting (row INTEGER PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS runs (id TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
 """
+_RECORDS: Final = frozenset({"ledger", "waiting", "sqlite_sequence"})
 _LEDGERS_KEPT: Final = 16
 _MISSING_AT_MOST: Final = 100
 _LAST_ROW: Final = 2**62
@@ -118,8 +119,9 @@ class Spool(Memory):
             with suppress(AttributeError, sqlite3.Error):
                 self._db.close()
             salvage.begin(self._path)
-            found = salvage.read(self._path)
             super().__init__(self._path, _SCHEMA)
+            known = self._db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+            found = salvage.read(self._path, {str(name) for (name,) in known} - _RECORDS - {"memory"})
             with self._writing():
                 self._take_in(found)
             self._measure()
@@ -145,8 +147,11 @@ class Spool(Memory):
         for name, value in found.memory.items():
             if name != "checkpoint" or checkpoints.load(value) is not None:
                 self._remember(name, value)
-        self._db.executemany("INSERT OR REPLACE INTO answered VALUES (?, ?, ?)", found.answered)
-        self._db.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?)", found.runs)
+        for table, rows in found.others.items():
+            for row in rows:
+                marks = ", ".join("?" * len(row))
+                with suppress(sqlite3.DatabaseError):  # of another shape: written by another version
+                    self._db.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row)  # noqa: S608 - our own
 
     def _adopt_tail(self) -> None:
         """Take the second file's word where the database ends before it."""

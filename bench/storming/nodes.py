@@ -172,8 +172,8 @@ async def run(plan: dict[str, Any]) -> None:
         await asyncio.wait(making)
         deadline = time.monotonic() + LAST_WAIT_S
         for node in nodes:
-            while node.desk.waiting and time.monotonic() < deadline:
-                await asyncio.sleep(0.1)  # noqa: ASYNC110 - nothing tells of it
+            while node.desk.waiting and time.monotonic() < deadline:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.1)
         leave.set()
     _write(plan, nodes, done=True)
 
