@@ -48,7 +48,7 @@ class Lookout:
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
-            for one in await asyncio.to_thread(self._certificates.look, time.monotonic(), time.time()):
+            for one in self._certificates.look(time.monotonic(), time.time()):
                 self._event("certificate-ends", "", why=one)
             if self.hearing.look(time.monotonic(), waiting=self._waiting(), online=self._online()):
                 silent = self.hearing.state is Heard.UNANSWERED
