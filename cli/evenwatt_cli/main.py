@@ -13,6 +13,7 @@ import typer
 
 from evenwatt_cli.advise_verbs import advise_app
 from evenwatt_cli.broker.verbs import broker_app
+from evenwatt_cli.enrolment.verbs import enroll_app
 from evenwatt_cli.exits import Exit
 from evenwatt_cli.jobs.verbs import jobs_app
 from evenwatt_cli.keys.verbs import keys_app
@@ -39,6 +40,7 @@ app.add_typer(models_app)
 app.add_typer(score_app)
 app.add_typer(improvement_app)
 app.add_typer(keys_app)
+app.add_typer(enroll_app)
 app.add_typer(broker_app)
 
 # typer reads annotations at run time, so the types of options are real objects here (Optional, Path).
