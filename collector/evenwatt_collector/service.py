@@ -564,8 +564,9 @@ class Collector:
 
     def _say_trust(self, zone: str) -> None:
         link = self._link_of(zone)
-        for post in self._trust(zone) if link is not None else []:
-            link.publish(post)
+        if link is not None:
+            for post in self._trust(zone):
+                link.publish(post)
 
     def _publish(self, topic: Topic, payload: bytes, qos: int | None = None) -> None:
         link, delivery = self._link_of(topic.zone), DELIVERY[topic.kind]
