@@ -119,7 +119,7 @@ class LedgerDesk:
             return call()
         except sqlite3.OperationalError:  # full, locked, read-only, gone: it may pass, and the file is sound
             raise
-        except (sqlite3.DatabaseError, ValueError) as error:  # msgspec's errors are ValueErrors
+        except (sqlite3.DatabaseError, ValueError, TypeError) as error:  # msgspec's errors are ValueErrors
             self._spool.mend(str(error))
             return call()
 

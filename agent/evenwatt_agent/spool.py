@@ -96,6 +96,7 @@ class Spool(Memory):
         if self._path is not None and salvage.unfinished(self._path):
             raise DamagedError(f"{self._path}: mending it was interrupted")
         super().__init__(self._path or ":memory:", _SCHEMA)
+        self._db.text_factory = _text
         try:
             if (self._db.execute("PRAGMA quick_check(1)").fetchone() or ("no answer",))[0] != "ok":
                 raise sqlite3.DatabaseError("it is damaged")  # noqa: TRY301 - as the library would say it
@@ -120,6 +121,7 @@ class Spool(Memory):
                 self._db.close()
             salvage.begin(self._path)
             super().__init__(self._path, _SCHEMA)
+            self._db.text_factory = _text
             known = self._db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
             found = salvage.read(self._path, {str(name) for (name,) in known} - _RECORDS - {"memory"})
             with self._writing():
@@ -211,7 +213,7 @@ class Spool(Memory):
             "WHERE waiting.row > ? ORDER BY waiting.row LIMIT ?",
             (after, limit),
         ).fetchall()
-        if any(crc32(payload) != crc for _, payload, crc in rows):
+        if any(not isinstance(payload, bytes) or crc32(payload) != crc for _, payload, crc in rows):
             raise sqlite3.DatabaseError("a record's checksum is wrong")
         return [(row, payload) for row, payload, _ in rows]
 
@@ -379,6 +381,11 @@ class Spool(Memory):
             "SELECT count(*), COALESCE(sum(length(payload)), 0) FROM ledger"
         ).fetchone()
         self._bytes = length + _ROW_BYTES * self._count
+
+
+def _text(raw: bytes) -> str:
+    """Return what a damaged text says; the library would call it an error that may pass."""
+    return raw.decode(errors="replace")
 
 
 def _is_safe(said: Stored, first: int, seq: int) -> bool:

@@ -38,10 +38,11 @@ class CarbonBudgets:
     """The carbon loops of all zones that have a budget in grams.
 
     Args:
-        stored_since: Returns what a zone's stored records since a moment (Unix time) weigh, in grams.
+        stored_since: Returns what a zone's stored records since a moment (Unix time) weigh, in grams; None while that
+            is not known yet, since the database takes its time: then the zone is planned later.
     """
 
-    def __init__(self, stored_since: Callable[[str, float], float]) -> None:
+    def __init__(self, stored_since: Callable[[str, float], float | None]) -> None:
         self._stored_since = stored_since
         self._loops: dict[str, tuple[tuple[float, float, str], CarbonLoop]] = {}
         self._days: dict[str, tuple[float, float]] = {}
@@ -60,11 +61,23 @@ class CarbonBudgets:
             if now is None:
                 continue
             key = (carbon.grams_per_day, carbon.interval_s, carbon.timezone)
+            if not self._opened(name, CarbonLoop(*key), now, wall_s):
+                continue
             known = self._loops.get(name)
             if known is None or known[0] != key:
                 known = self._loops[name] = (key, self._begin(name, key, now, wall_s))
             if known[1].due(wall_s):
                 self._plan(rules, name, known[1], now, wall_s)
+
+    def _opened(self, name: str, loop: CarbonLoop, now: ZoneNow, wall_s: float) -> bool:
+        """Find out once what had been emitted before today; return whether that is known."""
+        if name not in self._days:
+            midnight_s, _ = loop.day(wall_s)
+            stored_g = self._stored_since(name, midnight_s)
+            if stored_g is None:
+                return False
+            self._days[name] = (midnight_s, now.emitted_g - stored_g)
+        return True
 
     def _begin(self, name: str, key: tuple[float, float, str], now: ZoneNow, wall_s: float) -> CarbonLoop:
         """Begin in the middle: what is left, spread evenly over what is left of the day, is no step to be ramped."""
@@ -90,10 +103,8 @@ class CarbonBudgets:
 
     def _used_g(self, name: str, loop: CarbonLoop, now: ZoneNow, wall_s: float) -> float:
         midnight_s, _ = loop.day(wall_s)
-        known = self._days.get(name)
-        if known is None:
-            known = (midnight_s, now.emitted_g - self._stored_since(name, midnight_s))
-        elif known[0] != midnight_s:
+        known = self._days[name]
+        if known[0] != midnight_s:
             known = (midnight_s, now.emitted_g)
         self._days[name] = known
         return max(0.0, now.emitted_g - known[1])

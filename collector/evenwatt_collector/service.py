@@ -41,12 +41,12 @@ from evenwatt_collector.settings import ZoneSettings
 from evenwatt_collector.standby.machine import BEAT_S
 from evenwatt_collector.status import Document, Views, status_document
 from evenwatt_collector.steering import STEP_S, Steering
-from evenwatt_collector.storage import connect
+from evenwatt_collector.storage import DatabaseError, connect
 from evenwatt_collector.storage.identity import Identity, identities, identity_of
 from evenwatt_collector.store import Store
 from evenwatt_collector.telling import Told
 from evenwatt_collector.zone import Zone, with_inner
-from evenwatt_daemon import Notifier, get_logger, on_reload
+from evenwatt_daemon import Failure, Notifier, get_logger, on_reload
 from evenwatt_daemon.certificate_watch import CertificateWatch
 from evenwatt_wire import Ack, ControllerState, Kind, Ledger, Stored, Topic, ZoneSummary, encode
 from evenwatt_wire.command import open_ack, open_run
@@ -124,6 +124,7 @@ class Collector:
         self._caps_w: dict[tuple[str, str], float] = {}
         self._steering = Steering(CappedRules(self._rules, self._caps_w), quiet_s, seed=self._epoch)
         self._carbon = CarbonBudgets(self._grams_since)
+        self._asked: dict[str, asyncio.Task[float]] = {}
         self._zones: dict[str, Zone] = {}
         self._planning = Planning(self._surroundings())
         limited = [zone.name for zone in self._rules.zones]
@@ -360,8 +361,20 @@ class Collector:
             emitted_g, self._steering.floors_w(name), limit.budget_w, zone.factor, self._emissions.intensities(name)
         )
 
-    def _grams_since(self, name: str, wall_s: float) -> float:
-        """Return what a zone's stored records since a moment weigh; asked once a zone, at its first step."""
+    def _grams_since(self, name: str, wall_s: float) -> float | None:
+        """Return what a zone's stored records since a moment weigh; asked until the database has answered once."""
+        asked = self._asked.get(name)
+        if asked is None:
+            asked = self._asked[name] = asyncio.create_task(asyncio.to_thread(self._read_grams, name, wall_s))
+        if not asked.done():
+            return None
+        del self._asked[name]
+        if isinstance(error := asked.exception(), Failure | DatabaseError):
+            self._log.warning("what was emitted today cannot be read; asked again", zone=name, why=str(error))
+            return None
+        return asked.result()
+
+    def _read_grams(self, name: str, wall_s: float) -> float:
         made = Made(now_s=time.time(), version=__version__, fleet=self._settings.fleet)
         with closing(connect(self._settings.where, write=False)) as connection:
             return zone_grams(connection, name, wall_s, made)

@@ -61,7 +61,7 @@ def judge(spool):
     """Hold what waits against the truth; return which numbers of the two boots it accounts for."""
     try:
         rows = spool.pending(0, 10_000)
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, ValueError, TypeError) as error:
         spool.mend(str(error))
         rows = spool.pending(0, 10_000)
     told = {BOOT: [], NEXT: []}
