@@ -26,8 +26,10 @@ class TlsBroker:
         self.etc, self.conf, self.log = folder / "etc", folder / "mosquitto.conf", folder / "mosquitto.log"
         self.extra = set()
         make_authority(self.ca, "f")
-        site = Site(self.etc, self.port, "127.0.0.1", passwords=passwords, state=folder / "db", user=getpass.getuser())
-        broker_site.write_site(self.ca, site, ["localhost", "127.0.0.1"], 30, self.conf)
+        self.chosen = Site(
+            self.etc, self.port, "127.0.0.1", passwords=passwords, state=folder / "db", user=getpass.getuser()
+        )
+        broker_site.write_site(self.ca, self.chosen, ["localhost", "127.0.0.1"], 30, self.conf)
         self._process = None
 
     def client(self, name, zone="", ca=None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from evenwatt_agent.transport import LinkLostError, connect
 from evenwatt_cli.broker import certificates
+from evenwatt_cli.broker import site as broker_site
 from evenwatt_cli.broker.certificates import issue, new_key_and_request, revoke, server_certificate
 from evenwatt_cli.broker.config import Site, configuration
 from evenwatt_daemon import Failure
@@ -119,6 +121,22 @@ async def test_a_renewed_certificate_is_used_at_the_next_connection(site):
     keep(site, "renewed", key, issue(site.ca, request, common_name="n1", days=2, zone="hall"))
     async with connect(settings, "n1"):
         pass
+
+
+def served(site):
+    mine = site.client("n1", "hall")
+    context = mine.tls()
+    plain = socket.create_connection(("127.0.0.1", site.port))
+    with context.wrap_socket(plain, server_hostname="localhost") as secured:
+        return secured.getpeercert()["serialNumber"]
+
+
+def test_the_brokers_own_certificate_is_renewed_by_a_reload(site):
+    before = served(site)
+    broker_site.write_site(site.ca, site.chosen, ["localhost", "127.0.0.1"], 30, site.conf)
+    assert served(site) == before
+    site.reload()
+    assert served(site) != before
 
 
 async def test_of_a_request_only_its_key_counts(site):
