@@ -8,30 +8,19 @@ most.
 from __future__ import annotations
 
 import os
-import socket
 import time
 from typing import TYPE_CHECKING, Final
 
-from evenwatt_agent.actuator.protocol import (
-    MAX_ANSWER_BYTES,
-    VERSION,
-    Borrow,
-    Hello,
-    Lent,
-    ProtocolError,
-    Purpose,
-    Refused,
-    decode_said,
-    encode,
-)
+from evenwatt_agent.actuator.asking import connect, hear, say
+from evenwatt_agent.actuator.protocol import Borrow, Lent, ProtocolError, Purpose, Refused
 from evenwatt_agent.sources.held import open_file
 from evenwatt_agent.sources.powercap import NotLentError
-from evenwatt_wire.version import __version__
 
 if TYPE_CHECKING:
+    import socket
     from pathlib import Path
 
-    from evenwatt_agent.actuator.protocol import ToActuator, ToAgent
+    from evenwatt_agent.actuator.protocol import ToAgent
     from evenwatt_agent.settings import AgentSettings
 
 _ANSWER_S: Final = 2.0
@@ -47,11 +36,13 @@ class Borrower:
 
     Args:
         settings: They name the socket.
+        patience_s: How long an actuator is waited for that is just starting.
     """
 
-    def __init__(self, settings: AgentSettings) -> None:
+    def __init__(self, settings: AgentSettings, patience_s: float = FIRST_S) -> None:
         self._path = settings.actuator.socket
-        self._patient = True
+        self.patience_s = patience_s
+        """0 once there has been an answer, or none for so long."""
 
     def open(self, path: Path) -> int:
         """Return a descriptor of ``path``, open for reading.
@@ -76,52 +67,28 @@ class Borrower:
 
     def _connect(self) -> socket.socket:
         """Connect; the first time wait for somebody who is just starting."""
-        deadline = time.monotonic() + (FIRST_S if self._patient else 0.0)
-        self._patient = False
+        deadline = time.monotonic() + self.patience_s
+        self.patience_s = 0.0
         while True:
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-            sock.settimeout(_ANSWER_S)
             try:
-                sock.connect(self._path)
+                return connect(self._path, Purpose.LEND, _ANSWER_S)
             except (FileNotFoundError, ConnectionRefusedError):
-                sock.close()
                 if time.monotonic() >= deadline:
                     raise
                 time.sleep(0.1)
-            except OSError:
-                sock.close()
-                raise
-            else:
-                return sock
 
 
 def _ask(sock: socket.socket, path: Path) -> int:
     with sock:
-        _send(sock, Hello(VERSION, Purpose.LEND, __version__))
-        _heed(_receive(sock)[0])
-        _send(sock, Borrow(str(path)))
-        answer, descriptors = _receive(sock)
+        _heed(hear(sock)[0])
+        say(sock, Borrow(str(path)))
+        answer, descriptors = hear(sock)
         _heed(answer)
         if isinstance(answer, Lent) and len(descriptors) == 1:
             return descriptors[0]
         for descriptor in descriptors:
             os.close(descriptor)
         raise ProtocolError("it answered without a file")
-
-
-def _send(sock: socket.socket, message: ToActuator) -> None:
-    """Send; where the other end has closed already, why is still to be read."""
-    try:
-        sock.send(encode(message), socket.MSG_NOSIGNAL)
-    except BrokenPipeError:
-        return
-
-
-def _receive(sock: socket.socket) -> tuple[ToAgent, list[int]]:
-    raw, descriptors, _, _ = socket.recv_fds(sock, MAX_ANSWER_BYTES + 1, 4)
-    if not raw:
-        raise ProtocolError("it closed the connection")
-    return decode_said(raw), list(descriptors)
 
 
 def _heed(answer: ToAgent) -> None:

@@ -14,13 +14,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from evenwatt_agent import clocks
+from evenwatt_agent.actuator_check import check_actuator
 from evenwatt_agent.actuators.throttle import Throttle
+from evenwatt_agent.borrowing import Borrower
 from evenwatt_agent.broker_check import check_connection, check_secrets
 from evenwatt_agent.findings import UNHEALTHY, Finding, Verdict
 from evenwatt_agent.inventory import Inventory, take_inventory
 from evenwatt_agent.local import read_status
-from evenwatt_agent.sources.held import entries, read_text
+from evenwatt_agent.sources.held import entries, open_file, read_text
 from evenwatt_daemon import Failure, lock_folder
 from evenwatt_wire import Quality
 
@@ -62,19 +66,32 @@ def examine(settings: AgentSettings, *, write_caps: bool = False) -> list[Findin
     Raises:
         Failure: the settings name something that is not there.
     """
-    inventory = take_inventory(settings)
+    root = os.geteuid() == 0
+    steer = not settings.by_actuator or (write_caps and root)
+    if settings.by_actuator and steer:
+        settings = msgspec.structs.replace(settings, state_dir=settings.actuator.state_dir)
+    opener = Borrower(settings, patience_s=0.0).open if settings.by_actuator else open_file
+    inventory = take_inventory(settings, opener, steer=steer)
     try:
         findings = [_source(name, inventory, Path(settings.sources.sysfs)) for name in _ABSENT]
         findings.append(_total(inventory))
-        findings.append(_caps(settings, inventory, write_caps=write_caps))
+        if steer:
+            findings.append(_caps(settings, inventory, write_caps=write_caps))
     finally:
         inventory.close()
+    findings += [finding for finding in check_actuator(settings) if finding.check != "caps" or not steer]
     findings.append(asyncio.run(_agent(settings)))
     findings += check_connection(settings.mqtt, settings.zone, settings.node, collector=False)
-    findings.append(check_secrets([settings.mqtt.key_file, settings.mqtt.password_file, settings.control.private_key]))
+    findings.append(check_secrets(_secrets(settings, everything=steer or root)))
     findings.append(_clock())
     findings.append(_jobs(settings))
     return findings
+
+
+def _secrets(settings: AgentSettings, *, everything: bool) -> list[str | None]:
+    """Return the files that are secret; the node's key is the actuator's alone where there is one."""
+    ours = [settings.mqtt.key_file, settings.mqtt.password_file]
+    return [*ours, settings.control.private_key] if everything else ours
 
 
 def _jobs(settings: AgentSettings) -> Finding:

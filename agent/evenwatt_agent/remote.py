@@ -50,8 +50,6 @@ if TYPE_CHECKING:
 
     from evenwatt_agent.settings import AgentSettings
 
-_FIRST_S: Final = 5.0
-"""How long a starting agent waits for an actuator that is starting too."""
 _WORD_S: Final = 5.0
 """Within this an actuator answers a connection."""
 _ANSWER_S: Final = 20.0
@@ -65,12 +63,15 @@ class Remote:
 
     Args:
         settings: The agent's.
+        patience_s: How long an actuator is waited for that is just starting.
         event: Publishes what happened.
         changed: Publishes anew what this node can hold.
     """
 
-    def __init__(self, settings: AgentSettings, event: Callable[..., None], changed: Callable[[], None]) -> None:
-        self._path = settings.actuator.socket
+    def __init__(
+        self, settings: AgentSettings, patience_s: float, event: Callable[..., None], changed: Callable[[], None]
+    ) -> None:
+        self._path, self._patience_s = settings.actuator.socket, patience_s
         self._event, self._changed = event, changed
         self._channel: Channel | None = None
         self._now, self._told_s = _NOTHING, 0.0
@@ -111,7 +112,7 @@ class Remote:
             try:
                 await self._connect()
             except (OSError, ProtocolError, TimeoutError) as error:
-                if time.monotonic() - now_s >= _FIRST_S:
+                if time.monotonic() - now_s >= self._patience_s:
                     self._say_lost(_words(error))
                     return
                 await asyncio.sleep(0.1)

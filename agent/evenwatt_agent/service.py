@@ -79,9 +79,12 @@ class Agent:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="worker")
         self._boot = clocks.new_boot_id()
         self._kernel_boot = clocks.kernel_boot()
-        self._opener = Borrower(settings).open if settings.by_actuator else open_file
+        self._borrower = Borrower(settings)
+        self._opener = self._borrower.open if settings.by_actuator else open_file
         self._inventory: Inventory = take_inventory(settings, self._opener, steer=not settings.by_actuator)
-        self._spool = Spool(settings.state_path / "agent.db", settings.report.spool_records, int(settings.report.spool_mb * 1e6))
+        self._spool = Spool(
+            settings.state_path / "agent.db", settings.report.spool_records, int(settings.report.spool_mb * 1e6)
+        )
         checkpoint = self._spool.checkpoint()
         goes_on = checkpoint is not None and checkpoint.kernel_boot == self._kernel_boot
         self._meter = self._make_meter(checkpoint if goes_on else None)
@@ -411,7 +414,7 @@ class Agent:
     def _make_remote(self) -> Remote:
         from evenwatt_agent.remote import Remote  # noqa: PLC0415  (only where another process has control)
 
-        return Remote(self._settings, self._event, self._say_birth)
+        return Remote(self._settings, self._borrower.patience_s, self._event, self._say_birth)
 
     def _make_jobs(self) -> JobDesk | None:
         """Set up running work on command; where it is off nothing of it is loaded, unless runs have to be ended."""

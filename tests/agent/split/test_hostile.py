@@ -32,7 +32,7 @@ from evenwatt_agent.actuator.protocol import (
 )
 from evenwatt_wire.command import Code, Op, open_ack
 from evenwatt_wire.messages import LeaseState
-from tests.agent.split.yard import AS_NOBODY, Hostile
+from tests.agent.split.yard import Hostile
 from tests.support import make_key, wait_for
 
 
@@ -250,8 +250,6 @@ def test_one_agent_at_a_time_of_one_version_and_of_the_right_user(site, actuator
     other = ["setpriv", "--reuid=1", "--regid=1", "--clear-groups", "--", sys.executable, "-c", script]
     said = subprocess.run(other, capture_output=True, text=True, check=True).stdout
     assert "user 1 is not heard here" in said
-    agent = subprocess.run([*AS_NOBODY, sys.executable, "-c", script.replace("print", "s.close")], check=False)
-    assert agent.returncode == 1  # the agent's user is not refused at the door: it waits for our hello
 
 
 def test_a_flood_takes_neither_the_processor_nor_the_seat_of_others(site, actuator):

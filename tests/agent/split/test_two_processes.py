@@ -125,7 +125,7 @@ async def test_without_an_actuator_the_agent_says_so_once_with_the_fix_and_reads
         problems = [line for line in (site.folder / "agent.log").read_text().splitlines() if "cannot use" in line]
         assert sum("powercap" in line for line in problems) == 1
         assert "systemctl start evenwatt-actuator" in problems[0]
-        assert "actuator-lost" in events(listener)
+        await eventually(lambda: "actuator-lost" in events(listener), "it is said")
         with site.actuator():
             await eventually(lambda: "actuator-found" in events(listener), "it has come")
             await eventually(lambda: listener.said[Birth][-1].controllable, "it can be capped")
