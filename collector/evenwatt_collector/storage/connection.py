@@ -15,12 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
+from evenwatt_collector.storage.patience import PATIENCE
 from evenwatt_daemon import EXIT_FAILURE, EXIT_USAGE, Failure
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
 
 BUSY_MS: Final = 2_000
+HUNG_S: Final = 75.0
+"""A server that has not answered for longer than its own limit for a statement hangs."""
+_GREETING_S: Final = 10.0
 _UNANSWERED_MS: Final = 10_000
 """A server whose machine has vanished is given up after that long."""
 APPLICATION: Final = 0x45565754
@@ -277,9 +281,10 @@ class Postgres:
         db = self._psycopg.connect(
             self._url, autocommit=True, connect_timeout=5, application_name="evenwatt", tcp_user_timeout=_UNANSWERED_MS
         )
-        db.execute("SET statement_timeout = '60s'")
-        db.execute("SET TIME ZONE 'UTC'")
-        locked = db.execute(self._lock, (_LOCK,)).fetchone() if self._lock else (True,)
+        with PATIENCE.within(_GREETING_S, db):
+            db.execute("SET statement_timeout = '60s'")
+            db.execute("SET TIME ZONE 'UTC'")
+            locked = db.execute(self._lock, (_LOCK,)).fetchone() if self._lock else (True,)
         if not locked or not locked[0]:
             db.close()
             raise DatabaseError("another collector writes to this database; stop it, or name another 'database'")
@@ -300,7 +305,9 @@ class Postgres:
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> Rows:
         """See Connection."""
         try:
-            found: Rows = self._live().execute(self._say(sql), _clean(parameters)).fetchall()
+            db = self._live()
+            with PATIENCE.within(HUNG_S, db):
+                found: Rows = db.execute(self._say(sql), _clean(parameters)).fetchall()
         except self._psycopg.Error as error:
             raise DatabaseError(str(error)) from error
         return found
@@ -308,14 +315,17 @@ class Postgres:
     def run(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         """See Connection."""
         try:
-            return int(self._live().execute(self._say(sql), _clean(parameters)).rowcount)
+            db = self._live()
+            with PATIENCE.within(HUNG_S, db):
+                return int(db.execute(self._say(sql), _clean(parameters)).rowcount)
         except self._psycopg.Error as error:
             raise DatabaseError(str(error)) from error
 
     def many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
         """See Connection."""
         try:
-            with self._live().cursor() as cursor:
+            db = self._live()
+            with PATIENCE.within(HUNG_S, db), db.cursor() as cursor:
                 cursor.executemany(self._say(sql), map(_clean, parameters))
         except self._psycopg.Error as error:
             raise DatabaseError(str(error)) from error
@@ -346,7 +356,8 @@ class Postgres:
         """See Connection."""
         self._within = False
         try:
-            self._db.execute("ROLLBACK")
+            with PATIENCE.within(_GREETING_S, self._db):
+                self._db.execute("ROLLBACK")
         except self._psycopg.Error:
             self._db.close()  # what is broken is opened anew at the next statement
 

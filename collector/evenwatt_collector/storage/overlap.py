@@ -52,7 +52,8 @@ def lacking(numbers: Sequence[Span], first: int, last: int) -> Lacking:
 
 def holes_of(numbers: Sequence[Span], most: int) -> tuple[Span, ...]:
     """Return first and last number of each run that is missing below the highest stored one, the lowest first."""
-    found, expected = [], 1
+    found: list[Span] = []
+    expected = 1
     for start, end in numbers:
         if start > expected and len(found) < most:
             found.append((expected, start - 1))
