@@ -38,6 +38,7 @@ _ZONE_KEYS: Final = (
     "intensity_source", "intensity_standing", "pue", "nodes", "silent", "capped", "alarms",
 )  # fmt: skip
 
+_COLLECTOR_KEYS: Final = ("role", "name", "active", "epoch", "ready", "reasons")
 _COLLECTORS_KEYS: Final = ("zones", "nodes", "workloads", "grids", "budgets", "alerts", "webhooks")
 """Rows are passed on as they are: a collector knows more of each than anybody else."""
 
@@ -82,7 +83,10 @@ def _ask(settings: OperatorSettings, via: str) -> Document:
 
 def _from_collector(settings: OperatorSettings) -> Document:
     answer = httpx.get(f"{settings.collector_url}/api/v1/status", timeout=3.0).raise_for_status().json()
-    return {key: answer[key] for key in _COLLECTORS_KEYS}
+    collector = {key: answer[key] for key in _COLLECTOR_KEYS if key in answer}
+    if answer["role"] == "standby":  # it watches over the active one; the fleet is on the broker
+        return {"collector": collector, **_from_topics(settings)}
+    return {"collector": collector, **{key: answer[key] for key in _COLLECTORS_KEYS}}
 
 
 def _from_socket(settings: OperatorSettings) -> Document:

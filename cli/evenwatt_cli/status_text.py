@@ -17,6 +17,7 @@ _STATES = {"ready": "green", "init": "yellow", "disconnected": "dim", "lost": "r
 def print_status(document: dict[str, Any], console: Console | None = None) -> None:
     """Print zones first, then one line per node, then what a single node's own agent adds."""
     out = console or Console(highlight=False)
+    _collector(out, document.get("collector"))
     for zone in document["zones"]:
         _zone(out, zone)
     for budget in document.get("budgets", []):
@@ -30,6 +31,17 @@ def print_status(document: dict[str, Any], console: Console | None = None) -> No
         out.print("No node has been heard yet. Is an agent running? Try `evenwatt demo` to see one.")
     if "local" in document:
         _local(out, document["local"])
+
+
+def _collector(out: Console, said: dict[str, Any] | None) -> None:
+    """Which of two collectors was asked, and which one acts; nothing where there is only one."""
+    if said is None or said["role"] == "alone":
+        return
+    if said["role"] == "standby":
+        active = f"{said['active']} is active" if said["active"] else "the active one was not heard yet"
+        out.print(f"collector {said['name']} stands by; {active}, epoch {said['epoch']}")
+    else:
+        out.print(f"collector {said['name']} is active, epoch {said['epoch']}")
 
 
 def _zone(out: Console, zone: dict[str, Any]) -> None:

@@ -1,0 +1,57 @@
+"""The rows of the failure table: what is broken, what was promised, and a function that breaks it and looks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tests.chaos.rows import clocks, links, messages, processes, stores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row; ``run(rig, full)`` returns what was measured, in words, and raises where a promise was not kept."""
+
+    name: str
+    injected: str
+    promised: str
+    run: Callable
+    nodes: int = 2
+    pair: bool = False
+
+
+ROWS = (
+    Row("broker", "broker SIGKILLed for {outage}, then started",
+        "caps end in the fallback, budget held; every joule arrives once", links.broker),
+    Row("network", "half of the nodes cut off; 200 +- 50 ms each way and stalls of 0.4 s for a tenth of the data",
+        "budget held, no node above its lease, the ledger completes", links.network, nodes=4),
+    Row("collector", "collector SIGKILLed for {outage}, then started",
+        "as for the broker; the epoch is higher", processes.collector),
+    Row("standby", "active collector SIGKILLed, standby there",
+        "no lease ends, takeover within 5 s, nothing lost or doubled", processes.standby, pair=True),
+    Row("woken", "active collector stopped (SIGSTOP) until followed, then woken",
+        "the old one is refused and stands by; no lease ends", processes.woken, pair=True),
+    Row("agent", "agent SIGKILLed; `evenwatt-restore`; started again",
+        "originals back, fallback before it joins, no joule twice", processes.agent),
+    Row("hung-agent", "agent stopped (SIGSTOP), then killed as a watchdog does; started again",
+        "the cap stays in the device meanwhile, no joule twice", processes.hung_agent),
+    Row("power-loss", "agent SIGKILLed, the end of its spool's log cut off; started again",
+        "readable again, nothing counted twice, what is missing is told", processes.power_loss),
+    Row("database", "the database locked for {outage}",
+        "live view and control go on, nothing acknowledged, an alarm; the ledger completes", stores.locked),
+    Row("disk-full", "the database's disk full for {outage}",
+        "live view and control go on, an alarm, no crash; the ledger completes", stores.full_disk),
+    Row("clocks", "a node's clock stepped by +1 h, then -1 h; a restart with 1 h more of suspended time",
+        "energy right; no lease lives longer or shorter by it", clocks.steps),
+    Row("wrap", "a counter at its wrap",
+        "energy right", clocks.wrap),
+    Row("vanish", "a counter's folder vanishes for some seconds, the agent restarts without it, it comes back",
+        "re-baselined: no joule twice; the gap is told", clocks.vanish),
+    Row("messages", "malformed, huge, forged, replayed, reordered and doubled messages",
+        "dropped and counted; no cap changes, no joule twice", messages.rubbish),
+    Row("burst", "2,000 windows a second of 200 invented nodes for {outage}, all ledger records five times",
+        "bounded memory; leases go on; no joule twice", messages.burst),
+)  # fmt: skip

@@ -1,0 +1,123 @@
+"""Clocks step, counters wrap and vanish."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from evenwatt_wire.messages import LeaseState
+from tests.chaos.ear import listening
+from tests.chaos.rows.words import energy
+from tests.support import eventually, need
+
+_LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+_LEASE_S = 10.0
+
+
+async def steps(rig, full):
+    """Step one node's wall clock (not this machine's) and look how long its lease lives."""
+    need(_LIBRARY, "libfaketime", "faketime")
+    name = rig.names[0]
+    wall = rig.folder / "wall"
+    wall.write_text("+0")
+    rig.twin()
+    for one in rig.http:
+        rig.collector(one)
+    rig.agent(name, LD_PRELOAD=str(_LIBRARY), FAKETIME_TIMESTAMP_FILE=str(wall), FAKETIME_NO_CACHE="1",
+              FAKETIME_DONT_FAKE_MONOTONIC="1", DONT_FAKE_MONOTONIC="1")  # fmt: skip
+    for other in rig.names[1:]:
+        rig.agent(other)
+    await rig.leased()
+    lives = []
+    async with listening(rig.broker.port) as ear:
+        for offset in ("+3600", "-3600") * (3 if full else 1):
+            _set(wall, offset)
+            stepped_s = time.monotonic()
+            ended_s = (
+                await eventually(lambda since=stepped_s: _end(ear, name, since), "the lease ends", 30.0) - stepped_s
+            )
+            assert 0.0 < ended_s < _LEASE_S + 4.0  # from its renewal before the step, by the clock that did not step
+            lives.append(ended_s)
+            await eventually(lambda: rig.at_fallback(name), "it is at its fallback")
+            _set(wall, "+0")
+            await rig.leased()
+    if shutil.which("unshare") and os.geteuid() == 0:
+        await _suspended(rig, name)
+    report = await rig.judge()
+    return (f"leases lived {min(lives):.1f} to {max(lives):.1f} s on from the step (commands of another hour are "
+            f"refused); {energy(report)}")  # fmt: skip
+
+
+async def _suspended(rig, name):
+    """Restart the agent in a time namespace in which this machine has slept for an hour more."""
+    rig.stop(f"agent-{name}")
+    prefix = ["unshare", "-T", "--boottime", "3600", "--fork", "--kill-child"]
+    rig.agent(name, prefix=prefix)
+    await rig.leased()
+    await asyncio.sleep(2.0)
+
+
+async def wrap(rig, full):
+    """Start a counter two seconds before its wrap."""
+    most_uj = 262_143_328_850
+    near = {"powercap": {"zones": {"0": {"start_uj": most_uj - 3_000_000_000}}}}
+    rig.twin(**{rig.names[0]: near})
+    await rig.begin(twin=False)
+    counter = rig.folder / "twin" / rig.names[0] / "sys"
+    file = next(path for path in counter.rglob("energy_uj") if path.parent.name.endswith(":0"))
+    await eventually(lambda: int(file.read_text()) < most_uj // 2, "the counter has wrapped", 60.0)
+    await asyncio.sleep(60.0 if full else 3.0)
+    return energy(await rig.judge())
+
+
+async def vanish(rig, full):
+    """Take a counter's folder away, restart the agent without it, and bring it back."""
+    rig.twin()
+    await rig.begin(twin=False)
+    name = rig.names[0]
+    sysfs = rig.folder / "twin" / name / "sys"
+    zone = next(path.parent for path in sysfs.rglob("energy_uj") if path.parent.name.endswith(":1"))
+    if zone.is_symlink() or not zone.exists():
+        pytest.skip("no counter that can be taken away")
+    aside = zone.with_name(f"{zone.name}.gone")
+    zone.rename(aside)
+    await asyncio.sleep(2.0)
+    rig.kill(f"agent-{name}")
+    rig.agent(name)
+    await asyncio.sleep(60.0 if full else 6.0)
+    aside.rename(zone)
+    await rig.leased(60.0)
+    await asyncio.sleep(3.0)
+    before = rig.rows()[name]["energy_j"]
+    await rig.until_stored()
+    await asyncio.sleep(1.2)
+    row, log = rig.rows()[name], rig.truths()[name]
+    true_j = sum(log.energy_j(*span) for span in row["covered_mono_ns"])
+    assert row["energy_j"] >= before
+    assert row["energy_j"] <= true_j * 1.005 + 2.0, (row["energy_j"], true_j)
+    missing = true_j - row["energy_j"]
+    return (
+        f"{row['energy_j']:.0f} J counted of {true_j:.0f}: {missing:.0f} J of a counter that was not there, none twice"
+    )
+
+
+def _end(ear, name, since_s):
+    return next((at_s for at_s, node, said in ear.windows
+                 if at_s >= since_s and node == name and said.lease.state is not LeaseState.LEASED), None)  # fmt: skip
+
+
+def _set(wall, offset):
+    aside = wall.with_name("wall.new")
+    aside.write_text(offset)
+    aside.replace(wall)
+
+
+def available():
+    """Whether time namespaces work here."""
+    return subprocess.run(["unshare", "-T", "true"], capture_output=True, check=False).returncode == 0
