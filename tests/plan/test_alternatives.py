@@ -69,6 +69,13 @@ def test_a_job_that_cannot_run_is_explained_too():
     assert "run nowhere" in found.would_change[0]
 
 
+def test_what_must_end_before_another_jobs_deadline_says_by_how_much_it_would_not():
+    jobs = [job("first", length=4), job("second", due=0, after=("first",))]
+    asked = problem([place(intensity=[0.0] * 15)], jobs)
+    plan = Planner().plan(asked)
+    assert all(one.why for one in explain(asked, "first", plan.jobs["first"], plan).alternatives)
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(problems(jobs=3))
 def test_any_job_can_be_explained(asked):

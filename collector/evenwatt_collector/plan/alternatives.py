@@ -130,10 +130,11 @@ class _Asked:
     ) -> Alternative:
         work = work or self._work
         one = self._weighed(pieces, why, work)
-        late = bool(pieces) and pieces[-1].end > (work.deadline if latest is None else latest) + EPS_S
+        due = work.deadline if latest is None else latest
+        late = bool(pieces) and pieces[-1].end > due + EPS_S
         room = self._placer.room.fits(work, pieces)
         if late:
-            words = f"it would end {spelled(pieces[-1].end - work.deadline)} after the deadline"
+            words = f"it would end {spelled(pieces[-1].end - due)} after the deadline"
         elif not room:
             words = "there is no room for it then"
         else:
