@@ -225,7 +225,7 @@ class Collector:
             self._say_presence(state.zone, NodeState.READY)  # the late will of our predecessor is retained now
 
     def _on_probe(self, topic: Topic, probe: Probe) -> None:
-        if self._echoes.allow(time.monotonic()):
+        if self._echoes.allow(str(topic), time.monotonic()):
             self._publish(topic._replace(kind=Kind.ECHO), encode(Echo(probe.nonce, self._epoch)))
 
     def _hurry(self, _zone: str) -> None:
