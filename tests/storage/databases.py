@@ -9,6 +9,7 @@ import tempfile
 import uuid
 from pathlib import Path
 
+import psutil
 import pytest
 
 
@@ -41,6 +42,12 @@ class Cluster:
 
     def stop(self, how: str = "immediate") -> None:
         self._run("pg_ctl", "-D", self._data, "-w", "-m", how, "stop")
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the server and all that it has started."""
+        server = psutil.Process(int((self._data / "postmaster.pid").read_text().split()[0]))
+        for one in [server, *server.children(recursive=True)]:
+            one.send_signal(number)
 
     def database(self) -> str:
         """Make a new, empty database; return its URL."""

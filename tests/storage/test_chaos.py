@@ -643,3 +643,21 @@ def test_a_database_that_is_removed_under_a_running_collector_acknowledges_nothi
     with pytest.raises(DatabaseError):
         writer.append([entry(used(2))], T0 + 121)
     writer.close()
+
+
+def test_a_server_that_hangs_is_given_up_and_nothing_is_lost(own_cluster, monkeypatch):
+    monkeypatch.setattr("evenwatt_collector.storage.connection.HUNG_S", 1.0)
+    commits = []
+    ledger = Store(own_cluster.database(), commits.append)
+    ledger.start()
+    own_cluster.signal(signal.SIGSTOP)
+    try:
+        assert ledger.offer(entry(used()))
+        wait_for(lambda: ledger.alarm, "a server that hangs is an alarm")
+        assert not commits
+    finally:
+        own_cluster.signal(signal.SIGCONT)
+    wait_for(lambda: commits, "the record is stored when the server goes on", 30)
+    assert ledger.alarm is None
+    ledger.close()
+    assert commits[0].stored + commits[0].duplicate == 1
