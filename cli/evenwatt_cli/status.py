@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import sys
 import time
 from pathlib import Path
@@ -108,7 +109,7 @@ async def _listen(settings: OperatorSettings) -> Document:
     summaries: dict[tuple[str, str], NodeSummary] = {}
     zones: dict[str, ZoneSummary] = {}
     try:
-        async with connect(settings.mqtt, f"evenwatt-status-{os.getpid()}") as connection:
+        async with connect(settings.mqtt, f"evenwatt-status-{secrets.token_hex(8)}") as connection:
             await connection.subscribe("evenwatt/v1/+/+/state", "evenwatt/v1/+/+/summary")
             async with asyncio.timeout(_RETAINED_S) as limit:
                 async for message in connection.messages():

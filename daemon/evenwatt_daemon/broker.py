@@ -87,7 +87,7 @@ class BrokerSettings(Struct, forbid_unknown_fields=True):
             CredentialsError: a certificate or key cannot be used.
         """
         made = self.tls()
-        error = await tls.refusal(self.host, self.port, made) if made is not None else None
+        error = await tls.refusal(self.host, self.port, made, self.cert_file) if made is not None else None
         return self.explain(error) if error is not None else ""
 
     def explain(self, error: BaseException, code: int | None = None) -> str:

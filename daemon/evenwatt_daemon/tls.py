@@ -6,6 +6,7 @@ import asyncio
 import re
 import ssl
 import stat
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 _ALERT_S: Final = 2.0
 """How long a broker that refuses a certificate may take to say so."""
+_ASK_S: Final = 60.0
+_asked: dict[tuple[str, int, str | None, int], tuple[float, OSError | None]] = {}
 _TOO_OPEN: Final = stat.S_IRWXO | stat.S_IWGRP | stat.S_IXGRP
 """Nobody else may have a key at all, and a group may only read it: a service's user, or systemd's credentials."""
 
@@ -106,11 +109,21 @@ def explain(error: BaseException, host: str, ca_file: str | None, cert_file: str
     return ""
 
 
-async def refusal(host: str, port: int, made: ssl.SSLContext) -> OSError | None:
+async def refusal(host: str, port: int, made: ssl.SSLContext, cert_file: str | None) -> OSError | None:
     """Ask a broker that gave no answer why: return the TLS alert it sends, or None if it sends none.
 
-    With TLS 1.3 a refused client learns of it only when it reads, which MQTT libraries tell as a mere time-out.
+    With TLS 1.3 a refused client learns of it only when it reads, which MQTT libraries tell as a mere time-out. A
+    broker is asked once a minute at most, and the answer kept: one that is slow has no need of more handshakes.
     """
+    asked = (host, port, cert_file, Path(cert_file).stat().st_mtime_ns if cert_file else 0)
+    known = _asked.get(asked)
+    if known is None or time.monotonic() - known[0] >= _ASK_S:
+        _asked.clear()
+        known = _asked[asked] = time.monotonic(), await _alert(host, port, made)
+    return known[1]
+
+
+async def _alert(host: str, port: int, made: ssl.SSLContext) -> OSError | None:
     with suppress(TimeoutError):
         try:
             async with asyncio.timeout(_ALERT_S):

@@ -28,6 +28,8 @@ class Site:
     passwords: bool = False
     """Clients have passwords instead of certificates; the broker still has its own, and TLS is on."""
     most_clients: int = 10_000
+    memory_mb: int = 2_000
+    """Beyond it the broker refuses and disconnects, instead of being killed."""
     state: Path | None = None
     """Where a broker of its own keeps its database; None where Debian's own file says it (``conf.d``)."""
     user: str = "mosquitto"
@@ -46,6 +48,7 @@ def configuration(site: Site) -> str:
         who=who,
         packet=_PACKET_BYTES,
         clients=site.most_clients,
+        memory=site.memory_mb * 1_000_000,
     )
 
 
@@ -73,6 +76,7 @@ queue_qos0_messages false
 max_keepalive 120
 persistent_client_expiration 1d
 max_topic_alias 0
+memory_limit {memory}
 sys_interval 60
 
 # Who comes and goes, and why somebody is refused.

@@ -65,9 +65,12 @@ def write_acl(folder: Path, clients: Iterable[Client]) -> int:
 
 
 def certified(ca_dir: Path) -> set[Client]:
-    """Return the clients with a standing certificate; nodes whose certificate names no zone are left out."""
-    found = [(certificates.name_of(one), certificates.zone_of(one)) for one in certificates.standing(ca_dir)]
-    clients = {Client(parse_identity(name), zone) for name, zone in found}
+    """Return the clients with a standing certificate; nodes whose certificate names no zone are left out.
+
+    Of a node that has been given several the latest one says its zone: it may have moved.
+    """
+    zones = {certificates.name_of(one): certificates.zone_of(one) for one in certificates.standing(ca_dir)}
+    clients = {Client(parse_identity(name), zone) for name, zone in zones.items()}
     return {client for client in clients if client.zone or client.identity.party is not Party.NODE}
 
 

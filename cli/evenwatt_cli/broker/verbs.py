@@ -61,6 +61,7 @@ def config(
     ] = None,
     user: Annotated[str, typer.Option(help="Whom a broker with a file of its own becomes.")] = "mosquitto",
     most_clients: Annotated[int, typer.Option(min=1, help="How many may be connected at once.")] = 10_000,
+    memory_mb: Annotated[int, typer.Option(min=16, help="Memory that the broker may use, in megabytes.")] = 2_000,
     days: Annotated[int, typer.Option(min=1, help="How long the broker's certificate is valid.")] = _DAYS,
     reload: Reload = False,
     json_: Json = False,
@@ -69,7 +70,16 @@ def config(
     from evenwatt_cli.broker import site
     from evenwatt_cli.broker.config import Site
 
-    chosen = Site(to, port, address, passwords=passwords, most_clients=most_clients, state=state_dir, user=user)
+    chosen = Site(
+        to,
+        port,
+        address,
+        passwords=passwords,
+        most_clients=most_clients,
+        memory_mb=memory_mb,
+        state=state_dir,
+        user=user,
+    )
     site.write_site(ca, chosen, host, days, conf)
     if not (to / site.ACL).exists():
         site.write_acl(to, site.certified(ca))
