@@ -115,12 +115,17 @@ async def refusal(host: str, port: int, made: ssl.SSLContext, cert_file: str | N
     With TLS 1.3 a refused client learns of it only when it reads, which MQTT libraries tell as a mere time-out. A
     broker is asked once a minute at most, and the answer kept: one that is slow has no need of more handshakes.
     """
-    asked = (host, port, cert_file, Path(cert_file).stat().st_mtime_ns if cert_file else 0)
+    asked = _question(host, port, cert_file)
     known = _asked.get(asked)
     if known is None or time.monotonic() - known[0] >= _ASK_S:
         _asked.clear()
         known = _asked[asked] = time.monotonic(), await _alert(host, port, made)
     return known[1]
+
+
+def _question(host: str, port: int, cert_file: str | None) -> tuple[str, int, str | None, int]:
+    """Whom we ask about which certificate: a renewed one is another question."""
+    return host, port, cert_file, Path(cert_file).stat().st_mtime_ns if cert_file else 0
 
 
 async def _alert(host: str, port: int, made: ssl.SSLContext) -> OSError | None:
