@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from evenwatt_wire import Ack, Command, seal
 from evenwatt_wire.command import Code, Op
@@ -62,6 +62,13 @@ class Order:
     """Of a stop: it goes on later."""
 
 
+class Signed(NamedTuple):
+    """A command and the envelope it is sent in."""
+
+    command: Command
+    payload: bytes
+
+
 class Issuer:
     """Turns orders into signed commands of one epoch."""
 
@@ -71,8 +78,8 @@ class Issuer:
         self._delays_s: deque[float] = deque(maxlen=_DELAYS_KEPT)
         self.counts = CapCounts()
 
-    def sign(self, order: Order, now_s: float, wall_ms: int) -> bytes:
-        """Return the envelope of an order that is sent now."""
+    def sign(self, order: Order, now_s: float, wall_ms: int) -> Signed:
+        """Sign an order that is sent now."""
         self._expire(now_s)
         identity = new_id(wall_ms)
         command = Command(
@@ -96,7 +103,7 @@ class Issuer:
         )
         self._open[identity] = (order.node, order.seq, now_s)
         self.counts.sent += 1
-        return seal(command, self._private)
+        return Signed(command, seal(command, self._private))
 
     def answered(self, ack: Ack, now_s: float) -> bool:
         """Count an answer; False when it answers no open command of ours: a repeat, or an operator's."""

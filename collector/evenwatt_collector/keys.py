@@ -65,6 +65,16 @@ class ControllerKeys:
         return self._keeper.document if self._keeper is not None else b""
 
     @property
+    def version(self) -> int:
+        """Version of the document that counts; 0 without keys."""
+        return self._keeper.version if self._keeper is not None else 0
+
+    @property
+    def key_id(self) -> str:
+        """Of the own key; empty without one."""
+        return self._own.hex() if self.private is not None else ""
+
+    @property
     def stopped(self) -> str:
         """Why nodes would not obey what is signed here; empty if they would, or if there are no keys at all."""
         if self._keeper is None:

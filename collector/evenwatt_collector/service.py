@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from evenwatt_collector import __version__
 from evenwatt_collector.api import Answers, listen, make_app, serve
+from evenwatt_collector.auditing import open_auditor
 from evenwatt_collector.backlog import spread_s, window
 from evenwatt_collector.books import Books, Commit, Entry
 from evenwatt_collector.carbon.labels import Labels
@@ -54,6 +55,7 @@ from evenwatt_wire.messages import Echo, NodeState, Probe
 from evenwatt_wire.topics import CONTROLLER_NODE, DELIVERY, ZONE_NODE, zone_filter
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from concurrent.futures import Future
 
     from evenwatt_collector.carbon import IntensityTable
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
     from evenwatt_collector.rules import NodeRule, Rules
     from evenwatt_collector.settings import CollectorSettings
     from evenwatt_collector.standby.tenure import Tenure
+    from evenwatt_daemon.audit import Fact, Facts
 
 _SOONEST_S: Final = 0.1
 """Control steps at most this often, however many jumps are reported."""
@@ -114,6 +117,7 @@ class Collector:
         self._emissions = Emissions(settings, table, self._keeper, self._hub)
         self._epoch, self._identities = self._store.epoch, self._store.identities
         self._issuer = Issuer(settings.fleet, self._epoch, private) if private else None
+        self._auditor = open_auditor(settings, self._epoch, self._keys.key_id) if private else None
         self._fleet = tenure.fleet if tenure else Fleet()
         self._books, self._echoes = Books(), Echoes()
         self._certificates = CertificateWatch(settings.mqtt)
@@ -165,6 +169,7 @@ class Collector:
         try:
             self._store.start()
             self._keeper.start()
+            self._note("start", self._facts())
             await self._emissions.prepare()
             await self._planning.prepare()
             async with serve(self._http, app), asyncio.TaskGroup() as group:
@@ -192,6 +197,8 @@ class Collector:
         finally:
             self._store.close(_DRAIN_S)
             await asyncio.to_thread(self._keeper.close)
+            if self._auditor is not None:
+                await asyncio.to_thread(self._auditor.close)
             self._http.close()
 
     async def _until(self, stop: asyncio.Event) -> None:
@@ -212,7 +219,10 @@ class Collector:
 
     def _on_ack(self, zone: str, ack: Ack) -> None:
         now_s = time.monotonic()
-        if self._issuer is None or not self._issuer.answered(ack, now_s):
+        ours = self._issuer is not None and self._issuer.answered(ack, now_s)
+        if self._auditor is not None:
+            self._auditor.answered(zone, ack, ours=ours, now_s=now_s)
+        if not ours:
             return
         if self._planning.on_ack(zone, ack):
             return
@@ -294,7 +304,10 @@ class Collector:
 
     def _order(self, zone: str, order: Order) -> None:
         if self._issuer is not None and self._may_act():
-            signed = self._issuer.sign(order, time.monotonic(), _wall_ms())
+            now_s = time.monotonic()
+            command, signed = self._issuer.sign(order, now_s, _wall_ms())
+            if self._auditor is not None:
+                self._auditor.signed(zone, command, signed, now_s)
             self._publish(Topic(zone, order.node, Kind.COMMAND), signed)
 
     async def _tell(self) -> None:
@@ -302,6 +315,8 @@ class Collector:
         presence_s = time.monotonic() + _PRESENCE_S
         while True:
             self._follow_policy()
+            if self._auditor is not None:
+                self._auditor.due(time.monotonic())
             self._follow_trust()
             for trouble in self._certificates.look(time.monotonic(), time.time()):
                 self._log.warning("certificate", why=trouble)
@@ -328,9 +343,11 @@ class Collector:
             self._rules = policy.rules
             self._steering.use(CappedRules(policy.rules, self._caps_w))
             self._log.info("policy taken", path=self._settings.policy)
+            self._note("policy", policy.facts())
             self._hurry("")
         if policy.trouble and policy.trouble != before:
             self._log.error("policy refused", why=policy.trouble)
+            self._note("policy-refused", {"why": policy.trouble})
         self._carbon.follow(policy.rules, time.time(), self._zone_now)
 
     def _follow_trust(self) -> None:
@@ -340,12 +357,32 @@ class Collector:
             return
         self._look_s = now_s + LOOK_S
         if self._keys.look():
+            self._note("trust", {"version": self._keys.version})
             for name in self._zones:
                 self._say_trust(name)
             self._hurry("")
 
     def _look_now(self) -> None:
         self._look_s = 0.0
+
+    def _note(self, kind: str, facts: Mapping[str, Fact]) -> None:
+        """Enter something in the audit log, where there is one."""
+        if self._auditor is not None:
+            self._auditor.note(kind, facts)
+
+    def _facts(self) -> Facts:
+        """What is in force from now on, for the audit log."""
+        policy = self._policy.facts() if self._policy else {}
+        return {
+            "collector": True,
+            "fleet": self._settings.fleet,
+            "version": __version__,
+            "epoch": self._epoch,
+            "key": self._keys.key_id,
+            "trust": self._keys.version,
+            "zones": sorted(self._zones),
+            **{f"policy_{name}": value for name, value in policy.items()},
+        }
 
     def _zone_now(self, name: str) -> ZoneNow | None:
         """Return what the carbon loop needs; None before anything was decided about the zone."""
@@ -413,6 +450,8 @@ class Collector:
         troubles = self._reasons() + self._keys.warnings() + self._policy_troubles()
         troubles += self._emissions.troubles() + self._planning.troubles()
         troubles += self._certificates.troubles + self._store.troubles()
+        if self._auditor is not None and self._auditor.alarm:
+            troubles.append(f"audit log: {self._auditor.alarm}")
         own = {
             name: zone.summary(
                 now_s,
@@ -532,6 +571,7 @@ class Collector:
             signs=self._issuer is not None,
             order=self._order,
             publish=self._publish,
+            note=self._note,
         )
 
     def _rule(self, zone: str, node: str) -> NodeRule:
@@ -589,4 +629,3 @@ class Collector:
 
 def _wall_ms() -> int:
     return time.time_ns() // 1_000_000
-

@@ -119,6 +119,8 @@ class KeepSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """Records as they came, about one a minute and node."""
     hours_days: Annotated[float, Meta(ge=2, le=36_600)] = HOURS_DAYS
     """Hours slot by slot; after that a day keeps the sum of each of its hours."""
+    audit_mb: Annotated[int, Meta(ge=32, le=1_000_000)] = 512
+    """Megabytes that the audit log may take in ``state_dir``."""
 
 
 class LogSettings(Struct, forbid_unknown_fields=True, kw_only=True):

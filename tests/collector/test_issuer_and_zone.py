@@ -44,7 +44,7 @@ def answer(command, code, **fields):
 
 
 def test_a_grant_becomes_a_signed_command_of_two_seconds(issuer, private):
-    command = opened(issuer.sign(GRANT, 1.0, WALL_MS), private)
+    command = opened(issuer.sign(GRANT, 1.0, WALL_MS).payload, private)
     assert (command.op, command.cap_w, command.fallback_w, command.ttl_s) == (Op.CAP, 120.0, 80.0, 10.0)
     assert (command.fleet, command.node, command.epoch, command.seq) == ("fleet", "n1", 3, 5)
     assert command.expires_ms - command.issued_ms == 2_000
@@ -66,7 +66,7 @@ def test_ids_sort_by_time_and_never_repeat():
     ],
 )  # fmt: skip
 def test_every_answer_is_counted_once(issuer, private, code, field):
-    command = opened(issuer.sign(GRANT, 1.0, WALL_MS), private)
+    command = opened(issuer.sign(GRANT, 1.0, WALL_MS).payload, private)
     assert issuer.answered(answer(command, code), 1.25)
     assert not issuer.answered(answer(command, code), 1.3)
     assert (issuer.counts.sent, getattr(issuer.counts, field)) == (1, 1)
@@ -74,7 +74,7 @@ def test_every_answer_is_counted_once(issuer, private, code, field):
 
 
 def test_answers_that_are_not_ours_are_ignored(issuer, private):
-    command = opened(issuer.sign(GRANT, 1.0, WALL_MS), private)
+    command = opened(issuer.sign(GRANT, 1.0, WALL_MS).payload, private)
     for wrong in ({"node": "n2"}, {"epoch": 2}, {"seq": 4}):
         assert not issuer.answered(answer(command, Code.APPLIED, **wrong), 1.1)
     assert issuer.counts.applied == 0
@@ -82,7 +82,7 @@ def test_answers_that_are_not_ours_are_ignored(issuer, private):
 
 
 def test_what_is_not_answered_expires(issuer, private):
-    late = opened(issuer.sign(GRANT, 1.0, WALL_MS), private)
+    late = opened(issuer.sign(GRANT, 1.0, WALL_MS).payload, private)
     issuer.sign(GRANT, 3.0, WALL_MS)
     assert not issuer.answered(answer(late, Code.APPLIED), 5.5)
     assert (issuer.counts.expired, len(issuer._open)) == (1, 1)

@@ -80,6 +80,7 @@ class Desk:
             book.load([record for id_, record in existing.items() if id_ not in book.jobs])
             for record in new:
                 book.submit(record)
+                self._around.note("job-submitted", {"job": record.id, "by": by})
         return admitted
 
     async def cancel(self, job: str, by: str) -> JobRecord:
@@ -87,6 +88,7 @@ class Desk:
         record = await self.job(job)
         if record.open:
             self._planning.book.cancel(job, time.time(), f"cancelled by {by}")
+            self._around.note("job-cancelled", {"job": job, "by": by})
             kept = snapshot([record])
             await self._ask(lambda c: save_records(c, kept))  # an answer promises that it stays cancelled
         return record

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from evenwatt_collector.rules import NodeRule
     from evenwatt_collector.settings import CollectorSettings
     from evenwatt_collector.steering import Steering
+    from evenwatt_daemon.audit import Facts
     from evenwatt_wire import KeyRing, Topic
 
 
@@ -43,3 +44,5 @@ class Surroundings:
     order: Callable[[str, Order], None]
     """Sign and send an order to a node of a zone."""
     publish: Callable[[Topic, bytes], None]
+    note: Callable[[str, Facts], None]
+    """Enter in the audit log what somebody asked for."""

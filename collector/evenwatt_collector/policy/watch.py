@@ -6,7 +6,8 @@ the file system's clock, which inode, size and time would miss, is seen too.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import hashlib
+from typing import TYPE_CHECKING, Final
 
 from evenwatt_collector.policy.overrides import parse_overrides, path_beside
 from evenwatt_collector.policy.policy import parse_policy
@@ -15,6 +16,9 @@ from evenwatt_daemon import Failure, read_document
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_NONE: Final = b"{}"
+"""Stands for a file of overrides that is not there."""
 
 
 class Watcher:
@@ -38,6 +42,15 @@ class Watcher:
     def trouble(self) -> str | None:
         """Why a changed file was not taken, what was before it holds; None: all is in force as it stands."""
         return "\n".join(self._troubles.values()) or None
+
+    def facts(self) -> dict[str, str | None]:
+        """Say which texts are in force, by their SHA-256."""
+        overrides = hashlib.sha256(self._overrides_text).hexdigest() if self._overrides_text != _NONE else None
+        return {
+            "path": str(self._path),
+            "sha256": hashlib.sha256(self._policy_text).hexdigest(),
+            "overrides_sha256": overrides,
+        }
 
     def poll(self) -> bool:
         """Look again; return whether there are new rules in ``rules``."""
@@ -77,6 +90,6 @@ class Watcher:
         try:
             return self._beside.read_bytes()
         except FileNotFoundError:
-            return b"{}"
+            return _NONE
         except OSError as error:
             raise Failure(f"{self._beside}: {error.strerror}; let the collector's user read it") from None
