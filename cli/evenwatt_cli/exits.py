@@ -16,7 +16,7 @@ class Exit(IntEnum):
     DEGRADED = 3
     """It works, but not all of it: a node is silent, an alarm is raised."""
     REJECTED = 4
-    """The node refused the command."""
+    """The node refused the command; an audit log is not whole."""
     TIMEOUT = 5
     """Nobody answered in time."""
     WAIT = 10

@@ -12,6 +12,7 @@ from typing import Annotated, Optional
 import typer
 
 from evenwatt_cli.advise_verbs import advise_app
+from evenwatt_cli.audit.verbs import audit_app
 from evenwatt_cli.broker.verbs import broker_app
 from evenwatt_cli.enrolment.verbs import enroll_app
 from evenwatt_cli.exits import Exit
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 app.add_typer(policy_app)
 app.add_typer(ledger_app)
+app.add_typer(audit_app)
 app.add_typer(jobs_app)
 app.add_typer(advise_app)
 app.add_typer(choice_app)
