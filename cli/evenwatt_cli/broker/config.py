@@ -74,7 +74,7 @@ max_queued_messages 20000
 max_queued_bytes 67108864
 queue_qos0_messages false
 max_keepalive 120
-persistent_client_expiration 1d
+persistent_client_expiration 1h
 max_topic_alias 0
 memory_limit {memory}
 sys_interval 60
