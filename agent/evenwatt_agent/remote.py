@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from evenwatt_agent.actuator.channel import Channel
+from evenwatt_agent.actuator.manners import Complaints
 from evenwatt_agent.actuator.protocol import (
     MAX_ANSWER_BYTES,
     MAX_ORDER_BYTES,
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 
 _WORD_S: Final = 5.0
 """Within this an actuator answers a connection."""
-_ANSWER_S: Final = 20.0
+_ANSWER_S: Final = 10.0
 """Within this it answers a command; writing to a device takes milliseconds."""
 _PAUSE_MOST_S: Final = 5.0
 _NOTHING: Final = Now(Standing(), LeaseInForce(LeaseState.UNMANAGED, None), None, [])
@@ -77,7 +78,10 @@ class Remote:
         self._now, self._told_s = _NOTHING, 0.0
         self._answers: dict[int, asyncio.Future[bytes | None]] = {}
         self._number = 0
+        self._document = b""
+        """The trust document that came last."""
         self._sending = asyncio.Lock()
+        self._complaints = Complaints()
         self._trouble = ""
         """Why there is no connection; empty while there is one, and before the first attempt."""
 
@@ -128,6 +132,7 @@ class Remote:
                     await asyncio.sleep(min(_PAUSE_MOST_S, full_jitter_s(attempt)))
                     await self._connect()
                 attempt = 0
+                await self._pass_document()
                 await self._listen()
             except (OSError, ProtocolError, TimeoutError) as error:
                 attempt += 1
@@ -138,9 +143,7 @@ class Remote:
         self._number += 1
         order = Order(self._number, payload[:MAX_ORDER_BYTES], retained)
         if self._channel is None or not self._channel.send(order):
-            self._event(
-                "command-refused", "", code="actuator-lost", why=f"no actuator: {self._trouble or 'it is busy'}"
-            )
+            self._complain("actuator-lost", f"no actuator: {self._trouble or 'it does not keep up'}")
             return None
         answer: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
         self._answers[order.number] = answer
@@ -148,20 +151,16 @@ class Remote:
             async with asyncio.timeout(_ANSWER_S):
                 return await answer
         except TimeoutError:
-            why = f"the actuator has not answered within {_ANSWER_S:.0f} s"
-            self._event("command-refused", "", code="actuator-slow", why=why)
+            self._complain("actuator-slow", f"the actuator has not answered within {_ANSWER_S:.0f} s")
             return None
         finally:
             self._answers.pop(order.number, None)
 
     async def trust(self, document: bytes) -> None:
-        """Pass a trust document on; the actuator checks it."""
-        channel = self._channel
-        if channel is None or len(document) > MAX_TRUST_BYTES:
-            return  # it is retained: the broker has it again after the next connection
-        parts = [document[i : i + PART_BYTES] for i in range(0, len(document), PART_BYTES)]
-        async with self._sending:
-            await channel.send_all(Trust(part, last=i == len(parts) - 1) for i, part in enumerate(parts))
+        """Pass a trust document on, now and to every actuator that comes; it checks it."""
+        if 0 < len(document) <= MAX_TRUST_BYTES:
+            self._document = document
+            await self._pass_document()
 
     async def stop(self) -> list[str]:
         """Hang up: the actuator lets leases go on for its grace, and gives the machine its limits back then."""
@@ -186,6 +185,18 @@ class Remote:
             self._trouble = ""
             self._event("actuator-found", "", controllable=now.standing.controllable)
             self._changed()
+
+    async def _pass_document(self) -> None:
+        document = self._document
+        parts = [document[i : i + PART_BYTES] for i in range(0, len(document), PART_BYTES)]
+        async with self._sending:
+            if self._channel is not None:
+                await self._channel.send_all(Trust(part, last=i == len(parts) - 1) for i, part in enumerate(parts))
+
+    def _complain(self, code: str, why: str) -> None:
+        held_back = self._complaints.admit(code, time.monotonic())
+        if held_back is not None:
+            self._event("command-refused", "", code=code, why=why, held_back=held_back)
 
     async def _listen(self) -> None:
         channel = self._channel

@@ -21,7 +21,6 @@ import msgspec
 
 from evenwatt_agent.actuator import lending
 from evenwatt_agent.actuator.desk import Desk
-from evenwatt_agent.actuator.manners import Complaints
 from evenwatt_agent.actuator.plausible import Bounds
 from evenwatt_agent.actuator.presence import Presence, PresenceState
 from evenwatt_agent.actuator.protocol import Now, ProtocolError, Said
@@ -72,7 +71,6 @@ class Actuator:
         self._governor, self._library = inventory.governor, inventory.library
         self._presence = Presence(settings.actuator.grace_s, time.monotonic())
         self._desk = Desk(self, {0, os.geteuid(), user_id(settings.actuator.user)})
-        self._complaints = Complaints()
         self._turn = asyncio.Lock()
         self._control: Authority | None = None
         self._following: asyncio.Task[None] | None = None
@@ -215,9 +213,7 @@ class Actuator:
         return self._settings.actuator.grace_s
 
     def _event(self, name: str, subject: str, **facts: str | float | bool | None) -> None:
-        held_back = self._complaints.admit(name, time.monotonic()) if name == "command-refused" else 0
-        if held_back is not None:
-            self._log.info(name, subject=subject, **facts)
+        self._log.info(name, subject=subject, **facts)
         self._desk.tell(Said(name, subject, facts))
 
     async def _beat(self) -> None:
