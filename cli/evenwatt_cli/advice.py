@@ -132,7 +132,7 @@ def read_advice(document: Any) -> Advice:
             rests_on=str(decision.get("rests_on", "")),
             warnings=tuple(str(warning) for warning in document.get("warnings", ())),
         )
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, OverflowError) as error:
         raise ValueError(f"the answer is no decision ({type(error).__name__}: {error})") from None
 
 

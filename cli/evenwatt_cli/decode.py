@@ -9,6 +9,7 @@ silently. The independent ``msgpack`` library does the reading, so this also sho
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TextIO
 
 import msgpack
@@ -17,6 +18,8 @@ import msgspec
 from evenwatt_cli.exits import Exit
 from evenwatt_wire import MAX_PAYLOAD_BYTES, Ack, Command, Event, Ledger, Live, RunReport, Stored, Submission
 from evenwatt_wire.command import Envelope
+from evenwatt_wire.messages import Echo, Probe
+from evenwatt_wire.trust import MAX_TRUST_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +29,8 @@ _TAGGED: Final[dict[str, Any]] = {
     "ledger": Ledger,
     "stored": Stored,
     "event": Event,
+    "probe": Probe,
+    "echo": Echo,
     "cmd": Command,
     "ack": Ack,
     "run": RunReport,
@@ -37,11 +42,16 @@ _OBJECTS: Final = {  # the fields that tell JSON messages apart
     "jobs": {"jobs", "epoch"},
     "deployments": {"services", "epoch"},
     "controller": {"state", "epoch"},
+    "beat": {"beat", "epoch"},
     "state": {"state", "boot"},
     "summary": {"power_w", "lease"},
 }
 _CHUNK: Final = 65_536
 _TOPIC: Final = b"evenwatt/v1/"
+_TRUST: Final = b'{"evenwatt-trust"'
+_JSON: Final = json.JSONDecoder()
+_UNSAFE: Final = re.compile(r"[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What a terminal would obey, and half characters, which no stream takes."""
 _ARRAYS: Final = (*range(0x90, 0xA0), 0xDC, 0xDD)
 
 
@@ -53,9 +63,13 @@ def decode_stream(source: BinaryIO, out: TextIO, topic: str | None = None) -> Ex
             row.setdefault("topic", topic)
         if "error" in row:
             worst = Exit.DEGRADED
-        out.write(json.dumps(row, ensure_ascii=False) + "\n")
+        out.write(_UNSAFE.sub(_escaped, json.dumps(row, ensure_ascii=False)) + "\n")
         out.flush()
     return worst
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
 
 
 def rows(source: BinaryIO) -> Iterator[dict[str, Any]]:
@@ -91,7 +105,8 @@ def _take(buffer: bytes, *, ended: bool) -> tuple[dict[str, Any] | None, bytes] 
     if body[0] in _ARRAYS:
         return _take_array(known, body, ended=ended)
     if body[:1] == b"{":
-        return _take_object(known, body, ended=ended)
+        take = _take_trust if body.startswith(_TRUST[: len(body)]) else _take_object
+        return take(known, body, ended=ended)
     return _garbage(buffer, ended=ended)
 
 
@@ -101,6 +116,20 @@ def _take_topic(buffer: bytes) -> tuple[dict[str, Any], bytes]:
         return {}, b"" if _TOPIC.startswith(buffer) else buffer
     head, _, body = buffer.partition(b" ")
     return {"topic": head.decode(errors="replace")}, body
+
+
+def _take_trust(known: dict[str, Any], body: bytes, *, ended: bool) -> tuple[dict[str, Any], bytes] | None:
+    """Take a trust document, which is two JSON values on many lines; its signature is not verified."""
+    text = body.decode(errors="surrogateescape")  # what follows may be any bytes
+    try:
+        head, at = _JSON.raw_decode(text)
+        inner, end = _JSON.raw_decode(text, at + 1)
+    except (ValueError, RecursionError):
+        if not ended and len(body) <= MAX_TRUST_BYTES:
+            return None
+        return _garbage(body, ended=True)
+    row = {**known, "type": "trust", **inner, "signatures": head.get("signatures")} if isinstance(inner, dict) else None
+    return row or {**known, "error": "not a trust document"}, text[end:].encode(errors="surrogateescape")
 
 
 def _take_object(known: dict[str, Any], body: bytes, *, ended: bool) -> tuple[dict[str, Any], bytes] | None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.fuzz.parser import Parser
 
 HANG_S: Final = 1.0
-"""Processor time that one input may take."""
+"""Processor time that an input may take, and each 64 KiB of a longer one."""
 MEMORY_MB: Final = 50.0
 """What one input may add to the most that the process has ever held."""
 _MOST_FINDS: Final = 10
@@ -91,7 +91,7 @@ def explore(parser: Parser, seed: int, going: Callable[[int, float], bool]) -> T
 def judge(parser: Parser, data: bytes) -> tuple[str, ...]:
     """Run one input: ``accepted``, how it was refused, or ``find`` and what is wrong."""
     try:
-        signal.setitimer(signal.ITIMER_PROF, HANG_S)
+        signal.setitimer(signal.ITIMER_PROF, HANG_S * max(1.0, len(data) / 65_536))
         try:
             parser.target(data)
         finally:

@@ -25,7 +25,7 @@ FOUND = Path(".cache/fuzz/found")
 def main() -> int:
     """Return 1 if something was found."""
     given = _arguments()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))  # a million lines
+    quiet()
     known = parsers()
     chosen = [name for name in known if not given.parser or any(name.startswith(one) for one in given.parser)]
     if not chosen:
@@ -43,6 +43,11 @@ def main() -> int:
     if given.json:
         print(json.dumps([_row(tally) for tally in tallies]))
     return 1 if any(tally.finds for tally in tallies) else 0
+
+
+def quiet() -> None:
+    """Log nothing: a million inputs would be a million lines."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
 def _explore(name: str, given: argparse.Namespace) -> Tally:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 KINDS: Final = ("collector", "broker", "nodes", "clocks")
 _SHAPE: Final = re.compile(
-    r"^(?P<kind>\w+)@(?P<at>\d+(\.\d+)?)(\+(?P<length>\d+(\.\d+)?))?(=(?P<value>-?\d+(\.\d+)?))?$"
+    r"(?P<kind>\w+)@(?P<at>\d{1,9}(\.\d{1,9})?)(\+(?P<length>\d{1,9}(\.\d{1,9})?))?(=(?P<value>-?\d{1,9}(\.\d{1,9})?))?\Z"
 )
 
 

@@ -62,7 +62,7 @@ def load_trace(path: Path, nodes: int, dt_s: float, seconds: float) -> Traffic:
     if set(names) >= _REQUESTS:
         return _requests(path, rows, names, nodes, dt_s)
     if set(names) >= _JOBS:
-        return _jobs(path, rows, nodes, dt_s, seconds)
+        return _jobs(path, rows, names, nodes, dt_s, seconds)
     time_column = next((names[name] for name in _TIMES if name in names), None)
     if time_column is None:
         raise Failure(
@@ -148,9 +148,11 @@ def _requests(path: Path, rows: list[dict[str, str]], names: dict[str, str], nod
     return _dealt(times_s[order], lengths_s[order], nodes, dt_s)
 
 
-def _jobs(path: Path, rows: list[dict[str, str]], nodes: int, dt_s: float, seconds: float) -> Intervals:
+def _jobs(
+    path: Path, rows: list[dict[str, str]], names: dict[str, str], nodes: int, dt_s: float, seconds: float
+) -> Intervals:
     pairs = [
-        (_number(path, line, row, "arrival_time"), _number(path, line, row, "length"))
+        (_number(path, line, row, names["arrival_time"]), _number(path, line, row, names["length"]))
         for line, row in enumerate(rows, start=2)
     ]
     times_s, lengths_s = (np.array(column) for column in zip(*sorted(pairs), strict=True))

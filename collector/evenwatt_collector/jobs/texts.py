@@ -54,6 +54,8 @@ def _toml(words: str) -> object:
         raise UnreadableError(Problem((), text, line=int(found["line"]))) from None
     except RecursionError:
         raise UnreadableError(Problem((), "nested too deeply; a job has no lists within lists")) from None
+    except ValueError as error:  # a number of thousands of digits
+        raise UnreadableError(Problem((), f"not TOML: {error}; a job has no such number")) from None
 
 
 def _json(words: str) -> object:

@@ -121,7 +121,7 @@ def _csv(text: str, where: str) -> list[dict[str, Any]]:
 def _json(text: str, where: str) -> list[dict[str, Any]]:
     try:
         return msgspec.json.decode(text.encode(), type=list[dict[str, Any]])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise Failure(f"{where}: {error}; expected a JSON list of objects") from None
 
 

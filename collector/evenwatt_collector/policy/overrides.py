@@ -76,7 +76,7 @@ def parse_overrides(text: bytes, path: Path) -> tuple[Override, ...]:
     """Return what a file's text says. Raises :class:`Failure` where it is not one of ours."""
     try:
         return msgspec.json.decode(text, type=OverrideFile).overrides
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Failure(f"{path}: {error}; delete it, and set overrides with `evenwatt policy override`") from None
 
 

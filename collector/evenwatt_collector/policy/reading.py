@@ -10,12 +10,13 @@ import difflib
 import re
 import tomllib
 from datetime import date, datetime, time
+from functools import cache
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import fields
+from msgspec.structs import FieldInfo, fields
 
 from evenwatt_collector.policy.lines import Lines
 from evenwatt_collector.policy.problems import Path, Problem
@@ -52,6 +53,8 @@ def read(text: str) -> tuple[Document | None, list[Problem], Lines]:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         return None, [_syntax(str(error), text)], Lines("")
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or lists without end
+        return None, [Problem((), f"not TOML: {error}; a policy has no such value")], Lines("")
     lines = Lines(text)
     problems = located(list(_table(Document, raw, ())), lines)
     return (None if problems else msgspec.convert(raw, Document)), problems, lines
@@ -73,7 +76,7 @@ def _table(kind: type[Struct], raw: object, path: Path) -> Iterator[Problem]:
     if not isinstance(raw, dict):
         yield Problem(path, f"found {_shown(raw)}, expected a table")
         return
-    known = {known.encode_name: known for known in fields(kind)}
+    known = _fields(kind)
     for key in sorted(raw.keys() - known.keys()):
         near = difflib.get_close_matches(key, known, n=1)
         fix = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(known)}"
@@ -85,6 +88,11 @@ def _table(kind: type[Struct], raw: object, path: Path) -> Iterator[Problem]:
             yield Problem(
                 (*path, key), f"missing; add {key} = ... with {_EXPECTED.get(key, 'a number of watts or grams')}"
             )
+
+
+@cache
+def _fields(kind: type[Struct]) -> dict[str, FieldInfo]:
+    return {known.encode_name: known for known in fields(kind)}
 
 
 def _value(kind: Any, raw: object, path: Path) -> Iterator[Problem]:

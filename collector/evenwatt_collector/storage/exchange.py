@@ -163,7 +163,7 @@ def _lines(path: Path) -> Iterator[Any]:
             for number, line in enumerate(lines, 1):
                 try:
                     yield msgspec.json.decode(line)
-                except msgspec.DecodeError as error:
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                     raise Failure(f"{path}: line {number}: {error}; the file is damaged") from None
     except (OSError, EOFError) as error:
         raise Failure(f"{path}: {error}; expected a file that 'evenwatt ledger export' wrote") from None

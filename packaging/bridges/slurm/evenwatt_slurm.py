@@ -144,16 +144,21 @@ def read_queue(document: dict[str, Any], now_s: float) -> list[Job]:
     for row in document.get("jobs", []):
         try:
             jobs.append(_job(row, now_s))
-        except (KeyError, TypeError, ValueError) as error:
-            say(f"job {row.get('job_id')}: cannot be read ({error!r}); left alone")
+        except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
+            number = row.get("job_id") if isinstance(row, dict) else None
+            say(f"job {number}: cannot be read ({error!r}); left alone")
     return jobs
 
 
 def _number(value: Any) -> float | None:
     """Return a number of either dialect: plain, or {"set", "infinite", "number"}."""
     if isinstance(value, dict):
-        return float(value["number"]) if value.get("set") and not value.get("infinite") else None
-    return None if value is None else float(value)
+        value = value["number"] if value.get("set") and not value.get("infinite") else None
+    if value is None:
+        return None
+    if not 0 <= float(value) < 1e12:
+        raise ValueError(f"{value} is no number that Slurm has")
+    return float(value)
 
 
 def _job(row: dict[str, Any], now_s: float) -> Job:

@@ -315,8 +315,8 @@ def _redfish(data: bytes) -> None:
 _REDFISH = (
     b'{"Members": [{"@odata.id": "/redfish/v1/Chassis/1"}], "Members@odata.nextLink": "/redfish/v1/Chassis?$skip=1"}',
     b'{"PowerWatts": {"Reading": 312.5}, "Links": {"ContainedBy": {"@odata.id": "/redfish/v1/Chassis/0"}}}',
-    b'{"PowerControl": [{"MemberId": "0", "PowerConsumedWatts": 344}], "EnvironmentMetrics": {"@odata.id": '
-    b'"/redfish/v1/Chassis/1/EnvironmentMetrics"}, "Power": {"@odata.id": "/redfish/v1/Chassis/1/Power"}}',
+    b'{"PowerControl": [{"MemberId": "0", "PowerConsumedWatts": 344}], "Power": {"@odata.id": "/redfish/v1/P"}}',
+    b'{"EnvironmentMetrics": {"@odata.id": "/redfish/v1/Chassis/1/EnvironmentMetrics"}}',
 )
 
 
@@ -324,6 +324,25 @@ def _encoded(*messages: Any) -> tuple[bytes, ...]:
     return tuple(protocol.encode(one) for one in messages)
 
 
+_AGENT_TABLES = b"""
+zone = "hall-1"
+[sources]
+rate_hz = 100.0
+[sources.meter]
+redfish_url = "https://10.0.0.7"
+period_s = 10.0
+[attribution]
+reserved = { "unit/nginx.service" = 0.25 }
+[report]
+window_s = 1.0
+[control]
+enabled = false
+fallback_w = 300
+knobs = ["powercap", "hwmon"]
+[[control.pausable]]
+name = "batch"
+cgroup = "/sys/fs/cgroup/batch.slice"
+"""
 _AGENT = (ROOT / "packaging" / "agent.toml").read_bytes()
 _STANDING = json.dumps(asdict(plan.Standing(pid=7, start=8, began_ns=9)), default=str).encode()
 _RECORD = msgspec.json.encode(RunRecord(order=ORDER, kernel_boot="x", asked_ms=1, asked_ns=2, limit_s=3.0))
@@ -375,7 +394,14 @@ PARSERS = [
     Parser("state-mark", ("evenwatt_agent.commands",), _mark, (ValueError,), (b"3.118", b"0.0"), "text"),
     Parser("state-checkpoint", ("evenwatt_agent.checkpoint",), _checkpoint, (_RefusedError,), (_CHECKPOINT,), "json"),
     Parser("state-account", ("evenwatt_agent.accounting",), _account, (), (_ACCOUNT,), "json", slow=True),
-    Parser("state-run", ("evenwatt_agent.jobs.book",), _run, (msgspec.DecodeError, UnicodeDecodeError, RecursionError), (_RECORD,), "json"),
+    Parser(
+        "state-run",
+        ("evenwatt_agent.jobs.book",),
+        _run,
+        (msgspec.DecodeError, UnicodeDecodeError, RecursionError),
+        (_RECORD,),
+        "json",
+    ),
     Parser("state-standing", ("evenwatt_agent.jobs.plan",), _standing, (_RefusedError,), (_STANDING,), "json"),
     Parser("audit-entry", ("evenwatt_daemon.audit",), _audit, (BadEntryError,), (_ENTRY[:-76], _ENTRY), "json"),
     Parser("audit-head", ("evenwatt_daemon.audit",), _head, (ValueError,), (b"7:" + b"ab" * 32,), "text"),
@@ -384,7 +410,7 @@ PARSERS = [
         ("evenwatt_agent.settings", "evenwatt_agent.jobs.settings", "evenwatt_daemon.settings"),
         _agent,
         (Failure,),
-        (_AGENT, _AGENT.replace(b"# ", b"").replace(b"#", b"")),
+        (_AGENT, _AGENT_TABLES),
         "text",
         (b"[control]\n", b"enabled = true\n", b"[[", b"]]\n", b"{a.b.c = 1}", b"inf\n", b"1979-05-27T07:32:00Z"),
         slow=True,

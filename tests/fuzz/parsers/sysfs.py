@@ -1,4 +1,4 @@
-"""What a node reads of its kernel: sysfs, procfs and cgroup files. A container or a broken driver may serve anything."""
+"""What a node reads of its kernel: sysfs, procfs, cgroups. A container or a broken driver may serve anything."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Cache:
             kept = json.loads((self._folder / name).read_text(encoding="utf-8"))
             fetched_s = float(kept["fetched_s"])
             body = str(kept["body"]).encode()
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
         return Kept(body, fetched_s) if 0 <= now_s - fetched_s < max_age_s else None
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 HOUR_S: Final = 3600
 DAY_S: Final = 86_400
 
+_LONGEST_SENTENCE: Final = 2_000
+"""It may quote what a server said, which may be anything."""
 _EARLIEST_S: Final = 631_152_000  # 1990-01-01: no grid's figures are older than that
 _LATEST_S: Final = 4_102_444_800  # 2100-01-01
 
@@ -48,7 +50,7 @@ class ProviderError(Exception):
         status: int | None = None,
         body: bytes = b"",
     ) -> None:
-        super().__init__(sentence)
+        super().__init__(sentence if len(sentence) <= _LONGEST_SENTENCE else f"{sentence[:_LONGEST_SENTENCE]}...")
         self.kind = kind
         self.retry_s = retry_s
         """How long to wait before the source is asked again; None: as usual."""

@@ -200,7 +200,7 @@ def _points(period: Element, *, repeats: bool) -> Iterator[tuple[int, int, float
 def _parse(body: bytes) -> Element:
     try:
         root: Element = fromstring(body)
-    except (ParseError, DefusedXmlException, ValueError) as error:
+    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:  # an encoding that nobody knows
         text = f"an answer that begins {beginning(body)!r}: {error}; expected the documented XML, check base_url"
         raise ProviderError(Trouble.NONSENSE, text) from None
     return root

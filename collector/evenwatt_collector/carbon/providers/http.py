@@ -209,7 +209,7 @@ def decode(body: bytes, kind: type[T]) -> T:
     """
     try:
         return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         begins = beginning(body)
         expected = "expected the documented JSON; check base_url"
         raise ProviderError(Trouble.NONSENSE, f"an answer that begins {begins!r}: {error}; {expected}") from None

@@ -100,6 +100,6 @@ def retry_after_s(header: str | None, now_s: float) -> float | None:
     except ValueError:
         pass
     try:
-        return max(0.0, parsedate_to_datetime(header).timestamp() - now_s)
+        return min(LONGEST_ASKED_S, max(0.0, parsedate_to_datetime(header).timestamp() - now_s))
     except (ValueError, OverflowError):
         return None
