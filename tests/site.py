@@ -108,7 +108,7 @@ class Listener:
             if topic.kind is Kind.ACK:
                 self.said[Ack].append(open_ack(message.payload, self.ring))
                 continue
-            if topic.kind in (Kind.COMMAND, Kind.STORED):
+            if topic.kind in (Kind.COMMAND, Kind.STORED, Kind.TRUST):
                 continue
             said = decode(topic, message.payload)
             self.said[type(said)].append(said)

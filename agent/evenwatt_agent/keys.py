@@ -75,6 +75,8 @@ class NodeKeys:
         if self._keeper is None:
             return Offer(Verdict.REFUSED, 0, "control-off", "control is off on this node")
         before = self._keeper.version
+        if not document:  # what the broker retained has been deleted
+            return Offer(Verdict.SAME, before)
         offer = self._keeper.offer(document)
         if offer.verdict is Verdict.ADOPTED:
             self._keep(self._keeper.document)

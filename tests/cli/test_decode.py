@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ from tests.support import need, process, wait_for
 from tests.wire import examples
 from tests.wire.test_command import ACK, COMMAND, CONTROLLER, NODE, OPERATOR, START
 
+GOLDEN = Path(__file__).parents[1] / "wire" / "golden"
 SIGNED = [
     ("evenwatt/v1/hall-1/n1/cmd", seal(COMMAND, CONTROLLER), "cmd"),
     ("evenwatt/v1/hall-1/n1/cmd", seal(START, CONTROLLER), "cmd"),
@@ -28,7 +30,8 @@ SIGNED = [
 ]
 PLAIN = [(topic, encode(message), kind) for (name, topic, message), kind in zip(
     examples.ALL,
-    ["live", "ledger", "event", "stored", "state", "birth", "summary", "zone-summary", "controller", "jobs",
+    ["live", "ledger", "event", "stored", "probe", "echo", "state", "birth", "summary", "zone-summary", "controller",
+     "beat", "jobs",
      "deployments"],
     strict=True,
 )]  # fmt: skip
@@ -118,3 +121,13 @@ def test_it_reads_a_real_mosquitto_sub(broker, tmp_path):
         wait_for(lambda: len(out.read_text().splitlines()) == 1 + len(EVERYTHING), "all is decoded")
     kinds = [json.loads(line)["type"] for line in out.read_text().splitlines()]
     assert kinds == [first[2], *(kind for _, _, kind in EVERYTHING)]
+
+
+def test_a_trust_document_is_one_row_whatever_follows():
+    document = (GOLDEN / "trust.json").read_bytes()
+    live = (GOLDEN / "live.msgpack").read_bytes()
+    for topic in (b"", b"evenwatt/v1/hall/_ctl/trust "):
+        row, after = rows(io.BytesIO(topic + document + b"\n" + live + b"\n"))
+        assert (row["type"], row["version"], len(row["keys"]), len(row["signatures"])) == ("trust", 3, 3, 1)
+        assert after["type"] == "live"
+    assert "error" in next(rows(io.BytesIO(document[:-40])))

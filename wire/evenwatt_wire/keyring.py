@@ -103,8 +103,9 @@ class KeyRing:
         """
         known: dict[bytes, Key] = {}
         for key in keys:
-            if known.setdefault(key.id, key) is not key:
+            if key.id in known:
                 raise ValueError(f"two keys have the id {key.id.hex()}; each key may stand once")
+            known[key.id] = key
             if self._clock is None and (key.not_before or key.not_after):
                 raise ValueError("keys that begin or end need a clock")
         if self._clock is None and expires_ms is not None:

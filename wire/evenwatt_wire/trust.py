@@ -141,8 +141,9 @@ def check_trust(trust: Trust) -> None:
     revoked = trust.revoked_ids
     for key in trust.keys:
         label = _label(key)
-        if seen.setdefault(key.id, key) is not key:
+        if key.id in seen:
             raise TrustError("keys", f"{label} and {_label(seen[key.id])} have one key id, {key.id.hex()}")
+        seen[key.id] = key
         if key.id in revoked:
             raise TrustError("keys", f"{label} is both trusted and revoked; remove it from 'keys'")
         if key.not_before and key.not_after and key.not_after <= key.not_before:
