@@ -92,16 +92,21 @@ class Admission:
         """Remember an answer for when the command comes again.
 
         Caps are renewed every two seconds and stay off the disk: after a restart a repeated one is caught by its mark.
+        An id stays with the command that came first.
         """
         command = received.command
-        self._recent[command.id] = (received.sha256, answer)
-        if len(self._recent) > _RECENT_ANSWERS:
-            del self._recent[next(iter(self._recent))]
-        if command.op is not Op.CAP:
-            try:
+        if command.id in self._recent:
+            return
+        try:
+            if self._memory.answer(command.id) is not None:
+                return
+            self._recent[command.id] = (received.sha256, answer)
+            if len(self._recent) > _RECENT_ANSWERS:
+                del self._recent[next(iter(self._recent))]
+            if command.op is not Op.CAP:
                 self._memory.keep_answer(command.id, wall_ms, received.sha256, answer)
-            except sqlite3.Error:
-                return  # a full disk: after a restart its mark catches the repeated one
+        except sqlite3.Error:
+            return  # a full disk: after a restart its mark catches the repeated one
 
     def _pass_mark(self, received: Received, late: CommandError | None, journal: Journal) -> bytes | None:
         command, name = received.command, f"mark:{received.key.id.hex()}"
@@ -121,9 +126,9 @@ class Admission:
         return None
 
     def _check_local(self, received: Received, now_s: float) -> None:
+        self._rate.take(received.key.id, received.command.op, now_s)
         self._gate.check_local(received.command)
         self._limits.check(received.key.role, received.command)
-        self._rate.take(received.key.id, received.command.op, now_s)
 
 
 def _same(received: Received, sha256: str, answer: bytes) -> bytes:
