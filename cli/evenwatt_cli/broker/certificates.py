@@ -156,7 +156,8 @@ def revoke(ca_dir: Path, common_name: str) -> int:
 
 def issued(ca_dir: Path) -> list[x509.Certificate]:
     """Return every client's certificate that was ever issued, the oldest first."""
-    found = [parse_document(path, x509.load_pem_x509_certificate) for path in (ca_dir / ISSUED).glob("*.pem")]
+    paths = sorted((ca_dir / ISSUED).glob("*.pem"), key=lambda path: path.stat().st_mtime_ns)  # finer than a second
+    found = [parse_document(path, x509.load_pem_x509_certificate) for path in paths]
     return sorted(found, key=lambda one: one.not_valid_before_utc)
 
 
