@@ -14,6 +14,8 @@ from tests.carbon.providers.test_eia import row
 from tests.carbon.providers.test_entsoe import document, period, series
 
 HOUR = 3600
+SEED = 7
+"""The same answers each time; `./dev fuzz --parser provider` explores others."""
 NOW = unix_s("2026-03-10T12:20:00Z")
 HOURS = [NOW - NOW % HOUR - i * HOUR for i in range(4)]
 
@@ -136,9 +138,7 @@ async def hear(source, later_s):
 @pytest.mark.parametrize("kind", CASES)
 async def test_answers_with_wrong_parts(build, replay, kind):
     settings, body = CASES[kind]
-    seed = random.randrange(2**32)
-    print("seed", seed)
-    dice = random.Random(seed)
+    dice = random.Random(SEED)
     replay.on("/", body)
     assert await hear(build(kind, **settings), 0) > 0, "as documented it is heard"
     for i in range(40):
@@ -147,9 +147,7 @@ async def test_answers_with_wrong_parts(build, replay, kind):
 
 
 async def test_documents_with_wrong_parts(build, replay):
-    seed = random.randrange(2**32)
-    print("seed", seed)
-    dice = random.Random(seed)
+    dice = random.Random(SEED)
     good = document(*[series(psr, period(HOURS[-1], 4, [5, 6, 7, 8]), curve="A03") for psr in ("B04", "B16")])
     parts = [found.span() for found in re.finditer(r"(?<=>)[^<>]+(?=<)|<[^<>]+>", good)]
     for i in range(60):
