@@ -59,14 +59,30 @@ async def test_an_expired_certificate_is_refused(site):
     assert "has expired" in await why(keep(site, "late", key, pem))
 
 
+def log_in(context, port, session):
+    """Connect by hand, as a client that takes an earlier TLS session up again; return the answer and the session."""
+    plain = socket.create_connection(("127.0.0.1", port), timeout=10)
+    with context.wrap_socket(plain, server_hostname="localhost", session=session) as secured:
+        secured.sendall(b"\x10\x10\x00\x04MQTT\x04\x02\x00\x3c\x00\x04evil")
+        answer = secured.recv(4)
+        if not answer:
+            raise ConnectionResetError("reset")
+        return answer, secured.session
+
+
 async def test_a_revoked_certificate_is_refused_after_a_reload(site):
     settings = site.client("n7", "hall")
     async with connect(settings, "n7"):
         pass
+    context = settings.tls()
+    login, session = log_in(context, site.port, None)
+    assert login == b"\x20\x02\x00\x00"
     assert revoke(site.ca, "n7") == 1
     site.write_acl()
     site.reload()
     assert "is revoked" in await why(settings)
+    with pytest.raises(OSError, match=r"REVOKED|EOF|reset"):  # nor by an earlier session, which shows no certificate
+        log_in(context, site.port, session)
     assert "user n7" not in (site.etc / "acl").read_text()
 
 
