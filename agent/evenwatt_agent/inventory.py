@@ -12,6 +12,7 @@ from evenwatt_agent.actuators.pause import FrozenCgroup, StoppedProcess
 from evenwatt_agent.governor import Governor
 from evenwatt_agent.gpu_use import GpuWatch
 from evenwatt_agent.hierarchy import choose_total, worst
+from evenwatt_agent.limits import LocalLimits
 from evenwatt_agent.settings import read_limits
 from evenwatt_agent.sources import (
     Found,
@@ -91,7 +92,7 @@ class Inventory:
 
 
 def take_inventory(
-    settings: AgentSettings, opener: Callable[[Path], int] = open_file, *, steer: bool = True
+    settings: AgentSettings, opener: Callable[[Path], int] = open_file, *, steer: bool = True, ask: bool = True
 ) -> Inventory:
     """Discover what this machine has.
 
@@ -99,13 +100,14 @@ def take_inventory(
         settings: The agent's.
         opener: Opens energy counters.
         steer: Whether this process is to hold limits; otherwise no knob is looked for.
+        ask: Whether this process asks management controllers; otherwise it is only known that there is one.
 
     Raises:
         Failure: limits saved by an earlier run cannot be read, or a pausable target is not there.
     """
     sysfs = Path(settings.sources.sysfs)
     found, library = _sources(sysfs, opener)
-    found.add(_whole_machine(settings))
+    found.add(_whole_machine(settings, ask=ask))
     domains, formula = choose_total(found.probes, frozenset(settings.sources.integrated_gpus))
     if not any(domain.in_total for domain in domains):
         found.add(_estimate(settings))
@@ -115,7 +117,7 @@ def take_inventory(
     pausables = {item.name: _pausable(item.name, item.cgroup, item.pidfile) for item in listed}
     terms = {domain.id for domain in domains if domain.in_total}
     reserve_share = 0.0 if terms <= {knob.domain for knob in knobs} else settings.control.reserve_share
-    limits = read_limits(settings.control)
+    limits = read_limits(settings.control) if steer else LocalLimits()
     governor = Governor(knobs, pausables, reserve_share, settings.state_path, lag_s, limits)
     return Inventory(found.probes, domains, formula, found.problems, governor, library)
 
@@ -158,9 +160,13 @@ def _sources(sysfs: Path, opener: Callable[[Path], int]) -> tuple[Found, nvml.Nv
     return found, library
 
 
-def _whole_machine(settings: AgentSettings) -> Found:
+def _whole_machine(settings: AgentSettings, *, ask: bool) -> Found:
     """Meters of management controllers, whose modules are loaded only where there is one."""
     meter, found = settings.sources.meter, Found()
+    if not ask:
+        from evenwatt_agent.sources import bmc  # noqa: PLC0415
+
+        return Found([bmc.unasked("bmc", "redfish")]) if meter.redfish_url is not None else found
     if meter.redfish_url is not None:
         from evenwatt_agent.sources import redfish  # noqa: PLC0415
 

@@ -220,7 +220,8 @@ def load(path: str | None) -> AgentSettings:
     _check_control(where, settings.control)
     limits = limits_path(path, settings.control.limits)
     settings.control.limits = None if limits is None else str(limits)
-    read_limits(settings.control)
+    if not settings.by_actuator:  # it reads them itself, and the agent's user may not be able to
+        read_limits(settings.control)
     check_jobs(where, settings.jobs, control=settings.control.enabled)
     if settings.jobs.enabled and settings.by_actuator:
         raise Failure(

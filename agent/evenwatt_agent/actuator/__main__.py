@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evenwatt_agent.settings import AgentSettings, load
+from evenwatt_agent.settings import AgentSettings, load, read_limits
 from evenwatt_daemon import EXIT_USAGE, Failure, run_daemon, setup_logging
 
 if TYPE_CHECKING:
@@ -43,19 +43,30 @@ def _load(path: str) -> AgentSettings:
             f"{path}: key 'control.process' is {settings.control.process!r}: the agent holds limits itself here; "
             f"set it to 'actuator', or leave this program off"
         )
-    found = Path(path).stat()
-    if os.geteuid() == 0 and (found.st_uid != 0 or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
-        raise Failure(
-            f"{path}: may be written by others than root (user {found.st_uid}, mode {stat.S_IMODE(found.st_mode):o}), "
-            f"which would let them change what is held here; chown root {path} && chmod go-w {path}"
-        )
+    for file in (path, settings.control.limits, settings.control.root):
+        if file is not None:
+            _check_owner(Path(file))
     from evenwatt_agent.actuator.service import user_id  # noqa: PLC0415  (after the settings are known to be good)
     from evenwatt_agent.keys import NodeKeys  # noqa: PLC0415
     from evenwatt_agent.memory import Memory  # noqa: PLC0415
 
     user_id(settings.actuator.user)
+    read_limits(settings.control)
     NodeKeys(settings, Memory(":memory:"))
     return settings
+
+
+def _check_owner(path: Path) -> None:
+    """Refuse a file that says what may be done here and that somebody but root may write."""
+    try:
+        found = path.stat()
+    except OSError:
+        return  # whoever reads it says so
+    if os.geteuid() == 0 and (found.st_uid != 0 or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
+        raise Failure(
+            f"{path}: may be written by others than root (user {found.st_uid}, mode {stat.S_IMODE(found.st_mode):o}), "
+            f"which would let them change what is held here; chown root {path} && chmod go-w {path}"
+        )
 
 
 async def _run(settings: AgentSettings, stop: asyncio.Event) -> None:

@@ -64,7 +64,7 @@ class Actuator:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="worker")
         self._memory = Memory(settings.state_path / "actuator.db")
         self._sysfs = Path(settings.sources.sysfs)
-        inventory = take_inventory(settings)
+        inventory = take_inventory(settings, ask=False)
         for probe in inventory.probes:  # the agent reads them; here only what they are is of interest
             probe.close()
         self._bounds = Bounds.of(inventory.probes, inventory.domains)

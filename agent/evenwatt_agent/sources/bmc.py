@@ -138,6 +138,15 @@ def probe_of(poller: Poller, identity: str, source: str) -> Probe:
     )
 
 
+def unasked(identity: str, source: str) -> Probe:
+    """Return a meter that another process asks: here only what it is is of interest."""
+
+    def ask() -> float:
+        raise ReadError("another process asks this controller")
+
+    return probe_of(Poller(ask, 1.0, source), identity, source)
+
+
 def _nothing() -> None:
     """There is nothing to open."""
 
