@@ -145,3 +145,23 @@ def process(command, log: Path, **environment):
         if child.poll() is None:
             child.kill()
         child.wait()
+
+
+def fill(path):
+    """Take all the room that is left."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
+    try:
+        until_it_fails(lambda: os.write(descriptor, b"x" * 4_096), OSError)
+    finally:
+        os.close(descriptor)
+
+
+def until_it_fails(step, error):
+    """Return how often a step worked before the disk was full."""
+    done = 0
+    while True:
+        try:
+            step()
+        except error:
+            return done
+        done += 1

@@ -25,6 +25,7 @@ from evenwatt_wire.command import COMMAND_CONTEXT, Code, Op
 from evenwatt_wire.keyring import key_id
 from tests.agent.inside import Inside
 from tests.site import NODE
+from tests.support import fill
 
 ORDER_OF_ED25519 = 2**252 + 27742317777372353535851937790883648493
 
@@ -412,3 +413,25 @@ async def test_a_log_that_was_cut_off_is_said_at_the_next_start(node):
     async with node:
         assert any(name == "audit-trouble" and "cut off" in facts["why"] for name, facts in node.events)
     assert node.entries("cut")
+
+
+async def test_with_a_full_disk_nothing_acts_and_leases_end_by_themselves(small_disk, tmp_path):
+    node = Inside(tmp_path)
+    node.write_settings(state_dir=str(small_disk / "state"))
+    (small_disk / "state").mkdir()
+    async with node:
+        assert (await node.ask(Op.CAP, cap_w=300.0, ttl_s=0.2)).code is Code.APPLIED
+        fill(small_disk / "filler")
+        codes = set()
+        for cap_w in range(300, 400):
+            before = node.limits()
+            ack = await node.ask(Op.CAP, cap_w=float(cap_w), ttl_s=0.2)
+            if ack.code is Code.REJECTED:
+                codes.add(ack.detail.partition(":")[0])
+                assert node.limits() == before
+        assert codes
+        assert codes <= {"storage", "audit"}
+        await node.authority._follow(time.monotonic() + 10.0)
+        assert node.authority.cap_w == 250, "the lease has ended in the fallback"
+        (small_disk / "filler").unlink()
+        assert (await node.ask(Op.CAP, cap_w=310.0, ttl_s=60.0)).code is Code.APPLIED

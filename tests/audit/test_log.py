@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import stat
@@ -14,7 +13,7 @@ import pytest
 from evenwatt_daemon import Failure
 from evenwatt_daemon.audit import walk
 from evenwatt_daemon.audit_log import NAME, TORN_NAME, AuditError, AuditLog, log_files, read_lines
-from tests.support import wait_for
+from tests.support import fill, until_it_fails, wait_for
 
 MEGABYTE = 1024 * 1024
 
@@ -101,41 +100,6 @@ def test_only_one_process_writes_it_and_never_through_a_link(tmp_path):
     with pytest.raises(Failure, match="ordinary file"):
         AuditLog(tmp_path / "elsewhere", MEGABYTE)
     assert not (tmp_path / "victim").exists()
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    if os.geteuid():
-        pytest.skip("only root may mount a small file system")
-    place = tmp_path / "small"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", place], check=False, capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip(f"mount: {mounted.stderr.decode().strip()}")
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
-
-
-def fill(path):
-    """Take all the room that is left."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
-    try:
-        until_it_fails(lambda: os.write(descriptor, b"x" * 4_096), OSError)
-    finally:
-        os.close(descriptor)
-
-
-def until_it_fails(step, error):
-    """Return how often a step worked before the disk was full."""
-    done = 0
-    while True:
-        try:
-            step()
-        except error:
-            return done
-        done += 1
 
 
 def test_a_full_disk_is_known_before_anything_is_done(small_disk):
