@@ -131,7 +131,10 @@ class Node:
 
     async def _receive(self, message: Arrived) -> None:
         """Take what a collector says, as ``service`` does."""
-        said = decode(Topic.parse(message.topic), message.payload)
+        try:
+            said = decode(Topic.parse(message.topic), message.payload)
+        except ValueError:  # what is signed is not for a node without keys
+            return
         if isinstance(said, Stored):
             if await self.desk.stored(said) or said.beyond:
                 self.link.resend(spread=False)

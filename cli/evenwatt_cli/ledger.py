@@ -15,6 +15,7 @@ import msgspec
 from msgspec import ValidationError, convert
 
 from evenwatt_cli.exits import Exit
+from evenwatt_cli.moments import moment
 from evenwatt_collector.carbon.providers.contract import ProviderError
 from evenwatt_collector.carbon.providers.files import FileSource
 from evenwatt_collector.carbon.providers.settings import FileSettings
@@ -23,6 +24,7 @@ from evenwatt_collector.carbon.site import SiteFacts
 from evenwatt_collector.storage import DatabaseError, connect
 from evenwatt_collector.storage.connection import shown
 from evenwatt_collector.storage.exchange import export, import_
+from evenwatt_collector.storage.identity import renew
 from evenwatt_collector.storage.intensity import record
 from evenwatt_collector.storage.schema import check
 from evenwatt_daemon import EXIT_FAILURE, Failure
@@ -79,6 +81,22 @@ def export_to(file: Path, database: str) -> Exit:
 def import_from(file: Path, database: str) -> Exit:
     """Import, with progress on standard error."""
     print(f"{shown(database)}: {import_(file, database, _progress):,} rows")
+    return Exit.OK
+
+
+def ask_again(zone: str, since: str, database: str) -> Exit:
+    """Give what a database holds of a zone a new name, which its nodes answer by sending all they keep."""
+    since_s = moment(since, time.time(), "--since") if since else 0.0
+    try:
+        with closing(connect(database, exclusive=False)) as connection:
+            check(connection, shown(database))
+            known = [str(row[0]) for row in connection.rows("SELECT name FROM zone ORDER BY name")]
+            if zone not in known:
+                raise Failure(f"{shown(database)}: no zone {zone!r} in it; it holds {', '.join(known) or 'none'}")
+            renew(connection, zone, int(since_s * 1000))
+    except DatabaseError as error:
+        raise Failure(f"{shown(database)}: {error}; nobody is asked", exit_code=EXIT_FAILURE) from None
+    print(f"zone {zone}: its nodes are asked within a minute to send again what they keep, once a collector runs")
     return Exit.OK
 
 

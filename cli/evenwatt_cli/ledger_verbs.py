@@ -58,6 +58,19 @@ def import_file(
 
 
 @ledger_app.command()
+def rebuild(
+    *,
+    zone: Annotated[str, typer.Option(help="Whose nodes are asked.")],
+    since: Annotated[str, typer.Option(help="From this moment on, e.g. 2026-01-15T17:00 or `3d ago`.")] = "",
+    database: Database = DEFAULT,
+) -> None:
+    """Have nodes send again what they still keep, after a part of the database was lost; nothing counts twice."""
+    from evenwatt_cli.ledger import ask_again
+
+    raise typer.Exit(ask_again(zone, since, database))
+
+
+@ledger_app.command()
 def intensity(
     file: Annotated[Path, typer.Argument(help="CSV or Parquet: start, g_per_kwh; see docs/intensity.md.")],
     *,

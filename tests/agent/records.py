@@ -25,7 +25,10 @@ def record(seq, boot=BOOT, node="n1"):
     return Ledger(
         node, boot, seq, (seq - 1) * MINUTE_NS, seq * MINUTE_NS, WALL_MS + (seq - 1) * 60_000, WALL_MS + seq * 60_000,
         DomainEnergy("node", energy, total, M),
-        [DomainEnergy("package-0", 0.75 * energy, 0.75 * total, M), DomainEnergy("dram", 0.25 * energy, 0.25 * total, M)],
+        [
+            DomainEnergy("package-0", 0.75 * energy, 0.75 * total, M),
+            DomainEnergy("dram", 0.25 * energy, 0.25 * total, M),
+        ],
         [], 0.1, 0, 1.0,
         [PartEnergy("unit", f"u{seq % 3}", energy - 40.0, 0.0, 0.0, 1.0), PartEnergy("idle", "", 0.0, 0.0, 40.0, 0.0)],
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 from evenwatt_agent.replay import FIRST_WINDOW, MOST, MOST_PATIENCE_S, PATIENCE_S, Replay
 
@@ -60,7 +61,7 @@ def test_without_answers_it_goes_on_ever_less_often_and_returns_to_the_oldest():
         now_s = now_s if portion else replay.next_s(now_s)
     assert [row for _, row in sent[:13]] == [*waiting, 1, 2, 3, 4]
     times = sorted({at for at, _ in sent})
-    waits = [b - a for a, b in zip(times, times[1:], strict=False)]
+    waits = [b - a for a, b in pairwise(times)]
     assert waits[0] == PATIENCE_S
     assert waits == sorted(waits)
     assert waits[-1] == MOST_PATIENCE_S

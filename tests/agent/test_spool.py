@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from itertools import pairwise
 from math import fsum
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from evenwatt_agent.checkpoint import decode_record
 from evenwatt_agent.merging import first_of, merge
@@ -154,38 +156,30 @@ def test_runs_are_of_one_boot_touch_and_free_no_more_than_needed(pieces, excess)
     assert freed <= excess
     assert all(len(run) > 1 for run in found)
     for run in found:
-        pairs = list(zip(run, run[1:], strict=False))
+        pairs = list(pairwise(run))
         assert all(a.boot == b.boot and a.seq + 1 == b.first and a.row + 1 == b.row for a, b in pairs)
     assert found or len(rows) == len({row.boot for row in rows})
 
 
-def test_a_coarse_record_of_the_largest_ones_fits_a_message():
+def large(seq):
+    """Return a record that nearly fills a message by itself."""
     gap = Gap("d" * 96, 0, 1, "x" * 400, Quality.UNKNOWN)
-    huge = [
-        merge([
-            Ledger_with(seq, [PartEnergy("unit", f"{seq}-{n}" + "x" * 200, 1.0, 1.0, 1.0, 1.0) for n in range(256)], gap)
-            for seq in range(first, first + 3)
-        ])
-        for first in (1, 4)
+    parts = [PartEnergy("unit", f"{seq}-{n}" + "x" * 200, 1.0, 1.0, 1.0, 1.0) for n in range(60)]
+    word = "t" * 400
+    tasks = [
+        TaskEnergy(
+            f"{seq * 1000 + n:012x}", word, word, word, word, "", "running", 0, 1.0, 1.0, 1.0, 0.0, 1.0
+        )
+        for n in range(20)
     ]  # fmt: skip
-    coarse = merge(huge)
+    return replace(record(seq), gaps=[gap] * 64, parts=parts, tasks=tasks)
+
+
+def test_a_coarse_record_of_the_largest_ones_fits_a_message():
+    coarse = merge([merge([large(seq) for seq in range(first, first + 3)]) for first in (1, 4)])
     assert len(encode(coarse)) <= MAX_PAYLOAD_BYTES
     assert (first_of(coarse), coarse.seq) == (1, 6)
-
-
-def Ledger_with(seq, parts, gap):  # noqa: N802
-    made = record(seq)
-    task = TaskEnergy(
-        f"{seq:012x}", "t" * 400, "w" * 400, "m" * 400, "p" * 400, "", "running", 0, 1.0, 1.0, 1.0, 0.0, 1.0
-    )
-    tasks = [TaskEnergy(f"{seq * 1000 + n:012x}", *list(_fields(task))[1:]) for n in range(20)]
-    return type(made)(
-        *[getattr(made, name) for name in made.__struct_fields__[:9]], [gap] * 64, 0.1, 0, 1.0, parts[:60], tasks
-    )
-
-
-def _fields(struct):
-    return (getattr(struct, name) for name in struct.__struct_fields__)
+    assert coarse.total.energy_j == pytest.approx(total_j(6))
 
 
 @settings(deadline=None, max_examples=25)
