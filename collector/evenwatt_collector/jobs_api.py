@@ -1,7 +1,8 @@
 """HTTP for jobs: submit, list, look, cancel, logs, reasons, reports of other schedulers, the plan, advice.
 
-Whoever can reach the API may read; whoever changes something needs a bearer token (``[jobs] token_file``). Every error
-is ``{"error": WORDS}``, and ``problems`` beside it where a job is wrong: each with its key, and a severity.
+Whoever can reach the API may read, but what work has written: whoever wants that, or changes something, needs a bearer
+token (``[jobs] token_file``; without one nobody may change anything, and logs are as open as the rest). Every error is
+``{"error": WORDS}``, and ``problems`` beside it where a job is wrong: each with its key, and a severity.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from evenwatt_collector.policy.problems import Problem
 
 _NONE: Final[frozenset[str]] = frozenset()
+_MOST_ADVISING: Final = 16
+"""Advice takes a forecast and a plan: more at once would only hold up who steers power."""
+_RETRY: Final = {"Retry-After": "1"}
 
 
 def jobs_routes(desk: JobsDesk | None, tokens: Tokens) -> list[Route]:
@@ -65,6 +69,7 @@ class _Api:
 
     def __init__(self, desk: JobsDesk, tokens: Tokens) -> None:
         self._desk, self._tokens = desk, tokens
+        self._advising = 0
 
     async def submit(self, request: Request) -> Response:
         """Take one job, or ``{"jobs": [...]}``; ``?check=true`` only says what is wrong."""
@@ -98,7 +103,9 @@ class _Api:
         return _json(await self._desk.cancel(_id(request), by))
 
     async def logs(self, request: Request) -> Response:
-        """Return pieces as JSON, or with ``Accept: text/plain`` the text."""
+        """Return pieces as JSON, or with ``Accept: text/plain`` the text; what work writes is not for everybody."""
+        if self._tokens:
+            authorised(request, self._tokens)
         known_keys(request, frozenset({"run"}))
         pieces = await self._desk.logs(_id(request), request.query_params.get("run"))
         if "text/plain" not in request.headers.get("accept", ""):
@@ -122,8 +129,17 @@ class _Api:
         return _json(await self._desk.plan())
 
     async def advise(self, request: Request) -> Response:
-        """Say what would be decided; nothing is kept, so nobody has to be known."""
+        """Say what would be decided; nothing is kept, so nobody has to be known. Only so many at once."""
         known_keys(request, _NONE)
+        if self._advising >= _MOST_ADVISING:
+            raise RequestError(429, f"{_MOST_ADVISING} questions are being thought over; ask again", _RETRY)
+        self._advising += 1
+        try:
+            return await self._advise(request)
+        finally:
+            self._advising -= 1
+
+    async def _advise(self, request: Request) -> Response:
         entries = await asyncio.to_thread(_entries, await body(request))  # a thousand jobs take a while
         if len(entries) != 1:
             raise RequestError(400, f"found {len(entries)} jobs, expected one; ask for each of them")

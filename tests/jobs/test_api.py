@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import httpx
 import msgspec
 import pytest
@@ -151,9 +153,28 @@ async def test_bad_bodies(client, content, headers, status, words, path):
     ],
 )
 async def test_bad_questions(client, path, status, words):
-    answer = await client.get(path)
+    answer = await client.get(path, headers=SIGNED)
     assert answer.status_code == status
     assert words in answer.json()["error"]
+
+
+async def test_only_so_many_pieces_of_advice_are_thought_over_at_once(client, desk, monkeypatch):
+    go = asyncio.Event()
+
+    async def think(entry, by):
+        await go.wait()
+        return await type(desk).advise(desk, entry, by)
+
+    monkeypatch.setattr(desk, "advise", think)
+    asked = [asyncio.create_task(client.post("/advise", json=JOB, timeout=20)) for _ in range(24)]
+    done, waiting = await asyncio.wait(asked, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+    while len(done) < 8:
+        more, waiting = await asyncio.wait(waiting, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+        done |= more
+    refused = [task.result() for task in done]
+    assert {(answer.status_code, answer.headers["retry-after"]) for answer in refused} == {(429, "1")}
+    go.set()
+    assert {(await task).status_code for task in waiting} == {200}
 
 
 async def test_other_methods_are_not_there(client):
@@ -183,8 +204,10 @@ async def test_logs_as_pieces_and_as_text(client, desk):
     store.save_records(desk.connection, [record(runs=runs)])
     pieces = [LogPiece(job=ID, run=run.id, start=0, at_s=NOW_S, text=f"hello from {run.id[0]}\n") for run in runs]
     store.append_log(desk.connection, pieces)
-    assert [p["text"] for p in (await client.get(f"/jobs/{ID}/logs")).json()["pieces"]] == [p.text for p in pieces]
-    plain = await client.get(f"/jobs/{ID}/logs?run={'b' * 12}", headers={"Accept": "text/plain"})
+    assert (await client.get(f"/jobs/{ID}/logs")).status_code == 401, "what work writes is not for everybody"
+    said = (await client.get(f"/jobs/{ID}/logs", headers=SIGNED)).json()
+    assert [p["text"] for p in said["pieces"]] == [p.text for p in pieces]
+    plain = await client.get(f"/jobs/{ID}/logs?run={'b' * 12}", headers={"Accept": "text/plain", **SIGNED})
     assert plain.text == "--- run bbbbbbbbbbbb on n1\nhello from b\n"
 
 

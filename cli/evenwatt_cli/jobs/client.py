@@ -76,8 +76,9 @@ class Client:
         return self._read(self._ask("GET", path, parameters=parameters), kind)
 
     def text(self, path: str, accept: str = "text/plain") -> str:
-        """Return an answer as it comes, in the form that is asked for."""
-        return self._ask("GET", path, headers={"Accept": accept}).text
+        """Return an answer as it comes, in the form that is asked for; with the token, if there is one."""
+        token = self._authorisation() if self._token_file else {}
+        return self._ask("GET", path, headers={"Accept": accept, **token}).text
 
     def post(self, path: str, body: object, kind: type[T]) -> T:
         """Send a body and return the answer; only who has a token may.
