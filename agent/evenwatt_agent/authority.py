@@ -25,6 +25,7 @@ from evenwatt_agent.dry_run import cap_in_words, other_in_words
 from evenwatt_agent.journal import open_journal
 from evenwatt_agent.keys import LOOK_S, NodeKeys
 from evenwatt_agent.leases import CONTROLLER, Lease, LeaseBook, PauseBook, Target
+from evenwatt_agent.limits import limits_sha256
 from evenwatt_agent.scribe import Scribe
 from evenwatt_agent.steering import Steering
 from evenwatt_daemon import get_logger, on_reload
@@ -245,6 +246,7 @@ class Authority:
             "key": self._keys.key_id,
             "trust": self._keys.version,
             "limits": settings.control.limits,
+            "limits_sha256": limits_sha256(settings.control.limits),
             "dry_run_only": self._limits.dry_run_only,
         }
 

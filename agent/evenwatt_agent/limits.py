@@ -6,6 +6,7 @@ fallback; everything else outside is refused.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -155,6 +156,14 @@ def load_limits(path: Path | None, pausable: Mapping[str, object] | list[str]) -
             f"({', '.join(pausable) or 'empty'}); this file can only leave names out"
         )
     return limits
+
+
+def limits_sha256(path: str | None) -> str | None:
+    """Return which text of the file is in force, for the audit log."""
+    try:
+        return None if path is None else hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError:
+        return None  # it was there when it was read
 
 
 def _check_order(where: str, least_w: float | None, most_w: float | None, other: str) -> None:
