@@ -105,9 +105,7 @@ def read(path: Path, tables: set[str]) -> Salvaged:
     found = Salvaged()
     with suppress(sqlite3.Error), closing(_open(_mending(path))) as database:
         found.memory = {
-            name: value
-            for name, value in _rows(database, "memory")
-            if isinstance(name, str) and isinstance(value, str)
+            name: value for name, value in _rows(database, "memory") if isinstance(name, str) and isinstance(value, str)
         }
         found.others = {table: _rows(database, table) for table in sorted(tables)}
         _read_records(database, found)

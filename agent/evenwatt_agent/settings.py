@@ -88,7 +88,7 @@ class ReportSettings(Struct, forbid_unknown_fields=True):
     ledger_s: Annotated[float, Meta(ge=1, le=3600)] = 60.0
     summary_s: Annotated[float, Meta(ge=1, le=3600)] = 10.0
     spool_records: Annotated[int, Meta(ge=10)] = 20_160
-    """Ledger records kept, stored ones included: two weeks of minutes. Where that is too few, the oldest are added up."""
+    """Ledger records kept, stored ones included: two weeks of minutes. Of more, the oldest are added up."""
     spool_mb: Annotated[float, Meta(ge=1, le=100_000)] = 64.0
     """Megabytes that they may take; whichever is reached first."""
 
