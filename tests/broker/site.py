@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import signal
+import socket
 import subprocess
 from contextlib import asynccontextmanager
 
@@ -54,10 +55,12 @@ class TlsBroker:
         return self
 
     def reload(self):
-        """Let it read its files anew, and wait until it says so."""
+        """Let it read its files anew, and wait until it has: it forgets a second wish while it is busy with one."""
         before = self.log.read_text().count("Reloading config")
         self._process.send_signal(signal.SIGHUP)
-        wait_for(lambda: self.log.read_text().count("Reloading config") > before, "the broker has read its files anew")
+        wait_for(lambda: self.log.read_text().count("Reloading config") > before, "the broker begins to read")
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        self.settings().tls().wrap_socket(plain, server_hostname="localhost").close()  # its loop goes on
 
     def _listens(self):
         return subprocess.run(

@@ -97,18 +97,18 @@ FORBIDDEN = [
 ]
 
 
-@pytest.mark.parametrize(("name", "topic", "what"), FORBIDDEN, ids=[row[2] for row in FORBIDDEN])
-async def test_nobody(site, name, topic, what):
+async def test_nobody_says_what_is_not_theirs_to_say(site):
     """Nor is what is forbidden kept: a retained one would meet whoever subscribes later."""
-    full = f"{PREFIX}/{topic}"
     async with ear(site.client("collector.main"), "#") as middle, ear(site.client("n2"), "#") as node:
-        async with connect(site.client(name), "liar") as liar:
-            for retain in (False, True):
-                await liar.publish(full, what.encode(), qos=1, retain=retain)
+        for liar in {name for name, _, _ in FORBIDDEN}:
+            async with connect(site.client(liar), f"liar-{liar}") as mouth:
+                for topic, what in [(topic, what) for name, topic, what in FORBIDDEN if name == liar]:
+                    for retain in (False, True):
+                        await mouth.publish(f"{PREFIX}/{topic}", what.encode(), qos=1, retain=retain)
         heard = [*await middle.heard(), *await node.heard()]
-    async with ear(site.client("collector.main"), full) as late:
+    async with ear(site.client("collector.main"), "#") as late:
         heard += await late.heard()
-    assert [message for message in heard if message.payload == what.encode()] == []
+    assert {message.payload.decode(errors="replace") for message in heard} & {what for _, _, what in FORBIDDEN} == set()
 
 
 UNHEARD = [

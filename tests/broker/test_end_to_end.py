@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -98,17 +100,35 @@ def test_a_budget_and_an_operators_cap_hold_through_mutual_tls(tmp_path):
         agent, operator = str(tmp_path / "agent.toml"), str(tmp_path / "operator.toml")
         code, ack, said = fleet.evenwatt("cap", NODE, "260", "--for", "1m", "-c", operator)
         assert (code, ack["code"]) == (0, "applied"), said
-        assert ack["after_w"] <= 260
+        assert ack["after_w"] == pytest.approx(260, abs=0.01)
         code, report, said = fleet.doctor("--broker", "--node", NODE, "-c", operator)
         assert code == 0, (report, said)
         assert "signed ping" in report[NODE]["detail"]
         assert {"broker", "collector", "certificates", "secrets"} <= report.keys()
         _, report, _ = fleet.doctor("-c", agent)
         assert {report[name]["verdict"] for name in ("agent", "broker", "collector", "certificates")} == {"found"}
-        log = (fleet.broker.log).read_text()
+        half_renewed(fleet)
+        log = fleet.broker.log.read_text()
         ids = {line.split(" as ")[1].split(" ")[0] for line in log.splitlines() if "New client connected" in line}
         assert any(one.startswith(f"evenwatt-{NODE}-") and len(one.rpartition("-")[2]) == 16 for one in ids)
         assert any(one.startswith("evenwatt-collector-") and len(one.rpartition("-")[2]) == 16 for one in ids)
+
+
+def half_renewed(fleet):
+    """A certificate beside another's key, just when the connection is lost: said, waited for, and neither dies."""
+    for name in (NODE, "collector.main"):
+        mine = Path(fleet.broker.client(name).cert_file)
+        shutil.copy(mine, mine.with_suffix(".kept"))
+        shutil.copy(fleet.broker.client("operator.alice").cert_file, mine)
+    fleet.broker.stop()
+    fleet.broker.start()
+    logs = [fleet.folder / "agent.log", fleet.folder / "collector.log"]
+    wait_for(lambda: all("not the key of" in log.read_text() for log in logs), "both say what is wrong")
+    for name in (NODE, "collector.main"):
+        mine = Path(fleet.broker.client(name).cert_file)
+        mine.with_suffix(".kept").replace(mine)
+    wait_for(lambda: logs[0].read_text().count('"joined"') == 2, "the agent is back")
+    wait_for(lambda: logs[1].read_text().count('"connected"') == 2, "the collector is back")
 
 
 # --- what is missing is named ---------------------------------------------------------------------------------------
@@ -141,7 +161,7 @@ def found(fleet, wait_s=10.0):
 
 
 def test_delivery_is_proved_to_the_broker_and_to_the_collector(fleet):
-    wait_for(lambda: found(fleet).get("collector", found(fleet)["broker"]).verdict is Verdict.FOUND, "both answer")
+    wait_for(lambda: '"connected"' in (fleet.folder / "collector.log").read_text(), "the collector is connected")
     report = found(fleet)
     assert "there and back in" in report["broker"].detail
     assert "answered in" in report["collector"].detail
