@@ -30,15 +30,17 @@ EVENWATT = [sys.executable, "-m", "evenwatt_cli"]
 class Admin:
     """An administrator's folder: root, trust document, the broker's authority; and a session."""
 
-    def __init__(self, folder):
-        self.folder, self.port = folder, free_port()
+    def __init__(self, folder, *, ca=None, broker="mq.example:8883"):
+        folder.mkdir(exist_ok=True)
+        self.folder, self.port, self.ca, self.broker = folder, free_port(), ca or folder / "ca", broker
         self.log = folder / "serve.log"
         self.run("keys", "root", "--no-passphrase")
         self.run("keys", "new", "controller", "main")
         self.run("keys", "trust", "init", "trust.json", "--fleet", "f")
         self.run("keys", "trust", "add", "trust.json", "controller", "main", "--key", "main.pub")
         self.run("keys", "trust", "sign", "trust.json", "--root", "root.pem")
-        self.run("broker", "init", "--fleet", "f", "--ca", "ca")
+        if ca is None:
+            self.run("broker", "init", "--fleet", "f", "--ca", "ca")
 
     def run(self, *arguments, code=0):
         done = subprocess.run(
@@ -48,8 +50,8 @@ class Admin:
         return done
 
     def serve(self, *more):
-        arguments = ["enroll", "serve", "--root", "root.pem", "--trust", "trust.json", "--ca", "ca", "--broker",
-                     "mq.example:8883", "--listen", f"127.0.0.1:{self.port}", "--name", "127.0.0.1", *more]  # fmt: skip
+        arguments = ["enroll", "serve", "--root", "root.pem", "--trust", "trust.json", "--ca", str(self.ca), "--broker",
+                     self.broker, "--listen", f"127.0.0.1:{self.port}", "--name", "127.0.0.1", *more]  # fmt: skip
         return [*EVENWATT, *arguments]
 
     def token(self, node="n1", *more):
