@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from evenwatt_agent.settings import AgentSettings, load
-from evenwatt_daemon import EXIT_USAGE, Failure, run_daemon, setup_logging
+from evenwatt_daemon import EXIT_OK, EXIT_USAGE, Failure, run_daemon, setup_logging
 
 if TYPE_CHECKING:
     import asyncio
@@ -17,15 +17,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Run until SIGTERM; return the exit code: 0 stopped, 1 failed, 2 the settings or the machine must be changed."""
     parser = argparse.ArgumentParser(prog="evenwatt-agent", description="Measure this node's power, obey its leases.")
     parser.add_argument("--config", metavar="FILE", help="settings (TOML); without it, defaults: measure, do not obey")
-    parser.add_argument("--check", action="store_true", help="check the settings and exit")
+    parser.add_argument("--check", action="store_true", help="check the settings and the files for the broker, and exit")
     options = parser.parse_args(arguments)
     try:
         settings = load(options.config)
+        if options.check:
+            settings.mqtt.password()
+            settings.mqtt.tls()
+            return EXIT_OK
     except Failure as failure:
         print(f"evenwatt-agent: {failure}", file=sys.stderr)  # noqa: T201
         return EXIT_USAGE
-    if options.check:
-        return 0
     setup_logging(settings.log.level, settings.log.style)
     return run_daemon(lambda stop: _run(settings, stop), "evenwatt-agent")
 
