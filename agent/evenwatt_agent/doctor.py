@@ -23,6 +23,7 @@ from evenwatt_agent.borrowing import Borrower
 from evenwatt_agent.broker_check import check_connection, check_secrets
 from evenwatt_agent.findings import UNHEALTHY, Finding, Verdict
 from evenwatt_agent.inventory import Inventory, take_inventory
+from evenwatt_agent.keys_check import check_trust
 from evenwatt_agent.local import read_status
 from evenwatt_agent.sources.held import entries, open_file, read_text
 from evenwatt_daemon import Failure, lock_folder
@@ -83,6 +84,7 @@ def examine(settings: AgentSettings, *, write_caps: bool = False) -> list[Findin
     findings.append(asyncio.run(_agent(settings)))
     findings += check_connection(settings.mqtt, settings.zone, settings.node, collector=False)
     findings.append(check_secrets(_secrets(settings, everything=steer or root)))
+    findings.append(check_trust(settings))
     findings.append(_clock())
     findings.append(_jobs(settings))
     return findings
@@ -168,9 +170,9 @@ def _ladder(ladder: Ladder) -> str:
 
 def _try_caps(settings: AgentSettings, inventory: Inventory, names: str) -> Finding:
     try:
-        lock = lock_folder(Path(settings.sources.sysfs), "an agent controls this machine")
+        lock = lock_folder(Path(settings.sources.sysfs), "an agent or an actuator controls this machine")
     except Failure as failure:
-        return Finding("caps", Verdict.SKIPPED, str(failure), "stop the agent for this test, or try `evenwatt cap`")
+        return Finding("caps", Verdict.SKIPPED, str(failure), "stop it for this test, or try `evenwatt cap`")
     governor = inventory.governor
     try:
         settings.state_path.mkdir(parents=True, exist_ok=True)  # the originals are kept there first

@@ -7,11 +7,12 @@ replays can take a revocation back.
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from evenwatt_agent import clocks
+from evenwatt_agent.actuator.manners import Complaints
 from evenwatt_daemon import Failure, get_logger
 from evenwatt_daemon.files import WatchedFile, read_private
 from evenwatt_daemon.settings import parse_document
@@ -29,6 +30,7 @@ LOOK_S: Final = 30.0
 """How often the file is looked at."""
 _WARN_EVERY_S: Final = 86_400.0
 _KEPT: Final = "trust"
+_WHY_CHARACTERS: Final = 300
 
 News = tuple[str, dict[str, str | float]]
 
@@ -50,7 +52,7 @@ class NodeKeys:
         self._settings, self._memory = settings, memory
         self._news: list[News] = []
         self._log: Any = get_logger("keys")
-        self._refused = b""
+        self._complaints = Complaints()
         self._warned: tuple[float, list[str]] = (0.0, [])
         self._keeper: TrustKeeper | None = None
         self.private: Ed25519PrivateKey | None = None
@@ -83,7 +85,7 @@ class NodeKeys:
             revoked = len(self._keeper.trust.revoked) if self._keeper.trust else 0
             self._tell("trust-changed", version=offer.version, before=before, revoked=revoked)
         elif offer.verdict is Verdict.REFUSED:
-            self._say_refused(document, offer)
+            self._say_refused(offer)
         return offer
 
     def look(self, now_s: float) -> None:
@@ -94,7 +96,7 @@ class NodeKeys:
             try:
                 self.offer(self._file.read())
             except Failure as failure:
-                self._tell("trust-refused", code="unreadable", why=str(failure), kept=self.version)
+                self._say_refused(Offer(Verdict.REFUSED, self.version, "unreadable", str(failure)))
         troubles = self.troubles()
         said_s, said = self._warned
         if troubles and (troubles != said or now_s - said_s >= _WARN_EVERY_S):
@@ -145,11 +147,12 @@ class NodeKeys:
         except sqlite3.Error as error:  # it counts all the same; after a restart the collector brings it again
             self._log.error("the trust document cannot be kept over a restart", why=str(error))
 
-    def _say_refused(self, document: bytes, offer: Offer) -> None:
-        digest = hashlib.sha256(document).digest()
-        if digest != self._refused:  # a retained one comes again with every connection
-            self._refused = digest
-            self._tell("trust-refused", code=offer.code, why=offer.why, kept=offer.version)
+    def _say_refused(self, offer: Offer) -> None:
+        """Say it once a minute for each kind: whoever reaches the broker can send bad ones without end."""
+        held_back = self._complaints.admit(offer.code, time.monotonic())
+        if held_back is not None:
+            why = offer.why[:_WHY_CHARACTERS]
+            self._tell("trust-refused", code=offer.code, why=why, kept=offer.version, held_back=held_back)
 
     def _tell(self, name: str, **facts: str | float) -> None:
         self._news.append((name, facts))

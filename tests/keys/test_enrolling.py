@@ -115,6 +115,9 @@ def test_a_node_joins_and_both_sides_show_one_fingerprint(admin, tmp_path):
         "node.pem": 0o600, "mqtt-key.pem": 0o600, "mqtt-cert.pem": 0o644, "mqtt-ca.pem": 0o644, "root.pub": 0o644,
         "trust.json": 0o644,
     }  # fmt: skip
+    last = admin.run("audit", "show", "enrolment-audit", "--json").stdout.splitlines()[-1]
+    assert json.loads(last)["kind"] == "enrolled"
+    admin.run("audit", "verify", "enrolment-audit")
     settings = tomllib.loads((tmp_path / "etc" / "agent.toml").read_text())
     assert (settings["fleet"], settings["zone"], settings["node"]) == ("f", "hall", "n1")
     assert "enabled" not in settings["control"]

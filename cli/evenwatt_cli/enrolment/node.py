@@ -26,6 +26,7 @@ from evenwatt_cli.enrolment.talk import (
     digest_of,
     hear,
     pack,
+    plain,
 )
 from evenwatt_cli.enrolment.token import Token, prove
 from evenwatt_daemon import Failure
@@ -123,7 +124,7 @@ async def _expect(reader: asyncio.StreamReader, kind: type[S], within_s: float) 
     async with asyncio.timeout(within_s):
         said = await hear(reader, MAX_ANSWER_BYTES)
     if isinstance(said, Refused):
-        raise TalkError(said.why)
+        raise TalkError(plain(said.why))
     if not isinstance(said, kind):
         raise TalkError(f"said {type(said).__name__.lower()} where {kind.__name__.lower()} was expected")
     return said

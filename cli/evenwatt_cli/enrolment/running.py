@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import json
 import re
 import signal
 import socket
 import sys
+import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -20,6 +23,7 @@ from evenwatt_cli.enrolment.session import Answer, Applicant, Ask, Session
 from evenwatt_cli.enrolment.token import LIFE_S, Token, TokenError
 from evenwatt_cli.exits import Exit
 from evenwatt_daemon import Failure
+from evenwatt_daemon.audit_log import AuditError, AuditLog
 from evenwatt_daemon.files import read_private
 from evenwatt_wire import TopicError
 from evenwatt_wire.keyring import fingerprint, key_id
@@ -31,6 +35,9 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 _ANSWER_S: Final = 10.0
+_LOG_BYTES: Final = 64 * 1024 * 1024
+AUDIT: Final = "enrolment-audit"
+"""Folder of the audit log, beside the trust document; `evenwatt audit verify` walks it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,9 +133,13 @@ def serve_nodes(options: ServeOptions) -> Exit:
     listen_host, listen_port = _host_port(options.listen, "--listen")
     name = options.name or socket.gethostname()
     address = name if re.search(r":\d+$", name) else f"{name}:{listen_port}"
-    session = Session(desk, address, _yes if options.yes else _ask_person, _say)
+    log = AuditLog(options.trust.resolve().parent / AUDIT, _LOG_BYTES)
+    session = Session(desk, address, _yes if options.yes else _ask_person, _say, partial(_note, log))
+    _note(log, "enrolment-begun", {"trust": trust.version, "asks": int(not options.yes), "by": getpass.getuser()})
     _say(f"fleet {trust.fleet}, trust version {trust.version}; nodes reach this as {address}")
     asyncio.run(_serve(session, options, listen_host, listen_port))
+    _note(log, "enrolment-ended", {"joined": session.joined})
+    log.close()
     _say(
         f"the session is over; {session.joined} joined. Give {options.trust} to the collector if it reads another copy"
     )
@@ -175,6 +186,13 @@ def _introduced(applicant: Applicant) -> str:
     if applicant.replaces:
         lines.append(f"it has another key now, which will be revoked:\n  {applicant.replaces}")
     return "\n".join(lines)
+
+
+def _note(log: AuditLog, kind: str, facts: dict[str, str | int]) -> None:
+    try:
+        log.append(kind, time.time_ns() // 1_000_000, facts)
+    except AuditError as error:
+        raise Failure(str(error)) from None
 
 
 def _host_port(text: str, option: str) -> tuple[str, int]:

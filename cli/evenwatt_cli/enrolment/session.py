@@ -52,6 +52,7 @@ _SPEAK_S: Final = 10.0
 _AT_ONCE: Final = 16
 _WRONG_PAUSE_S: Final = 1.0
 """After a wrong proof its sender waits: with 256 bits of secret this is for the log's sake, not for the secret's."""
+_REFUSALS_NOTED: Final = 200
 _CREDENTIALS: Final = struct.Struct("3i")
 
 
@@ -95,6 +96,7 @@ class Session:
         address: What nodes call this session by, host and port.
         confirm: Asks the person; True lets a node in.
         say: Tells the person what happens, a line each.
+        note: Enters what happens into the audit log: a word and facts.
     """
 
     def __init__(
@@ -103,14 +105,15 @@ class Session:
         address: str,
         confirm: Callable[[Applicant], Awaitable[bool]],
         say: Callable[[str], None],
+        note: Callable[[str, dict[str, str | int]], None],
     ) -> None:
-        self._desk, self._confirm, self._say = desk, confirm, say
+        self._desk, self._confirm, self._say, self._note = desk, confirm, say, note
         self._context, der = make_context(address.rpartition(":")[0])
         self._certificate = hashlib.sha256(der).digest()
         self.book = TokenBook(address, self._certificate)
         self._seats = asyncio.Semaphore(_AT_ONCE)
         self._asking = asyncio.Lock()
-        self.joined = 0
+        self.joined = self._refused = 0
 
     @asynccontextmanager
     async def open(self, host: str, port: int, control: Path) -> AsyncIterator[int]:
@@ -149,6 +152,9 @@ class Session:
                 await self._converse(reader, writer, address)
         except (TalkError, TokenError, Failure) as error:
             self._say(f"refused {address}: {error}")
+            self._refused += 1
+            if self._refused <= _REFUSALS_NOTED:  # strangers must not fill the log
+                self._note("enrolment-refused", {"address": address, "why": str(error)[:300]})
             await asyncio.sleep(_WRONG_PAUSE_S)
             with suppress(OSError):
                 await _tell(writer, Refused(str(error)[:400]))
@@ -173,10 +179,14 @@ class Session:
         async with self._asking:  # one question at a time
             if not await self._still_there(reader, applicant):
                 return
+        facts: dict[str, str | int] = {"node": applicant.node, "zone": applicant.zone, "address": address}
+        facts |= {"fingerprint": applicant.fingerprint, "replaces": applicant.replaces}
+        self._note("enrolment-confirmed", facts)  # nothing is signed that could not be entered
         joined = await asyncio.to_thread(self._desk.join, applicant.node, applicant.zone, wish.public, wish.request)
         proof = prove(token.secret, b"session", digest_of(self._certificate, nonce, joined))
         await _tell(writer, msgspec.structs.replace(joined, proof=proof))
         self.joined += 1
+        self._note("enrolled", {"node": applicant.node, "fingerprint": applicant.fingerprint})
         self._say(f"{applicant.node} of zone {applicant.zone} has joined, key {applicant.fingerprint}")
 
     async def _still_there(self, reader: asyncio.StreamReader, applicant: Applicant) -> bool:
@@ -214,6 +224,7 @@ class Session:
         except (msgspec.MsgspecError, TokenError) as error:
             return Answer(why=str(error))
         self._say(f"a token was given out for node {ask.node} of zone {ask.zone}")
+        self._note("enrolment-token", {"node": ask.node, "zone": ask.zone, "id": token.id.hex()})
         return Answer(token=str(token))
 
 

@@ -93,6 +93,11 @@ def digest_of(fingerprint: bytes, nonce: bytes, said: Wish | Joined) -> bytes:
     return hashlib.sha256(fingerprint + nonce + body).digest()
 
 
+def plain(text: str) -> str:
+    """Return text that came from outside as a terminal may show it."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
 def pack(said: Said) -> bytes:
     """Return the bytes of a message."""
     body = msgspec.msgpack.encode(said)
@@ -108,7 +113,7 @@ def unpack(body: bytes) -> Said:
     try:
         said: Said = _SAID.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise TalkError(f"not a message of an enrolment: {error}") from None
+        raise TalkError(f"not a message of an enrolment: {plain(str(error))[:200]}") from None
     return said
 
 

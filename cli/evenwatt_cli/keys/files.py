@@ -28,6 +28,8 @@ def new_key(path: Path, passphrase: bytes | None = None) -> Ed25519PrivateKey:
     Raises:
         Failure: there is a file already, or the folder cannot be written.
     """
+    if public_path(path) == path:
+        raise Failure(f"{path}: the private key needs another name: .pub is for its public half, written beside it")
     for taken in (path, public_path(path)):
         if taken.exists() or taken.is_symlink():
             raise Failure(
