@@ -40,6 +40,7 @@ from evenwatt_agent.actuator.protocol import (
     decode_said,
 )
 from evenwatt_agent.control import Standing
+from evenwatt_daemon import on_reload
 from evenwatt_daemon.broker import full_jitter_s
 from evenwatt_wire import LeaseInForce
 from evenwatt_wire.messages import LeaseState
@@ -126,6 +127,7 @@ class Remote:
     async def run(self) -> None:
         """Listen, and come back whenever the connection has ended, until cancelled."""
         attempt = 0
+        on_reload(_nothing_here)
         while True:
             try:
                 if self._channel is None:
@@ -237,6 +239,10 @@ class Remote:
         if not told:
             self._event("actuator-lost", "", why=f"{self._path}: {why}")
             self._changed()
+
+
+def _nothing_here() -> None:
+    """Files that are looked at anew are the actuator's; the signal must not end the agent."""
 
 
 async def _introduce(channel: Channel) -> Now:

@@ -75,6 +75,8 @@ _HELLO_S: Final = 5.0
 """Within this a connection says what it wants."""
 _PUSH_S: Final = 0.1
 """How often it is looked whether something has changed that the agent must know: once a bin."""
+_COMINGS_S: Final = 10.0
+"""How often it is logged that an agent has come or gone, where one does little else."""
 _MOST_VISITORS: Final = 16
 _MOST_ORDERS: Final = 8
 """Commands under way at once; further ones wait in the socket."""
@@ -102,7 +104,7 @@ class Desk:
     def __init__(self, house: House, users: Collection[int]) -> None:
         self._house, self._users = house, frozenset(users)
         self._log: Any = get_logger("desk")
-        self._complaints = Complaints()
+        self._complaints, self._comings = Complaints(), Complaints(_COMINGS_S)
         self._visitors: set[asyncio.Task[None]] = set()
         self._orders: set[asyncio.Task[None]] = set()
         self._seat: _Seat | None = None
@@ -229,7 +231,7 @@ class Desk:
         seat = self._seat = _Seat(channel, peer.pid)
         try:
             await self._house.arrive()
-            self._log.info("an agent is here", pid=peer.pid, uid=peer.uid)
+            self._say_coming("an agent is here", peer)
             channel.send(await self._welcome())
             self._push(seat)
             pushing = asyncio.create_task(self._push_changes(seat), name="push")
@@ -238,7 +240,7 @@ class Desk:
             finally:
                 pushing.cancel()
                 self._house.leave()
-                self._log.warning("the agent has gone", pid=peer.pid)
+                self._say_coming("the agent has gone", peer)
         finally:
             self._seat = None
 
@@ -297,6 +299,11 @@ class Desk:
         if not seat.channel.send(message):
             self._complain("deaf", "the agent does not read what it is told; its connection is closed", pid=seat.pid)
             seat.channel.hang_up()
+
+    def _say_coming(self, what: str, peer: Peer) -> None:
+        held_back = self._comings.admit(what, time.monotonic())
+        if held_back is not None:
+            self._log.info(what, pid=peer.pid, uid=peer.uid, held_back=held_back)
 
     def _complain(self, kind: str, why: str, **facts: int) -> None:
         held_back = self._complaints.admit(kind, time.monotonic())
