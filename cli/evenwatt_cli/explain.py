@@ -13,6 +13,7 @@ from evenwatt_cli.exits import Exit
 from evenwatt_cli.jobs.client import Client, UnknownJobError
 from evenwatt_cli.moments import moment
 from evenwatt_cli.operator_settings import load
+from evenwatt_cli.plain import plain
 from evenwatt_daemon import Failure
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def explain(name: str, *, at: str | None, as_json: bool, config: Path | None) ->
         answer = _ask(f"{url}/api/v1/explain/{quote(name)}", url, asked)
     except _UnknownError as unknown:
         answer = _job(name, Client(settings), unknown, at)
+    answer = plain(answer)
     print(json.dumps(answer) if as_json else "\n".join(answer["lines"]))
     return Exit.OK
 

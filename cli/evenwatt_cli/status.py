@@ -21,6 +21,7 @@ from evenwatt_agent.local import read_status
 from evenwatt_agent.transport import LinkLostError, connect
 from evenwatt_cli.exits import Exit
 from evenwatt_cli.operator_settings import OperatorSettings, load
+from evenwatt_cli.plain import plain
 from evenwatt_cli.status_text import print_status
 from evenwatt_daemon import Failure
 from evenwatt_wire import NodeSummary, State, Topic, ZoneSummary, decode
@@ -73,7 +74,7 @@ def _ask(settings: OperatorSettings, via: str) -> Document:
     tried = []
     for name in ways if via == "auto" else (via,):
         try:
-            return {"via": name, **ways[name](settings)}
+            return plain({"via": name, **ways[name](settings)})  # type: ignore[no-any-return]
         except (OSError, TimeoutError, httpx.HTTPError, ValueError) as error:
             tried.append(f"{name}: {str(error) or type(error).__name__}")
     raise Failure(
@@ -120,7 +121,7 @@ async def _listen(settings: OperatorSettings) -> Document:
                         topic = Topic.parse(message.topic)
                         said = decode(topic, message.payload)
                     except ValueError as error:
-                        print(f"evenwatt: ignored {message.topic}: {error}", file=sys.stderr)
+                        print(plain(f"evenwatt: ignored {message.topic}: {error}"), file=sys.stderr)
                         continue
                     if isinstance(said, ZoneSummary):
                         zones[topic.zone] = said

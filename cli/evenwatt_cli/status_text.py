@@ -16,7 +16,7 @@ _STATES = {"ready": "green", "init": "yellow", "disconnected": "dim", "lost": "r
 
 def print_status(document: dict[str, Any], console: Console | None = None) -> None:
     """Print zones first, then one line per node, then what a single node's own agent adds."""
-    out = console or Console(highlight=False)
+    out = console or Console(highlight=False, markup=False)
     _collector(out, document.get("collector"))
     for zone in document["zones"]:
         _zone(out, zone)

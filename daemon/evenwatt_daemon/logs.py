@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from evenwatt_daemon.lean import without_rich
 
 with without_rich():
     import structlog
 
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
 LogFormat = Literal["auto", "console", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
+_OBEYED: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 # The first characters of a journald line set its priority (sd-daemon(3)).
 _PRIORITY: Final = {"debug": "<7>", "info": "<6>", "warning": "<4>", "error": "<3>", "critical": "<2>"}
 
@@ -42,7 +47,12 @@ def get_logger(name: str) -> Any:
 
 def _console() -> list[Any]:
     plain = structlog.dev.plain_traceback
-    return [structlog.dev.ConsoleRenderer(colors="NO_COLOR" not in os.environ, exception_formatter=plain)]
+    return [_tame, structlog.dev.ConsoleRenderer(colors="NO_COLOR" not in os.environ, exception_formatter=plain)]
+
+
+def _tame(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Texts of others hold nothing that a terminal would obey; JSON escapes it by itself."""
+    return {key: _OBEYED.sub("?", value) if isinstance(value, str) else value for key, value in event.items()}
 
 
 def _json(*, journal: bool) -> list[Any]:

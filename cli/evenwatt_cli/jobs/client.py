@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from evenwatt_cli.exits import Exit
 from evenwatt_cli.operator_settings import load
+from evenwatt_cli.plain import plain
 from evenwatt_collector.jobs.desk import MOST_JOBS, JobPage
 from evenwatt_collector.jobs.model import JobRecord
 from evenwatt_collector.models.variants import service_id
@@ -78,7 +79,7 @@ class Client:
     def text(self, path: str, accept: str = "text/plain") -> str:
         """Return an answer as it comes, in the form that is asked for; with the token, if there is one."""
         token = self._authorisation() if self._token_file else {}
-        return self._ask("GET", path, headers={"Accept": accept, **token}).text
+        return str(plain(self._ask("GET", path, headers={"Accept": accept, **token}).text))
 
     def post(self, path: str, body: object, kind: type[T]) -> T:
         """Send a body and return the answer; only who has a token may.
@@ -192,8 +193,8 @@ class Client:
 
     def _read(self, answer: httpx.Response, kind: type[T]) -> T:
         try:
-            return msgspec.json.decode(answer.content, type=kind)
-        except msgspec.DecodeError as error:
+            return msgspec.convert(plain(msgspec.json.decode(answer.content)), kind)
+        except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
             raise Failure(
                 f"{self._url}: its answer cannot be read: {error}; is it a collector of this version?",
                 exit_code=Exit.FAILURE,

@@ -76,9 +76,9 @@ def show_jobs(look: Look) -> Exit:
     if look.logs:
         return _logs(client, look)
     if look.watch:
-        screen = Console(highlight=False)
+        screen = Console(highlight=False, markup=False)
         return _watch(screen, lambda: _view(client, look, screen.width)[1])
-    console = Console(highlight=False, soft_wrap=False)
+    console = Console(highlight=False, markup=False, soft_wrap=False)
     records, view = _view(client, look, console.width)
     if look.as_json:
         print(msgspec.json.encode(records[0] if look.job else {"jobs": records}).decode())

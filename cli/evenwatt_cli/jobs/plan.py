@@ -39,7 +39,7 @@ def show_plan(*, hours: float | None, zones: list[str], limit: int, as_json: boo
     if as_json:
         print(msgspec.json.encode(plan).decode())
     else:
-        console = Console(highlight=False, soft_wrap=True)
+        console = Console(highlight=False, markup=False, soft_wrap=True)
         plain = not (console.encoding or "").lower().startswith("utf")
         serving = client.serving(
             [(job.job, job.name) for job in plan.jobs if job.state is JobState.RUNNING and not job.pieces]

@@ -29,7 +29,7 @@ _UNIT: Final = re.compile(
 
 def print_report(report: Report, derived: Derived, *, dynamic: bool = False, console: Console | None = None) -> None:
     """Print a report; ``dynamic`` shows energy above idle beside the whole."""
-    out = console or Console(highlight=False)
+    out = console or Console(highlight=False, markup=False)
     head = f"{report.fleet} by {report.by}, {words.period(report.start_s, report.end_s, report.timezone)}"
     out.print(_wrapped(head, out.width, style="bold"))
     out.print(_table(report, out.width, dynamic=dynamic))
@@ -63,7 +63,7 @@ def _printable(text: str) -> str:
 
 def as_text(report: Report, derived: Derived, *, dynamic: bool = False, width: int = 80) -> str:
     """Return what :func:`print_report` prints, without colours."""
-    console = Console(file=io.StringIO(), width=width, highlight=False, color_system=None)
+    console = Console(file=io.StringIO(), width=width, highlight=False, markup=False, color_system=None)
     with console.capture() as captured:
         print_report(report, derived, dynamic=dynamic, console=console)
     return captured.get()

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 def console() -> Console:
     """Return where to print; a pipe gets lines of 100."""
-    found = Console(highlight=False)
-    return found if found.is_terminal or "COLUMNS" in os.environ else Console(highlight=False, width=100)
+    found = Console(highlight=False, markup=False)
+    return found if found.is_terminal or "COLUMNS" in os.environ else Console(highlight=False, markup=False, width=100)
 
 
 def put(out: Console, line: str, style: str = "") -> None:
