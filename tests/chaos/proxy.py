@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
+from contextlib import suppress
 
 
 class Proxy:
@@ -50,11 +52,15 @@ class Proxy:
     async def _serve(self, reader, writer):
         task = asyncio.current_task()
         self._tasks.add(task)
+        with suppress(asyncio.CancelledError):
+            await self._join(reader, writer)
+        self._tasks.discard(task)
+
+    async def _join(self, reader, writer):
         try:
             there, back = await asyncio.open_connection("127.0.0.1", self._behind)
         except OSError:
             writer.close()
-            self._tasks.discard(task)
             return
         pumps = [asyncio.create_task(self._pump(*ends)) for ends in ((reader, back), (there, writer))]
         try:
@@ -64,7 +70,6 @@ class Proxy:
                 pump.cancel()
             for end in (writer, back):
                 end.close()
-            self._tasks.discard(task)
 
     async def _pump(self, reader, writer):
         """Move data in order, each piece when its time has come."""
@@ -95,3 +100,39 @@ class Proxy:
             return
         finally:
             sending.cancel()
+
+
+class Lines:
+    """A proxy for every name, on a thread and loop of their own: a test that asks and waits must not slow them down."""
+
+    def __init__(self, port, names):
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._proxies = {name: self._do(Proxy(port, seed=i).start()) for i, name in enumerate(names)}
+
+    def port(self, name):
+        return self._proxies[name].port
+
+    def worsen(self, *, delay_s=0.0, jitter_s=0.0, stalled=0.0):
+        """Make all lines as bad as this; as good as new by default."""
+        for proxy in self._proxies.values():
+            proxy.delay_s, proxy.jitter_s, proxy.stalled = delay_s, jitter_s, stalled
+
+    def cut(self, names):
+        for name in names:
+            self._loop.call_soon_threadsafe(self._proxies[name].cut)
+
+    def heal(self, names):
+        for name in names:
+            self._loop.call_soon_threadsafe(self._proxies[name].heal)
+
+    def close(self):
+        for proxy in self._proxies.values():
+            self._do(proxy.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _do(self, work):
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)

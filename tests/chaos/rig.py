@@ -46,6 +46,7 @@ class Rig:
         self.children, self.http = {}, {}
         self.ports = dict.fromkeys(self.names, self.broker.port)
         self.machine = {"preset": preset}
+        self.ledger_s = 1.0
         keys = [{"public": make_key(folder / "controller.pem")[1], "role": "controller"}]
         for name in self.names:
             public = make_key(folder / f"{name}.pem")[1]
@@ -105,7 +106,7 @@ keepalive_s = 5
 [sources]
 sysfs = "{folder / "twin" / name / "sys"}"
 [report]
-ledger_s = 1.0
+ledger_s = {self.ledger_s}
 summary_s = 1.0
 [control]
 enabled = true
@@ -215,7 +216,7 @@ require_synchronised_clock = false
     def limits_w(self, name):
         """Return the sum of the long-term limits of a machine's packages, as the files say."""
         files = (self.folder / "twin" / name / "sys").rglob("constraint_0_power_limit_uw")
-        return sum(int(path.read_text()) for path in files if path.parent.name.count(":") == 1) / 1e6
+        return sum(_number(path) for path in files if path.parent.name.count(":") == 1) / 1e6
 
     def at_fallback(self, name):
         """Whether a machine's limits are those of its fallback, or lower."""
@@ -254,3 +255,8 @@ require_synchronised_clock = false
         logs = list(self.truths().values())
         until_ns = min(log.mono_ns[-1] for log in logs)
         return over_budget(logs, self.budget_w, since_ns, until_ns, grid_ms=100)
+
+
+def _number(path):
+    """Read a number from a file that is just being written: unlike one of the kernel's, it is empty for a moment."""
+    return int(wait_for(path.read_text, f"{path} has a value"))

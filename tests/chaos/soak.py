@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from tests.chaos.limits import watching
-from tests.chaos.proxy import Proxy
+from tests.chaos.proxy import Lines
 from tests.chaos.rig import Rig
 
 _EVERY_S = 20.0
@@ -22,8 +22,8 @@ _NODES = 3
 class Faults:
     """Each breaks something, waits for a while, and mends it."""
 
-    def __init__(self, rig, proxies, chance):
-        self.rig, self.proxies, self.chance = rig, proxies, chance
+    def __init__(self, rig, lines, chance):
+        self.rig, self.lines, self.chance = rig, lines, chance
 
     def length_s(self):
         return self.chance.choice((0.5, 3.0, 12.0, 25.0))
@@ -60,18 +60,14 @@ class Faults:
 
     async def cut(self):
         some = self.chance.sample(self.rig.names, self.chance.randint(1, _NODES))
-        for name in some:
-            self.proxies[name].cut()
+        self.lines.cut(some)
         await asyncio.sleep(self.length_s())
-        for name in some:
-            self.proxies[name].heal()
+        self.lines.heal(some)
 
     async def slow(self):
-        for proxy in self.proxies.values():
-            proxy.delay_s, proxy.jitter_s, proxy.stalled = 0.2, 0.05, 0.1
+        self.lines.worsen(delay_s=0.2, jitter_s=0.05, stalled=0.1)
         await asyncio.sleep(self.length_s())
-        for proxy in self.proxies.values():
-            proxy.delay_s = proxy.jitter_s = proxy.stalled = 0.0
+        self.lines.worsen()
 
 
 async def soak(hours, seed):
@@ -82,12 +78,12 @@ async def soak(hours, seed):
         tempfile.TemporaryDirectory(prefix="evenwatt-soak-") as folder,
         Rig(Path(folder), nodes=_NODES, pair=True) as rig,
     ):
-        proxies = {name: await Proxy(rig.broker.port, seed=i).start() for i, name in enumerate(rig.names)}
-        for name, proxy in proxies.items():
-            rig.ports[name] = proxy.port
+        lines = Lines(rig.broker.port, rig.names)
+        for name in rig.names:
+            rig.ports[name] = lines.port(name)
             rig.write_agent(name)
         await rig.begin()
-        faults, counts, until_s = Faults(rig, proxies, chance), dict.fromkeys(names, 0), time.monotonic() + hours * 3600
+        faults, counts, until_s = Faults(rig, lines, chance), dict.fromkeys(names, 0), time.monotonic() + hours * 3600
         async with watching(rig) as limits:
             while time.monotonic() < until_s:
                 name = chance.choice(names)
@@ -103,6 +99,5 @@ async def soak(hours, seed):
                 assert most_w <= rig.budget_w, f"after {name}: {most_w} W"
                 await asyncio.sleep(chance.uniform(0, _EVERY_S))
         print(json.dumps({"faults": counts, "seed": seed, "hours": hours}))
-        for proxy in proxies.values():
-            await proxy.close()
+        lines.close()
     return 0

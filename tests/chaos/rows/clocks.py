@@ -16,27 +16,27 @@ from tests.chaos.ear import listening
 from tests.chaos.rows.words import energy
 from tests.support import eventually, need
 
-_LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 _LEASE_S = 10.0
 
 
 async def steps(rig, full):
     """Step one node's wall clock (not this machine's) and look how long its lease lives."""
-    need(_LIBRARY, "libfaketime", "faketime")
-    name = rig.names[0]
-    wall = rig.folder / "wall"
-    wall.write_text("+0")
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    need(compiler, "a C compiler", "gcc libc6-dev")
+    name, wall, library = rig.names[0], rig.folder / "wall", rig.folder / "wall.so"
+    source = Path(__file__).parents[1] / "wall.c"
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(source)], check=True)
+    wall.write_text("0")
     rig.twin()
     for one in rig.http:
         rig.collector(one)
-    rig.agent(name, LD_PRELOAD=str(_LIBRARY), FAKETIME_TIMESTAMP_FILE=str(wall), FAKETIME_NO_CACHE="1",
-              FAKETIME_DONT_FAKE_MONOTONIC="1", DONT_FAKE_MONOTONIC="1")  # fmt: skip
+    rig.agent(name, LD_PRELOAD=str(library), WALL_OFFSET=str(wall))
     for other in rig.names[1:]:
         rig.agent(other)
     await rig.leased()
     lives = []
     async with listening(rig.broker.port) as ear:
-        for offset in ("+3600", "-3600") * (3 if full else 1):
+        for offset in ("3600", "-3600") * (3 if full else 1):
             _set(wall, offset)
             stepped_s = time.monotonic()
             ended_s = (
@@ -45,7 +45,7 @@ async def steps(rig, full):
             assert 0.0 < ended_s < _LEASE_S + 4.0  # from its renewal before the step, by the clock that did not step
             lives.append(ended_s)
             await eventually(lambda: rig.at_fallback(name), "it is at its fallback")
-            _set(wall, "+0")
+            _set(wall, "0")
             await rig.leased()
     if shutil.which("unshare") and os.geteuid() == 0:
         await _suspended(rig, name)
@@ -82,7 +82,7 @@ async def vanish(rig, full):
     await rig.begin(twin=False)
     name = rig.names[0]
     sysfs = rig.folder / "twin" / name / "sys"
-    zone = next(path.parent for path in sysfs.rglob("energy_uj") if path.parent.name.endswith(":1"))
+    zone = next(path.parent for path in sysfs.rglob("energy_uj") if path.parent.name == "intel-rapl:1")
     if zone.is_symlink() or not zone.exists():
         pytest.skip("no counter that can be taken away")
     aside = zone.with_name(f"{zone.name}.gone")
@@ -101,10 +101,8 @@ async def vanish(rig, full):
     true_j = sum(log.energy_j(*span) for span in row["covered_mono_ns"])
     assert row["energy_j"] >= before
     assert row["energy_j"] <= true_j * 1.005 + 2.0, (row["energy_j"], true_j)
-    missing = true_j - row["energy_j"]
-    return (
-        f"{row['energy_j']:.0f} J counted of {true_j:.0f}: {missing:.0f} J of a counter that was not there, none twice"
-    )
+    lost_j = max(0.0, true_j - row["energy_j"])
+    return f"{row['energy_j']:.0f} J counted of {true_j:.0f}, {lost_j:.0f} J not known, none twice"
 
 
 def _end(ear, name, since_s):
@@ -116,8 +114,3 @@ def _set(wall, offset):
     aside = wall.with_name("wall.new")
     aside.write_text(offset)
     aside.replace(wall)
-
-
-def available():
-    """Whether time namespaces work here."""
-    return subprocess.run(["unshare", "-T", "true"], capture_output=True, check=False).returncode == 0

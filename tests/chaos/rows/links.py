@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from tests.chaos.limits import watching
-from tests.chaos.proxy import Proxy
+from tests.chaos.proxy import Lines
 from tests.chaos.rig import FALLBACK_W
 from tests.chaos.rows.words import energy
 from tests.support import eventually
@@ -39,24 +39,22 @@ async def broker(rig, full):
 async def network(rig, full):
     """Every node behind a bad line; half of them are cut off for a while."""
     cut_s = 60.0 if full else 15.0
-    proxies = {name: await Proxy(rig.broker.port, seed=i).start() for i, name in enumerate(rig.names)}
+    lines = Lines(rig.broker.port, rig.names)
     try:
-        for name, proxy in proxies.items():
-            rig.ports[name] = proxy.port
+        rig.ledger_s = 5.0
+        for name in rig.names:
+            rig.ports[name] = lines.port(name)
             rig.write_agent(name)
         await rig.begin()
         began_ns = time.monotonic_ns()
-        for proxy in proxies.values():
-            proxy.delay_s, proxy.jitter_s, proxy.stalled = 0.2, 0.05, 0.1
+        lines.worsen(delay_s=0.2, jitter_s=0.05, stalled=0.1)
         half = rig.names[: len(rig.names) // 2]
         async with watching(rig) as limits:
             await asyncio.sleep(5.0)
-            for name in half:
-                proxies[name].cut()
+            lines.cut(half)
             began_s = time.monotonic()
             await asyncio.sleep(cut_s)
-            for name in half:
-                proxies[name].heal()
+            lines.heal(half)
             await rig.leased(60.0)
             back_s = time.monotonic() - began_s - cut_s
             await asyncio.sleep(3.0)
@@ -69,5 +67,4 @@ async def network(rig, full):
                 f"again {back_s:.1f} s after healing; answers within {caps['answer_p95_s']:.2f} s (p95); "
                 f"{energy(report)}")  # fmt: skip
     finally:
-        for proxy in proxies.values():
-            await proxy.close()
+        lines.close()
