@@ -63,7 +63,8 @@ class NodeKeys:
             self.private = load_private(control.private_key)
             self.key_id = key_id(self.private.public_key().public_bytes_raw()).hex()
             self._file = WatchedFile(control.trust)
-            self._keeper = TrustKeeper(settings.fleet, parse_document(control.root, read_roots), clocks.wall_ms)
+            roots = parse_document(control.root, read_roots)
+            self._keeper = TrustKeeper(settings.fleet, roots, clocks.wall_ms, settings.node)
             self.ring = self._keeper.ring
             self._begin(self._keeper)
 
@@ -81,7 +82,7 @@ class NodeKeys:
             return Offer(Verdict.SAME, before)
         offer = self._keeper.offer(document)
         if offer.verdict is Verdict.ADOPTED:
-            self._keep(self._keeper.document)
+            self._keep(document)
             revoked = len(self._keeper.trust.revoked) if self._keeper.trust else 0
             self._tell("trust-changed", version=offer.version, before=before, revoked=revoked)
         elif offer.verdict is Verdict.REFUSED:
@@ -135,7 +136,7 @@ class NodeKeys:
             return
         offer = keeper.offer(document)
         if offer.verdict is Verdict.ADOPTED:
-            self._keep(keeper.document)
+            self._keep(document)
         elif offer.verdict is Verdict.REFUSED and not version:
             raise Failure(f"{self._file.path}: {offer.why}")
         elif offer.verdict is Verdict.REFUSED:

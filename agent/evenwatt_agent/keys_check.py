@@ -26,7 +26,8 @@ def check_trust(settings: AgentSettings) -> Finding:
     if not (control.enabled and control.private_key and control.trust and control.root):
         return Finding("keys", Verdict.SKIPPED, "control is off in the settings: nobody's commands count here")
     try:
-        keeper = TrustKeeper(settings.fleet, parse_document(control.root, read_roots), clocks.wall_ms)
+        roots = parse_document(control.root, read_roots)
+        keeper = TrustKeeper(settings.fleet, roots, clocks.wall_ms, settings.node)
         offer = keeper.offer(read_document(control.trust))
         if offer.verdict is Answer.REFUSED:
             return Finding("keys", Verdict.BROKEN, f"{control.trust}: {offer.why}", _FIX)

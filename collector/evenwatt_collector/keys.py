@@ -46,6 +46,8 @@ class ControllerKeys:
         self._log: Any = get_logger("keys")
         self._keeper: TrustKeeper | None = None
         self._trouble = ""
+        self.document = b""
+        """The document that counts, for the nodes; empty without keys."""
         self.private: Ed25519PrivateKey | None = None
         self.ring = KeyRing()
         """Changes in place."""
@@ -58,11 +60,6 @@ class ControllerKeys:
         self._keeper = TrustKeeper(fleet, parse_document(settings.root, read_roots), clock)
         self.ring = self._keeper.ring
         self._begin(self._keeper)
-
-    @property
-    def document(self) -> bytes:
-        """The document that counts, for the nodes; empty without keys."""
-        return self._keeper.document if self._keeper is not None else b""
 
     @property
     def version(self) -> int:
@@ -100,7 +97,7 @@ class ControllerKeys:
             return False
         self._trouble = ""
         if offer.verdict is Verdict.ADOPTED:
-            self._keep(self._keeper.document)
+            self._keep(document)
             self._log.info("trust document taken", version=offer.version, before=before)
         return offer.verdict is Verdict.ADOPTED
 
@@ -111,18 +108,28 @@ class ControllerKeys:
 
     def _begin(self, keeper: TrustKeeper) -> None:
         """Start with the newest of what is kept and what the file holds; only one root's word counts."""
-        if self._kept is not None and self._kept.exists():
-            keeper.offer(self._kept.read_bytes())
-        version = keeper.version
-        offer = keeper.offer(self._file.read())
+        kept = self._recall()
+        if kept and keeper.offer(kept).verdict is Verdict.ADOPTED:
+            self.document = kept
+        document = self._file.read()
+        offer = keeper.offer(document)
+        if offer.verdict is Verdict.REFUSED and not self.document:
+            raise Failure(f"{self._file.path}: {offer.why}")
         if offer.verdict is Verdict.REFUSED:
-            if not version:
-                raise Failure(f"{self._file.path}: {offer.why}")
             self._refused(f"{self._file.path}: {offer.why}")
-        elif offer.verdict is Verdict.ADOPTED and self._kept is not None:
-            self._keep(keeper.document)
+        elif offer.verdict is Verdict.ADOPTED:
+            self._keep(document)
+
+    def _recall(self) -> bytes:
+        try:
+            return self._kept.read_bytes() if self._kept is not None else b""
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            raise Failure(f"{self._kept}: {error.strerror}; the newest trust document seen must be readable") from None
 
     def _keep(self, document: bytes) -> None:
+        self.document = document
         if self._kept is None:
             return
         try:

@@ -274,3 +274,11 @@ def test_a_ring_that_ends_needs_a_clock():
         KeyRing(expires_ms=1)
     with pytest.raises(ValueError, match="two keys"):
         KeyRing([ROWS[0], ROWS[0]])
+
+
+def test_a_node_forgets_the_keys_of_others():
+    held = TrustKeeper("f", ROOTS, lambda: NOW_MS, "n2")
+    assert held.offer(signed(rows=[*ROWS, row(NODE_2, "node", node="n2", zone="hall")])).verdict is Verdict.ADOPTED
+    assert [key.node for key in held.trust.keys] == [None, None, "n2"]
+    with pytest.raises(CommandError):
+        held.ring.get(ROWS[2].id)

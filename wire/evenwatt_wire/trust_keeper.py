@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from evenwatt_wire.keyring import CommandError, KeyRing, Role, milliseconds
 from evenwatt_wire.trust import Trust, TrustError, open_trust, split_trust
 
@@ -50,16 +52,15 @@ class TrustKeeper:
         fleet: Whose word is listened to.
         roots: Raw public keys of the pinned roots.
         clock: Wall time in milliseconds, for keys that begin or end.
+        node: On a node, its name: it need not know the keys of other nodes, and forgets them.
     """
 
-    def __init__(self, fleet: str, roots: Sequence[bytes], clock: Clock) -> None:
-        self._fleet, self._roots, self._clock = fleet, list(roots), clock
-        self._digest = b""
+    def __init__(self, fleet: str, roots: Sequence[bytes], clock: Clock, node: str | None = None) -> None:
+        self._fleet, self._roots, self._clock, self._node = fleet, list(roots), clock, node
+        self._whole = self._body = b""
         self.ring = KeyRing(clock=clock)
         """Changes in place when a document is adopted."""
         self.trust: Trust | None = None
-        self.document = b""
-        """The document that counts, byte by byte."""
 
     @property
     def version(self) -> int:
@@ -68,7 +69,8 @@ class TrustKeeper:
 
     def offer(self, document: bytes) -> Offer:
         """Adopt a document if it is good and newer. It never raises."""
-        if document and document == self.document:
+        whole = hashlib.sha256(document).digest()
+        if whole == self._whole:
             return Offer(Verdict.SAME, self.version)
         try:
             trust = open_trust(document, self._roots, self._fleet)
@@ -77,14 +79,17 @@ class TrustKeeper:
         except TrustError as error:
             return Offer(Verdict.REFUSED, self.version, error.code, str(error))
         same = trust.version == self.version
+        if self._node is not None:
+            keys = [key for key in trust.keys if key.node in (None, self._node)]
+            trust = msgspec.structs.replace(trust, keys=keys)
         self.ring.renew(trust.keys, revoked=trust.revoked_ids, expires_ms=milliseconds(trust.expires))
-        self.trust, self.document, self._digest = trust, document, body
+        self.trust, self._whole, self._body = trust, whole, body
         return Offer(Verdict.SAME if same else Verdict.ADOPTED, trust.version)
 
     def _check_version(self, trust: Trust, body: bytes) -> None:
         if trust.version < self.version:
             raise TrustError("version", f"has version {trust.version}; version {self.version} has been seen here")
-        if trust.version == self.version and body != self._digest:
+        if trust.version == self.version and body != self._body:
             raise TrustError("version", f"is another document of version {trust.version}; sign it as a higher one")
 
     def own_trouble(self, own: bytes, role: Role, node: str = "", zone: str = "") -> str:
