@@ -153,7 +153,7 @@ class TaskDesk:
         path = request.cgroup
         if root is None:
             raise TaskError("this machine has no cgroup v2; start the task without 'cgroup'")
-        if not path.endswith(f"/{TASK_PREFIX}{request.id}") or ".." in path.split("/"):
+        if not path.endswith(f"/{TASK_PREFIX}{request.id}") or ".." in path.split("/") or "\0" in path:
             raise TaskError(f"cgroup {path!r} is not a task's own; its last part must be {TASK_PREFIX}{request.id}")
         try:
             owner = os.stat(f"{root}{path}").st_uid  # noqa: PTH116
