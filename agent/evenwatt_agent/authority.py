@@ -1,8 +1,8 @@
 """Who may do what to this machine right now: commands in, leases held, the governor told, acknowledgements out.
 
-The shell around ``admission`` (checks), ``leases`` (time), ``steering`` (devices) and ``scribe`` (the audit log).
-Every call that writes to the disk or a device goes through one worker; the loop below follows leases as they ramp and
-end, with every bin of power.
+The shell around ``admission`` (checks), ``hands`` (leases and devices) and ``scribe`` (the audit log). Every call that
+writes to the disk or a device goes through one worker; the loop below follows leases as they ramp and end, with every
+bin of power.
 """
 
 from __future__ import annotations
@@ -14,24 +14,21 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from msgspec import structs
+from msgspec.structs import replace
 
 from evenwatt_agent import clocks
 from evenwatt_agent.actuators import LockedError
 from evenwatt_agent.admission import BEGUN, Admission, Clock
 from evenwatt_agent.commands import Gate
-from evenwatt_agent.control import Standing
-from evenwatt_agent.dry_run import cap_in_words, other_in_words
+from evenwatt_agent.hands import Hands
 from evenwatt_agent.journal import open_journal
 from evenwatt_agent.keys import LOOK_S, NodeKeys
-from evenwatt_agent.leases import CONTROLLER, Lease, LeaseBook, PauseBook, Target
+from evenwatt_agent.leases import CONTROLLER
 from evenwatt_agent.limits import limits_sha256
 from evenwatt_agent.scribe import Scribe
-from evenwatt_agent.steering import Steering
 from evenwatt_daemon import get_logger, on_reload
 from evenwatt_wire import Ack, Command, CommandError, LeaseInForce, RunReport, seal
 from evenwatt_wire.command import WORK, Code, Op, Role
-from evenwatt_wire.messages import LeaseState
 from evenwatt_wire.version import __version__
 
 if TYPE_CHECKING:
@@ -39,17 +36,17 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from evenwatt_agent.governor import Governor, Outcome
+    from evenwatt_agent.control import Standing
+    from evenwatt_agent.governor import Governor
     from evenwatt_agent.jobs.desk import JobDesk
     from evenwatt_agent.journal import Received
     from evenwatt_agent.memory import Memory
-    from evenwatt_agent.settings import AgentSettings, ControlSettings
+    from evenwatt_agent.settings import AgentSettings
     from evenwatt_daemon.audit import Facts
     from evenwatt_wire import Key
 
 T = TypeVar("T")
 
-_NO_ACTUATOR: Final = "this node has no actuator for power"
 
 _STEP_S: Final = 0.25
 """Leases are followed with every bin of power; where none comes for so long, without it."""
@@ -83,62 +80,40 @@ class Authority:
         self._log: Any = get_logger("authority")
         control = settings.control
         self._limits = governor.limits
-        self.controllable = control.enabled and governor.ceiling_w > 0 and not self._limits.dry_run_only
         self._keys = NodeKeys(settings, spool)
         self._look_s = 0.0
         pausable = [item.name for item in control.pausable]
         gate = Gate(settings.fleet, settings.zone, settings.node, self._keys.ring, pausable, control.max_ttl_s)
         self._admission = Admission(gate, self._limits, spool, settings.state_path)
         self._scribe = Scribe(open_journal(settings) if control.enabled else None, in_worker, event)
-        self._steering = Steering(governor, spool, in_worker, event, changed)
-        self._remembered = spool.recall("fallback_w") or ""
-        last_w = float(self._remembered) if self._remembered else None
-        own_w, most_w = _fallbacks(control, governor)
-        self._sums_s = 0.0
-        self._leases = LeaseBook(own_w, managed=self.controllable, last_fallback_w=last_w, fallback_max_w=most_w)
-        self._pauses = PauseBook()
-        self._target = Target(LeaseState.UNMANAGED, None)
-        self._power_w = 0.0
-        self._busy = asyncio.Lock()
+        self._hands = Hands(settings, governor, spool, in_worker, self._scribe, changed)
+        self._power_w = self._sums_s = 0.0
         self._bin = asyncio.Event()
         self._jobs: JobDesk | None = None
 
     def standing(self) -> Standing:
         """What can be done with this node."""
-        return Standing(
-            controllable=self.controllable,
-            key_id=self._keys.key_id,
-            fallback_w=self._leases.fallback_w if self.controllable else 0.0,
-            floor_w=self._limits.cap_w(self._governor.floor_w) or 0.0,
-            ceiling_w=self._limits.cap_w(self._governor.ceiling_w) or 0.0,
-            actuators=self._governor.actuators(),
-            pausable=sorted(item.name for item in self._settings.control.pausable),
-        )
+        return replace(self._hands.standing(), key_id=self._keys.key_id)
 
     @property
     def paused(self) -> list[str]:
         """What is paused now."""
-        return self._pauses.paused
+        return self._hands.paused
 
     @property
     def cap_w(self) -> float | None:
         """Node cap asked of the devices now; None when the machine's own limits apply."""
-        return self._limits.cap_w(self._target.cap_w) if self.controllable else None
+        return self._hands.cap_w
 
     def in_force(self) -> LeaseInForce:
         """What caps the node, as the wire says it."""
-        target = self._target
-        confirmed_w = self._governor.outcome.confirmed_w if self.cap_w is not None else None
-        return LeaseInForce(target.state, confirmed_w, target.epoch, target.seq, max(0.0, target.remaining_s))
+        return self._hands.in_force()
 
     def observe(self, now_s: float, total_w: float, power_w: Mapping[str, float]) -> None:
         """Take the latest power; called once a bin."""
         self._power_w = total_w
-        if self.controllable:
-            self._steering.observe(now_s, total_w, power_w, self.cap_w)
-            self._bin.set()
-        else:
-            self._governor.observe(total_w, power_w)  # a dry run says what it would do with it
+        self._hands.observe(now_s, total_w, power_w)
+        self._bin.set()
 
     def employ(self, jobs: JobDesk) -> None:
         """From now on commands may also start and stop work."""
@@ -151,8 +126,7 @@ class Authority:
     async def start(self, now_s: float) -> None:
         """Hold the fallback before anything else can be heard of this node."""
         await self._scribe.begin(self._facts(), self._spool.recall(BEGUN))
-        if self.controllable:
-            await self._follow(now_s)
+        await self._hands.follow(now_s)
 
     async def run(self) -> None:
         """Follow leases and pauses as time passes, and the trust document as it changes."""
@@ -163,10 +137,7 @@ class Authority:
                     await self._bin.wait()
             self._bin.clear()
             now_s = time.monotonic()
-            if self.controllable:
-                await self._follow(now_s)
-            for name in self._pauses.expired(now_s):
-                await self._resume(name, "the pause ended")
+            await self._hands.follow(now_s)
             if now_s >= self._look_s:
                 self._look_s = now_s + LOOK_S
                 await self._in_worker(lambda: self._keys.look(time.monotonic()))
@@ -196,7 +167,7 @@ class Authority:
             refused, sha256 = error, hashlib.sha256(payload).hexdigest()
             await self._scribe.enter(lambda journal: journal.refused(refused, payload, sha256, received_s))
             return None
-        async with self._busy:
+        async with self._hands.turn:
             return await self._answer(received, received_s)
 
     async def _answer(self, received: Received, received_s: float) -> bytes:
@@ -214,7 +185,7 @@ class Authority:
             detail = f"{error.code}: {error}"
         ack = self._ack(received.command, code, detail, before_w, received_s)
         await self._scribe.enter(lambda journal: journal.answered(received, ack, time.monotonic()))
-        answer = seal(structs.replace(ack, audit=self._scribe.head), self._signing_key())
+        answer = seal(replace(ack, audit=self._scribe.head), self._signing_key())
         await self._in_worker(lambda: self._admission.keep(received, answer, clocks.wall_ms()))
         return answer
 
@@ -277,136 +248,23 @@ class Authority:
         if command.op in WORK:
             self._desk().check(command)
         if command.dry_run or (self._limits.dry_run_only and command.op is not Op.PING):
-            return await self._would(_holder(key), command)
+            return await self._hands.would(_holder(key), command)
         try:
-            return await (self._desk().act(command) if command.op in WORK else self._act(_holder(key), command))
+            return await (self._desk().act(command) if command.op in WORK else self._hands.act(_holder(key), command))
         except LockedError as error:
             return Code.LOCKED, str(error)
         except sqlite3.Error as error:
             raise CommandError("storage", f"{self._settings.state_path}: {error}") from None
-
-    async def _would(self, holder: str, command: Command) -> tuple[Code, str]:
-        """Say what a command would do."""
-        if command.op not in (Op.CAP, Op.RELEASE):
-            return Code.DRY_RUN, other_in_words(command)
-        if self._governor.ceiling_w <= 0:
-            return Code.UNSUPPORTED, _NO_ACTUATOR
-        leases, now_s = self._leases.copy(), time.monotonic()
-        if command.op is Op.CAP:
-            leases.grant(holder, self._lease_of(command, now_s))
-        else:
-            leases.release(holder, now_s)
-        target = leases.target(now_s)
-        held_w = self._limits.cap_w(target.cap_w)
-        plan = [] if held_w is None else await self._in_worker(lambda: self._governor.plan(held_w))
-        return Code.DRY_RUN, cap_in_words(command, target, self._limits, plan)
 
     def _desk(self) -> JobDesk:
         if self._jobs is None:
             raise CommandError("jobs-off", "no work is run on command here (jobs.enabled in this node's settings)")
         return self._jobs
 
-    async def _act(self, holder: str, command: Command) -> tuple[Code, str]:
-        if command.op is Op.PING:
-            return Code.ACCEPTED, "pong"
-        if command.op is Op.PAUSE:
-            await self._in_worker(lambda: self._governor.pause(command.target))
-            renewed = command.target in self._pauses.paused
-            self._pauses.pause(command.target, time.monotonic() + command.ttl_s)
-            if not renewed:
-                self._event("paused", command.target, for_s=command.ttl_s, reason=command.reason)
-            return Code.APPLIED, f"{command.target} is paused"
-        if command.op is Op.RESUME:
-            await self._resume(command.target, command.reason)
-            return Code.APPLIED, f"{command.target} runs"
-        if not self.controllable:
-            return Code.UNSUPPORTED, _NO_ACTUATOR
-        return await (self._release(holder) if command.op is Op.RELEASE else self._lease(holder, command))
-
-    async def _release(self, holder: str) -> tuple[Code, str]:
-        state = self._leases.release(holder, time.monotonic())
-        await self._remember_fallback(self._leases.controller_fallback_w)
-        await self._follow_locked(time.monotonic())
-        if self.cap_w is None:
-            return Code.RESTORED, f"now {state}"
-        return Code.APPLIED, f"now {state}, held to {self.cap_w:.0f} W"
-
-    async def _lease(self, holder: str, command: Command) -> tuple[Code, str]:
-        now_s = time.monotonic()
-        lease = self._lease_of(command, now_s)
-        if holder == CONTROLLER:  # first: a restarted agent must not start above it
-            await self._remember_fallback(lease.fallback_w)
-        self._leases.grant(holder, lease)
-        outcome = await self._follow_locked(now_s)
-        if outcome.locked:
-            return Code.LOCKED, outcome.locked
-        why = self._limits.why(command.cap_w)
-        if why:
-            return Code.CLAMPED, f"{lease.cap_w:.0f} W: {why}"
-        if outcome.clamped:
-            standing = self.standing()
-            return Code.CLAMPED, f"this node holds {standing.floor_w:.0f} to {standing.ceiling_w:.0f} W"
-        return Code.APPLIED, command.reason
-
-    def _lease_of(self, command: Command, now_s: float) -> Lease:
-        """Return the lease that a cap asks for, within the owner's limits."""
-        cap_w = self._limits.cap_w(command.cap_w) or 0.0
-        fallback_w = cap_w if command.fallback_w is None else self._limits.cap_w(command.fallback_w) or 0.0
-        return Lease(cap_w, fallback_w, now_s + command.ttl_s, command.epoch, command.seq)
-
-    async def _remember_fallback(self, fallback_w: float | None) -> None:
-        """Keep the controller's fallback on the disk."""
-        text = "" if fallback_w is None else repr(fallback_w)
-        if text != self._remembered:
-            await self._in_worker(lambda: self._spool.remember(fallback_w=text))
-            self._remembered = text
-
-    async def _follow(self, now_s: float) -> None:
-        async with self._busy:
-            await self._follow_locked(now_s)
-
-    async def _follow_locked(self, now_s: float) -> Outcome:
-        """Bring the devices to what the leases say now."""
-        target = self._leases.target(now_s)
-        if target.state is not self._target.state:
-            await self._say_transition(target)
-        self._target = target
-        return await self._steering.hold(self.cap_w, now_s)
-
-    async def _say_transition(self, target: Target) -> None:
-        name = {
-            LeaseState.RAMPING: "lease-expired",
-            LeaseState.LEASED: "lease-granted",
-            LeaseState.FALLBACK: "fallback",
-            LeaseState.UNMANAGED: "released",
-        }[target.state]
-        facts = {"cap_w": target.cap_w, "fallback_w": self._leases.fallback_w}
-        self._event(name, "node", **facts)
-        await self._scribe.note(name, {**facts})
-
-    async def _resume(self, name: str, reason: str) -> None:
-        self._pauses.resume(name)
-        await self._in_worker(lambda: self._governor.resume(name))
-        self._event("resumed", name, reason=reason)
-        await self._scribe.note("resumed", {"target": name, "reason": reason})
-
     def _signing_key(self) -> Ed25519PrivateKey:
         if self._keys.private is None:
             raise AssertionError("commands are admitted only where control is enabled, which loads the key")
         return self._keys.private
-
-
-def _fallbacks(control: ControlSettings, governor: Governor) -> tuple[float, float]:
-    """Return the node's own fallback and the highest one that a controller may send.
-
-    Both within what the node can hold, where that is known and not estimated.
-    """
-    middle_w = (governor.floor_w + governor.ceiling_w) / 2
-    least_w, most_w = (0.0, float("inf")) if governor.estimated else (governor.floor_w, governor.ceiling_w)
-    own_w = min(most_w, max(least_w, control.fallback_w or middle_w))
-    top_w = min(most_w, max(own_w, control.fallback_max_w or own_w))
-    limits = governor.limits
-    return limits.cap_w(own_w) or 0.0, limits.cap_w(top_w) or 0.0
 
 
 def _holder(key: Key) -> str:

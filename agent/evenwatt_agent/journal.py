@@ -54,6 +54,7 @@ class Journal:
     def __init__(self, log: AuditLog, boot: str) -> None:
         self._log, self._boot = log, boot
         self._sums = Sums()
+        self._missing = 0
 
     @property
     def head(self) -> str:
@@ -89,12 +90,15 @@ class Journal:
         return json.dumps(facts | {"head": self.head}, separators=(",", ":"))
 
     def check(self) -> None:
-        """Make sure that what is about to be done can be entered.
+        """Make sure that what is about to be done can be entered, also after entries could not be.
 
         Raises:
             AuditError: it cannot.
         """
         self._log.check()
+        if self._missing:
+            self._note("gap", {"missing": self._missing})
+            self._missing = 0
 
     def answered(self, received: Received, ack: Ack, now_s: float) -> None:
         """Enter a command and what became of it.
@@ -148,10 +152,16 @@ class Journal:
         """Enter the sums that are old enough.
 
         Raises:
-            AuditError: they could not be entered, and are lost; the next entry can be.
+            AuditError: some could not be entered, and are counted as missing.
         """
+        failed: AuditError | None = None
         for facts in self._sums.due(now_s):
-            self._note("sum", facts)
+            try:
+                self._note("sum", facts)
+            except AuditError as error:
+                failed = error
+        if failed is not None:
+            raise failed
 
     def close(self, facts: Facts) -> None:
         """Enter every sum and the end of this run, and let go of the log."""
@@ -176,7 +186,11 @@ class Journal:
             self._note("sum", entry)
 
     def _note(self, kind: str, facts: Mapping[str, Fact]) -> None:
-        self._log.append(kind, clocks.wall_ms(), {"boot": self._boot, **facts})
+        try:
+            self._log.append(kind, clocks.wall_ms(), {"boot": self._boot, **facts})
+        except AuditError:
+            self._missing += kind != "gap"
+            raise
 
     def _left_open(self, begun: Facts) -> list[str]:
         """Enter a command whose end an earlier run could not write down, and entries that are gone."""

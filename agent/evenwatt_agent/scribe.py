@@ -32,7 +32,7 @@ class Scribe:
         event: Callable[..., None],
     ) -> None:
         self.journal = journal
-        self._in_worker, self._event = in_worker, event
+        self._in_worker, self.event = in_worker, event
         self._complaints = Complaints()
         self._failing = False
 
@@ -46,7 +46,7 @@ class Scribe:
         troubles: list[str] = []
         await self.enter(lambda journal: troubles.extend(journal.begin(facts, begun)))
         for trouble in troubles:
-            self._event("audit-trouble", "", why=trouble)
+            self.event("audit-trouble", "", why=trouble)
 
     async def note(self, kind: str, facts: Facts) -> None:
         """Enter something that happened."""
@@ -61,7 +61,7 @@ class Scribe:
             await self._in_worker(lambda: entry(journal))
         except AuditError as error:
             if not self._failing:
-                self._event("audit-failed", "", why=str(error))
+                self.event("audit-failed", "", why=str(error))
             self._failing = True
         else:
             self._failing = False
@@ -70,7 +70,7 @@ class Scribe:
         """Say that a command was refused, once a minute for each reason; the log counts all."""
         held_back = self._complaints.admit(error.code, time.monotonic())
         if held_back is not None:
-            self._event("command-refused", target, code=error.code, why=str(error), held_back=held_back)
+            self.event("command-refused", target, code=error.code, why=str(error), held_back=held_back)
 
     async def close(self, facts: Facts) -> None:
         """Enter the end of this run."""

@@ -7,7 +7,7 @@ log one entry a stream and period, and every change is there by itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class _Stream:
     first: tuple[int, int] = (0, 0)
     last: tuple[int, int] = (0, 0)
     """Number and wall time of those that are counted."""
+    latest: Facts = field(default_factory=dict)
 
 
 class Sums:
@@ -43,8 +44,18 @@ class Sums:
         self._period_s, self._most = period_s, most
         self._streams: dict[Hashable, _Stream] = {}
 
-    def take(self, stream: Hashable, facts: Facts, seq: int, at_ms: int, now_s: float) -> tuple[bool, list[Facts]]:
+    def take(
+        self, stream: Hashable, facts: Facts, seq: int, at_ms: int, now_s: float, latest: Facts | None = None
+    ) -> tuple[bool, list[Facts]]:
         """Take one more of a stream.
+
+        Args:
+            stream: What it is one more of.
+            facts: What makes it the same as the one before.
+            seq: Its number.
+            at_ms: Its wall time.
+            now_s: Monotonic time.
+            latest: What may be another each time; a sum tells the last one.
 
         Returns:
             Whether it is to be entered by itself, and the sums to enter before that.
@@ -55,7 +66,7 @@ class Sums:
             if not known.count:
                 known.first, known.opened_s = (seq, at_ms), now_s
             known.count += 1
-            known.last = (seq, at_ms)
+            known.last, known.latest = (seq, at_ms), latest or {}
             return False, self.due(now_s)
         sums = [_sum(known)] if known is not None and known.count else []
         while len(self._streams) >= self._most:
@@ -91,4 +102,5 @@ def _sum(stream: _Stream) -> Facts:
         "last_seq": stream.last[0],
         "first_ms": stream.first[1],
         "last_ms": stream.last[1],
+        **stream.latest,
     }

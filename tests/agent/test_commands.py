@@ -431,7 +431,7 @@ async def test_with_a_full_disk_nothing_acts_and_leases_end_by_themselves(small_
                 assert node.limits() == before
         assert codes
         assert codes <= {"storage", "audit"}
-        await node.authority._follow(time.monotonic() + 10.0)
+        await node.authority._hands.follow(time.monotonic() + 10.0)
         assert node.authority.cap_w == 250, "the lease has ended in the fallback"
         (small_disk / "filler").unlink()
         assert (await node.ask(Op.CAP, cap_w=310.0, ttl_s=60.0)).code is Code.APPLIED
