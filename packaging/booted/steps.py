@@ -313,12 +313,9 @@ def reboot(test: Steps) -> str:
 def stubborn_removal(test: Steps) -> str:
     """Removal fails loudly while a limit cannot be put back."""
     test.cap()
-    path = "/sys/devices/virtual/powercap/intel-rapl/intel-rapl:0/constraint_0_power_limit_uw"
-    test.system.must(f"mount --bind {path} {path} && mount -o remount,bind,ro {path}")
-    test.system.run(f"systemctl stop {ACTUATOR}")
-    done = test.system.run(f"{APT} remove evenwatt-agent")
-    status = test.system.said("dpkg-query -W -f '${db:Status-Abbrev}' evenwatt-agent")
-    test.system.must(f"umount {path}")
+    with test.hardware.locked_limit():
+        done = test.system.run(f"{APT} remove evenwatt-agent")
+        status = test.system.said("dpkg-query -W -f '${db:Status-Abbrev}' evenwatt-agent").strip()
     said = next((line for line in done.stderr.splitlines() if "not removed" in line), "")
     if done.returncode == 0 or not said or status != "ii":
         raise NotSeenError(f"exit {done.returncode}, package {status!r}, said {said!r}")
@@ -327,7 +324,7 @@ def stubborn_removal(test: Steps) -> str:
 
 def remove(test: Steps) -> str:
     """Removal gives the limits back; settings, keys, audit log and records stay."""
-    test.system.must(f"systemctl start {ACTUATOR}")
+    test.system.must(f"systemctl restart {ACTUATOR} {AGENT}")
     wait_for(lambda: test.system.is_active(*SERVICES), "all three are active")
     test.cap()
     test.system.must(f"{APT} remove evenwatt-agent evenwatt-collector")
