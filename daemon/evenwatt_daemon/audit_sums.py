@@ -67,7 +67,7 @@ class Sums:
                 known.first, known.opened_s = (seq, at_ms), now_s
             known.count += 1
             known.last, known.latest = (seq, at_ms), latest or {}
-            return False, self.due(now_s)
+            return False, []  # what is due is asked for seldom: there may be thousands of streams
         sums = [_sum(known)] if known is not None and known.count else []
         while len(self._streams) >= self._most:
             oldest = self._streams.pop(next(iter(self._streams)))
