@@ -42,6 +42,7 @@ HEARD_KINDS: Final = (
     Kind.PROBE,
 )  # fmt: skip
 _LOG_EVERY_S: Final = 60.0
+_LOGGED_A_MINUTE: Final = 100
 _TOPICS_KEPT: Final = 100_000
 _COMPLAINTS_KEPT: Final = 10_000
 _MAY_BE_RETAINED: Final = frozenset({Kind.STATE, Kind.BIRTH, Kind.SUMMARY})
@@ -87,6 +88,7 @@ class Ingest:
         self._log: Any = get_logger("ingest")
         self._topics: dict[str, Topic] = {}
         self._complained_s: dict[str, float] = {}
+        self._minute_s, self._logged = float("-inf"), 0
         self._signed = {Kind.ACK: self._ack, Kind.RUN: self._run, Kind.SUBMIT: self._submit}
         self.counts: Counter[tuple[str, str]] = Counter()
         """Messages by kind and result: ``ok``, ``stale``, ``retained``, ``refused``, ``malformed``."""
@@ -190,11 +192,16 @@ class Ingest:
         return "ok"
 
     def _complain(self, name: str, kind: str, why: str) -> None:
-        """Log it, once a minute for each node."""
+        """Log it: once a minute for each node, and so often for all of them together."""
         node, now_s = name.rpartition("/")[0], self._clock()
         if now_s - self._complained_s.get(node, float("-inf")) < _LOG_EVERY_S:
             return
         if len(self._complained_s) >= _COMPLAINTS_KEPT:
             self._complained_s.clear()
         self._complained_s[node] = now_s
+        if now_s - self._minute_s >= _LOG_EVERY_S:
+            self._minute_s, self._logged = now_s, 0
+        self._logged += 1
+        if self._logged > _LOGGED_A_MINUTE:  # somebody makes names up; they are counted all the same
+            return
         self._log.warning("message dropped", topic=name[:200], kind=kind, why=why[:400])

@@ -40,12 +40,12 @@ class Desk:
             raise CommandError("signature", "does not match")
         self.submitted.append((zone, payload))
 
-    def open_run(self, payload):
+    def open_run(self, payload, _zone):
         if self.run is None:
             raise CommandError("signature", "does not match")
         return self.run
 
-    def open_ack(self, payload):
+    def open_ack(self, payload, _zone):
         if self.ack is None:
             raise CommandError("signature", "does not match")
         return self.ack
@@ -158,6 +158,17 @@ def test_malformed_floods_change_nothing_and_log_once_a_minute(desk):
     assert desk.records == []
     assert desk.ingest.total("malformed") == 20_000
     assert len(desk.logged) == 3  # one for each name
+
+
+def test_made_up_names_do_not_fill_the_log(desk):
+    for i in range(5_000):
+        desk.now_s = i / 100  # fifty seconds
+        desk.hear(Kind.LIVE, b"\xc1", node=f"nobody-{i}")
+    assert desk.ingest.total("malformed") == 5_000
+    assert len(desk.logged) == 100
+    desk.now_s = 61.0
+    desk.hear(Kind.LIVE, b"\xc1", node="nobody-again")
+    assert len(desk.logged) == 101
 
 
 def test_mutated_messages_never_escape(desk):

@@ -128,15 +128,15 @@ class Mutator:
         if not isinstance(tree, dict | list):
             return data
         try:
-            for _ in range(self._dice.choice((1, 1, 2, 3))):
-                self._spoil(tree)
+            for turn in range(self._dice.choice((1, 1, 2, 3))):
+                self._spoil(tree, most=2 if turn else 600)  # more of more would be more than memory holds
             if self._form == "msgpack":
                 return msgspec.msgpack.encode(tree)
             return json.dumps(tree, default=repr).encode("utf-8", "surrogatepass")
         except (ValueError, TypeError, OverflowError, RecursionError, msgspec.MsgspecError):
             return data
 
-    def _spoil(self, tree: Any) -> None:
+    def _spoil(self, tree: Any, most: int) -> None:
         dice = self._dice
         node = tree
         while True:
@@ -154,7 +154,7 @@ class Mutator:
         elif way < 0.7:
             del node[key]
         elif way < 0.8 and isinstance(node, list):
-            node[key:key] = [node[key]] * dice.choice((1, 2, 600))
+            node[key:key] = [node[key]] * dice.choice((1, 2, most))
         elif way < 0.9 and isinstance(node, dict):
             node[dice.choice(("x", "", str(key).upper(), "id"))] = node[key]
         elif isinstance(node[key], str):
