@@ -60,6 +60,15 @@ def test_a_site_is_set_up_with_five_commands(broker, tmp_path):
     assert "evenwatt/v1/yard/n2/state" in (tmp_path / "etc" / "acl").read_text()
 
 
+def test_files_for_another_machine_name_its_paths(broker, tmp_path):
+    broker("config", "--host", "b", "--to", "etc", "--conf", "m.conf", "--at", "/there", "--state-dir", "/there/db")
+    assert (tmp_path / "etc" / "server.key").exists()
+    text = (tmp_path / "m.conf").read_text()
+    assert "acl_file /there/acl" in text
+    assert "persistence_location /there/db/" in text
+    assert str(tmp_path) not in text
+
+
 def test_with_a_trust_document_its_nodes_and_no_others_stand_in_the_list(broker, tmp_path):
     (tmp_path / "etc").mkdir()
     for name in ("collector.main", "n1"):

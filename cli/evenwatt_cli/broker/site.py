@@ -27,8 +27,16 @@ ACL: Final = "acl"
 _RELOAD_S: Final = 20.0
 
 
-def write_site(ca_dir: Path, site: Site, hosts: list[str], days: int, conf: Path) -> None:
+def write_site(ca_dir: Path, site: Site, hosts: list[str], days: int, conf: Path, to: Path | None = None) -> None:
     """Write all that a broker needs: its certificate and key, the authority, what is revoked, its configuration.
+
+    Args:
+        ca_dir: The authority's folder.
+        site: The broker; its paths are those on the broker's machine.
+        hosts: The names and addresses that clients call it by.
+        days: How long its certificate is valid.
+        conf: The configuration file to write.
+        to: Where the other files are written, if this is not the broker's machine.
 
     Raises:
         Failure: a file cannot be written, or ``conf`` was written by somebody else.
@@ -37,17 +45,19 @@ def write_site(ca_dir: Path, site: Site, hosts: list[str], days: int, conf: Path
         raise Failure(
             f"{conf}: not written by `evenwatt broker config`; move it away, or name another file with --conf"
         )
-    site = replace(site, folder=site.folder.resolve(), state=site.state and site.state.resolve())
+    if to is None:
+        site = replace(site, folder=site.folder.resolve(), state=site.state and site.state.resolve())
+    to = to or site.folder
     certificate, key = certificates.server_certificate(ca_dir, hosts, days)
-    _make_folder(site.folder)
+    _make_folder(to)
     _make_folder(conf.parent)
-    if site.state is not None:
+    if site.state is not None and to == site.folder:
         _make_folder(site.state)
-    hand_over(ca_dir, site.folder)
-    certificates.write_file(site.folder / "server.pem", certificate)
-    _give(site.folder / "server.key", key)
-    if site.passwords and not (site.folder / "passwords").exists():
-        _give(site.folder / "passwords", b"")
+    hand_over(ca_dir, to)
+    certificates.write_file(to / "server.pem", certificate)
+    _give(to / "server.key", key)
+    if site.passwords and not (to / "passwords").exists():
+        _give(to / "passwords", b"")
     certificates.write_file(conf, configuration(site).encode())
 
 

@@ -50,6 +50,10 @@ def config(
     ca: Authority = _CA,
     to: Folder = _TO,
     conf: Annotated[Path, typer.Option(help="The configuration file to write.")] = _CONF,
+    at: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Where the files of --to will be on the broker, if they are written on another machine."),
+    ] = None,
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8883,
     address: Annotated[str, typer.Option("--listen", help="Address to listen on; default: all.")] = "",
     passwords: Annotated[bool, typer.Option("--passwords", help="Clients have passwords, not certificates.")] = False,
@@ -71,7 +75,7 @@ def config(
     from evenwatt_cli.broker.config import Site
 
     chosen = Site(
-        to,
+        at or to,
         port,
         address,
         passwords=passwords,
@@ -80,7 +84,7 @@ def config(
         state=state_dir,
         user=user,
     )
-    site.write_site(ca, chosen, host, days, conf)
+    site.write_site(ca, chosen, host, days, conf, to if at is not None else None)
     if not (to / site.ACL).exists():
         site.write_acl(to, site.certified(ca))
     _reload(reload)
