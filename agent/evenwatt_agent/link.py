@@ -207,14 +207,18 @@ class Link:
                 await _first(self._wake.wait(), asyncio.sleep(max(0.0, self._look_s - time.monotonic())))
 
     async def _talk_first(self, connection: Connection) -> None:
-        """Say what must not wait."""
-        while self._live or self._outbox:
-            while self._live:
-                await self._publish(connection, Kind.LIVE, self._live.popleft())
+        """Say what must not wait. What comes meanwhile has its turn after a record: on a slow line it never ends."""
+        for _ in range(len(self._outbox)):
+            await self._talk_live(connection)
             if self._outbox:
                 kind, payload = self._outbox[0]
                 await self._publish(connection, kind, payload)
                 self._outbox.popleft()
+        await self._talk_live(connection)
+
+    async def _talk_live(self, connection: Connection) -> None:
+        while self._live:
+            await self._publish(connection, Kind.LIVE, self._live.popleft())
 
     async def _talk_ledger(self, connection: Connection) -> bool:
         """Send as many records as may be sent now; return whether there may be more."""
