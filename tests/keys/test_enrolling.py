@@ -298,3 +298,17 @@ def test_a_session_signs_nothing_that_nobody_has_signed(prepared, tmp_path):
 def test_without_a_session_there_is_no_token(prepared):
     done = prepared.run("enroll", "token", "n1", "--zone", "hall", code=2)
     assert "no session answers there" in done.stderr
+
+
+def test_a_session_that_can_ask_nobody_lets_nobody_in(prepared, tmp_path):
+    prepared.log = tmp_path / "serve.log"
+    with prepared.log.open("ab") as out:
+        child = subprocess.Popen(prepared.serve(), stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+    try:
+        listening(prepared)
+        done = enroll(prepared.token("n11"), tmp_path / "etc")
+        assert (done.returncode, "nobody can be asked" in done.stderr) == (2, True)
+        assert "n11" not in prepared.nodes()
+    finally:
+        child.kill()
+        child.wait()

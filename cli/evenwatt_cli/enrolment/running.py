@@ -173,7 +173,10 @@ async def _ask_person(applicant: Applicant) -> bool:
         if not typed.done():
             typed.set_result(sys.stdin.readline())
 
-    loop.add_reader(sys.stdin.fileno(), read)
+    try:
+        loop.add_reader(sys.stdin.fileno(), read)
+    except (OSError, ValueError):  # /dev/null, a file, or nothing at all
+        raise Failure("nobody can be asked: start the session in a terminal, or with --yes") from None
     try:
         return (await typed).strip().lower() in {"y", "yes"}
     finally:
