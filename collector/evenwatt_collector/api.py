@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from evenwatt_collector.status import Document
 
 _GRACE_S = 2
+_LATEST_S = 253_402_300_799
+"""The end of the year 9999: calendars go no further."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +95,7 @@ def make_app(answers: Answers, hub: Hub) -> Starlette:
     async def explain(request: Request) -> Response:
         asked = request.query_params.get("at")
         try:
-            at_s = None if asked is None else float(asked)
+            at_s = None if asked is None else _moment(asked)
             return JSONResponse(answers.why(request.path_params["name"], at_s))
         except LookupError as error:
             return JSONResponse({"error": str(error)}, status_code=404)
@@ -127,6 +129,14 @@ def make_app(answers: Answers, hub: Hub) -> Starlette:
             *score_routes(answers.score),
         ]
     )
+
+
+def _moment(text: str) -> float:
+    """Return Unix seconds; raise ValueError for what is none, or lies beyond all calendars."""
+    at_s = float(text)
+    if not 0 <= at_s <= _LATEST_S:
+        raise ValueError(f"{text!r} is no moment")
+    return at_s
 
 
 def _forecasting(answers: Answers) -> Callable[[Request], Awaitable[Response]]:

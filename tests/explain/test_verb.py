@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 
+import httpx
 import pytest
 
 from evenwatt_collector.api import Answers, listen, make_app, serve
@@ -41,6 +42,7 @@ async def ask(story, tmp_path):
         config = ["--config", str(tmp_path / "operator.toml")]
         return await asyncio.to_thread(subprocess.run, [*command, *config], capture_output=True, text=True, check=False)
 
+    run.url = f"http://127.0.0.1:{sock.getsockname()[1]}/api/v1/explain/gpu-1"
     async with serve(sock, make_app(answers, Hub())):
         yield run
     sock.close()
@@ -75,6 +77,12 @@ async def test_a_time_that_is_none(ask):
     said = await ask("gpu-1", "--at", "noonish")
     assert said.returncode == 2
     assert "--at 'noonish' is not a time" in said.stderr
+
+
+@pytest.mark.parametrize("at", ["nan", "inf", "1e400", "-1", "x", "9" * 5_000, ""])
+async def test_a_moment_beyond_all_calendars_is_a_bad_question(ask, at):
+    async with httpx.AsyncClient(trust_env=False) as client:
+        assert (await client.get(ask.url, params={"at": at})).status_code == 400
 
 
 def test_nobody_to_ask(tmp_path):
