@@ -60,6 +60,9 @@ class LedgerDesk:
         if freed is None:
             return
         self._carried = None
+        if self.trouble:
+            self.trouble = ""
+            self._event("spool-well", "")
         self._say_freed(freed)
         await self._count()
 
@@ -107,11 +110,8 @@ class LedgerDesk:
         except (sqlite3.Error, Failure) as error:
             if not self.trouble:
                 self._event("spool-trouble", "", why=str(error)[:300])
-            self.trouble = str(error)
+            self.trouble = str(error)  # until a record can be written: that others can be read mends nothing
             return None
-        if self.trouble:
-            self._event("spool-well", "")
-        self.trouble = ""
         return result
 
     def _mending(self, call: Callable[[], T]) -> T:
