@@ -8,6 +8,7 @@ the disk has it: callers make them on the one worker.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -232,4 +233,4 @@ def _covers(kind: str, facts: Facts, begun: Facts) -> bool:
 
 
 def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, _DIGITS)
+    return None if value is None or not math.isfinite(value) else round(value, _DIGITS)

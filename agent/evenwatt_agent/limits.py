@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -146,6 +147,8 @@ def load_limits(path: Path | None, pausable: Mapping[str, object] | list[str]) -
     limits = load_settings(LocalLimits, path)
     if path is None:
         return limits
+    if path.stat().st_mode & stat.S_IWOTH:
+        raise Failure(f"{path}: everybody may write it; it limits what root does, so: chmod o-w {path}")
     _check_order(f"{path}: key 'least_cap_w'", limits.least_cap_w, limits.most_cap_w, "most_cap_w")
     for name, domain in limits.domains.items():
         _check_order(f"{path}: key 'domains.\"{name}\".least_w'", domain.least_w, domain.most_w, "most_w")

@@ -532,6 +532,8 @@ _TROUBLE: Final = frozenset(
         "spool-coarser",
         "spool-trouble",
         "command-refused",
+        "audit-failed",
+        "audit-trouble",
         "task-gone",
         "actuator-lost",
         "trust-refused",

@@ -69,7 +69,7 @@ class Auditor:
     @property
     def alarm(self) -> str | None:
         """Why entries are missing; None while none are."""
-        return self._trouble or None
+        return self._trouble or (None if self._thread.is_alive() else "what writes it has ended")
 
     def signed(self, zone: str, command: Command, payload: bytes, now_s: float) -> None:
         """Enter a command that is about to be sent."""

@@ -95,7 +95,10 @@ class AuditLog:
         if self.torn_bytes:
             torn, self.torn_bytes = self.torn_bytes, 0
             self.append("torn", at_ms, {"bytes": torn, "sha256": self._torn_sha256, "kept_in": TORN_NAME})
-        line, head = make_line(self.head, kind, at_ms, facts)
+        try:
+            line, head = make_line(self.head, kind, at_ms, facts)
+        except ValueError as error:
+            raise AuditError(f"{self._path}: an entry {kind!r} cannot be written: {error}") from None
         try:
             if self._size and self._size + len(line) > self._file_bytes:
                 self._rotate()

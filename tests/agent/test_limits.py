@@ -203,6 +203,14 @@ def test_the_file_beside_the_settings_is_taken_and_a_missing_one_only_where_it_i
     assert limits_path(None, None) is None
 
 
+def test_a_file_that_everybody_may_write_limits_nobody(tmp_path):
+    path = tmp_path / "limits.toml"
+    path.write_text("most_cap_w = 500\n")
+    path.chmod(0o646)
+    with pytest.raises(Failure, match="chmod o-w"):
+        load_limits(path, [])
+
+
 def test_the_example_is_a_file_that_limits_nothing_until_it_is_edited():
     path = ROOT / "packaging" / "limits.toml"
     assert load_limits(path, []) == LocalLimits()

@@ -30,6 +30,16 @@ def write(folder, rows, keep_bytes=MEGABYTE, file_bytes=MEGABYTE):
     return log.head
 
 
+def test_what_is_no_entry_is_refused_and_leaves_no_trace(tmp_path):
+    log = AuditLog(tmp_path, MEGABYTE)
+    for facts in ({"cap_w": float("inf")}, {"why": "x" * 20_000}, {"hash": "0"}):
+        with pytest.raises(AuditError, match="cannot be written"):
+            log.append("command", 1_000, facts)
+    log.append("command", 1_000, {"seq": 1})
+    log.close()
+    assert (read(tmp_path)[0].faults, read(tmp_path)[0].entries) == ([], 1)
+
+
 def test_it_goes_on_after_a_restart(tmp_path):
     write(tmp_path, [{"seq": 1}, {"seq": 2}])
     head = write(tmp_path, [{"seq": 3}])
