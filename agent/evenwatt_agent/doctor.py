@@ -215,6 +215,9 @@ async def _agent(settings: AgentSettings) -> Finding:
     words = f"running as {summary['node']}, {summary['rss_mb']:.0f} MB, {summary['cost_cpu_pct']:.1f} % of a processor"
     if link["trouble"]:
         return Finding("agent", Verdict.BROKEN, f"{words}; {link['trouble']}", "see broker and collector below")
+    if link["spool"]["trouble"]:
+        fix = "make room in its state_dir or make it writable: no joule is lost while the agent runs"
+        return Finding("agent", Verdict.BROKEN, f"{words}; records cannot be kept: {link['spool']['trouble']}", fix)
     return Finding("agent", Verdict.FOUND, f"{words}, {link['state']}")
 
 
