@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from evenwatt_wire import Birth, Event, Ledger, Live
+from evenwatt_agent.actuator.protocol import PART_BYTES
+from evenwatt_wire import Birth, Event, Kind, Ledger, Live, Topic
 from evenwatt_wire.command import Code, Op
 from evenwatt_wire.messages import LeaseState
 from tests.agent.split.yard import UID, joined
-from tests.support import eventually, wait_for
+from tests.site import ZONE
+from tests.support import eventually, make_trust, wait_for
 
 TOTAL = "package-0 + package-0/dram + package-1 + package-1/dram"
 
@@ -144,3 +146,25 @@ async def test_a_counter_that_vanishes_and_comes_back_is_lent_again(site, listen
         counter.write_text("12345\n")
         counter.chmod(0o400)
         await eventually(lambda: "source-found" in events(listener), "it is found again")
+
+
+async def test_a_trust_document_that_came_while_the_actuator_was_away_reaches_it(site, listener):
+    file = site.folder / "trust.json"
+    first = file.read_bytes()
+    many = [{"public": f"{n:064x}", "role": "operator", "name": f"operator {n}"} for n in range(1, 600)]
+    make_trust(site.folder, [site.keys[1], site.keys[2], *many], version=2)
+    second = file.read_bytes()
+    file.write_bytes(first)
+    assert len(second) > PART_BYTES  # it is passed on in parts
+    with site.agent():
+        await joined(listener)
+        topic = str(Topic(ZONE, "_ctl", Kind.TRUST))
+        await listener.connection.publish(topic, second, qos=1, retain=True)
+        with site.actuator():
+            await eventually(lambda: "trust-changed" in events(listener), "the actuator has it")
+            _, payload = site.command(Op.CAP, cap_w=300.0, ttl_s=60.0)  # of a controller that is on it no more
+            await listener.ask(payload)
+            await eventually(lambda: "command-refused" in events(listener), "its key is not known")
+            command, payload = site.command(Op.CAP, key=site.operator, cap_w=300.0, ttl_s=60.0)
+            await listener.ask(payload)
+            assert (await listener.answer(command)).code is Code.APPLIED
