@@ -52,6 +52,6 @@ ROWS = (
         "re-baselined: no joule twice; the gap is told", clocks.vanish),
     Row("messages", "malformed, huge, forged, replayed, reordered and doubled messages",
         "dropped and counted; no cap changes, no joule twice", messages.rubbish),
-    Row("burst", "2,000 windows a second of 200 invented nodes for {outage}, all ledger records five times",
+    Row("burst", "some 1,000 windows a second of 200 invented nodes for {outage}, all ledger records five times",
         "bounded memory; leases go on; no joule twice", messages.burst),
 )  # fmt: skip
