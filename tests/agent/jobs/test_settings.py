@@ -8,7 +8,8 @@ from evenwatt_agent.jobs.settings import JobsSettings, check_jobs
 from evenwatt_agent.settings import load
 from evenwatt_daemon import Failure
 
-TOP = '[control]\nenabled = true\nprivate_key = "/k"\ntrust = "/t"\nroot = "/r"\n[jobs]\nenabled = true\nuser = "nobody"\n'
+KEYS = 'private_key = "/k"\ntrust = "/t"\nroot = "/r"\n'
+TOP = "[control]\nenabled = true\n" + KEYS + '[jobs]\nenabled = true\nuser = "nobody"\n'
 ONE = TOP + '[[jobs.templates]]\nname = "a"\n'
 
 
