@@ -21,7 +21,7 @@ from evenwatt_wire.topics import check_id
 KnobKind = Literal["powercap", "hwmon", "nvml", "cpufreq", "nvml-clocks", "cpu.max"]
 KNOB_KINDS: Final[tuple[KnobKind, ...]] = get_args(KnobKind)
 Share = Annotated[float, Meta(gt=0, le=1)]
-Positive = Annotated[float, Meta(gt=0)]
+Positive = Annotated[float, Meta(gt=0, le=1e9)]
 
 
 class MeterSettings(Struct, forbid_unknown_fields=True):
