@@ -16,7 +16,7 @@ AGENT, ACTUATOR, RESTORE, COLLECTOR = (
     f"evenwatt-{part}.service" for part in ("agent", "actuator", "restore", "collector")
 )
 SERVICES = (AGENT, ACTUATOR, COLLECTOR)
-FALLBACK_W, CAP_W = 330.0, 240.0
+FALLBACK_W, CAP_W = 350.0, 280.0
 RESERVE_W = 60.0
 """At most this much of a cap is set aside for the memory, which has no limit: the devices get that much less."""
 APT = "apt-get -o Dpkg::Options::=--force-confold -o Dpkg::Use-Pty=0 -qq -y --no-install-recommends"
