@@ -6,9 +6,15 @@ wrap the number of wraps cannot be known, and where the result exceeds what the 
 or lies: then the interval is a gap of quality ``unknown`` and counting starts again from the present value. A joule
 is never negative, never guessed, and never counted twice.
 
+On a busy machine a reading is taken later than its time stamp says, and some hardware brings its counter up to date
+only ten times a second: one interval then shows what was drawn in several. So what a domain can draw is not judged
+by the single interval: over any stretch of time it is the bound of its power, and half a second of it more. Two
+readers whose readings cross show a counter that goes back a little: such an older reading is passed over.
+
 ::
 
     (no reading) --first--> BASED --plausible delta--> BASED            energy
+                              |---- a little lower, for a moment -----> BASED (unchanged)
                               |---- reset / lie / >= 1 unknown wrap --> BASED (re-baselined), gap unknown
                               |---- rebase() (suspend) --> (no reading)
 
@@ -23,9 +29,8 @@ from typing import Final
 from evenwatt_agent.sources.model import Unit
 from evenwatt_wire import Quality
 
-# RAPL refreshes about every millisecond, and a reading may be delayed after its time stamp: what five milliseconds at
-# full power could add is no lie.
-_SLACK_S: Final = 0.005
+_LATE_S: Final = 0.5
+"""How late a counter, or the reading of it, may be at the most that its domain can draw."""
 _MAX_INTEGRATION_S: Final = 5.0
 """Power readings further apart than this are not joined by a straight line."""
 
@@ -55,31 +60,44 @@ class EnergyCounter:
     def __init__(self, range_uj: int, max_power_w: float, baseline: Baseline | None = None) -> None:
         self._range_uj = range_uj
         self._max_power_w = max_power_w
+        self._late_uj = self._spare_uj = max_power_w * _LATE_S * 1e6
+        """What may come late at most, and how much of it has not come yet."""
         self.baseline = baseline
 
     def update(self, t_ns: int, raw: int) -> Step | None:
-        """Take a reading; None for the first one, which only sets the baseline."""
+        """Take a reading; None for the first one, which only sets the baseline, and for one older than the last."""
         previous = self.baseline
         if previous is not None and t_ns <= previous.t_ns:
             return None
-        self.baseline = Baseline(raw, t_ns)
         if previous is None:
+            self.baseline = Baseline(raw, t_ns)
             return None
         elapsed_s = (t_ns - previous.t_ns) * 1e-9
-        bound_uj = self._max_power_w * (elapsed_s + _SLACK_S) * 1e6
+        bound_uj = self._max_power_w * elapsed_s * 1e6 + self._spare_uj
         energy_uj = raw - previous.raw if raw >= previous.raw else self._range_uj - previous.raw + raw
-        reason = ""
+        reason = self._doubt(previous, raw, energy_uj, elapsed_s, bound_uj)
+        if reason and raw >= 0 and elapsed_s <= _LATE_S and 0 < self._back_uj(previous.raw, raw) <= self._late_uj:
+            return None
+        self.baseline = Baseline(raw, t_ns)
+        energy_uj = 0 if reason else energy_uj
+        self._spare_uj = min(self._late_uj, bound_uj - energy_uj)
+        return Step(energy_uj, previous.t_ns, t_ns, reason, Quality.UNKNOWN if reason else Quality.MEASURED)
+
+    def _back_uj(self, before: int, raw: int) -> int:
+        """Return how far a counter has gone back, perhaps over its wrap."""
+        return (before - raw) % self._range_uj if self._range_uj > 0 else before - raw
+
+    def _doubt(self, previous: Baseline, raw: int, energy_uj: int, elapsed_s: float, bound_uj: float) -> str:
+        """Return why a reading does not say what was drawn; empty if it does."""
         if raw < 0:
-            reason = f"counter reads {raw}"
-        elif raw < previous.raw and self._range_uj <= 0:
-            reason = "counter went back and its range is not known"
-        elif 0 < self._range_uj <= bound_uj:
-            reason = f"{elapsed_s:.0f} s without a reading: it may have wrapped more than once"
-        elif not 0 <= energy_uj <= bound_uj:
-            reason = "counter was reset, or jumped beyond what its domain can draw"
-        if reason:
-            return Step(0, previous.t_ns, t_ns, reason, Quality.UNKNOWN)
-        return Step(energy_uj, previous.t_ns, t_ns)
+            return f"counter reads {raw}"
+        if raw < previous.raw and self._range_uj <= 0:
+            return "counter went back and its range is not known"
+        if 0 < self._range_uj <= bound_uj:
+            return f"{elapsed_s:.0f} s without a reading: it may have wrapped more than once"
+        if not 0 <= energy_uj <= bound_uj:
+            return "counter was reset, or jumped beyond what its domain can draw"
+        return ""
 
     def rebase(self) -> None:
         """Forget the last reading: the next one is a new beginning."""
