@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from msgspec.structs import replace
 
 from evenwatt_agent import clocks
-from evenwatt_agent.actuators import LockedError
 from evenwatt_agent.admission import BEGUN, Admission, Clock
 from evenwatt_agent.commands import Gate
 from evenwatt_agent.hands import Hands
@@ -235,6 +234,7 @@ class Authority:
         return self._admission.open(payload, retained=retained)
 
     async def _admit(self, received: Received) -> bytes | None:
+        self._keys.ring.get(received.key.id)  # again: it may have been revoked while this command waited for its turn
         synchronised = not self._settings.control.require_synchronised_clock or clocks.clock_synchronised()
         clock, journal = Clock(time.monotonic(), clocks.wall_ms(), synchronised), self._scribe.journal
         if journal is None:
@@ -251,7 +251,7 @@ class Authority:
             return await self._hands.would(_holder(key), command)
         try:
             return await (self._desk().act(command) if command.op in WORK else self._hands.act(_holder(key), command))
-        except LockedError as error:
+        except OSError as error:  # it refuses, or is gone
             return Code.LOCKED, str(error)
         except sqlite3.Error as error:
             raise CommandError("storage", f"{self._settings.state_path}: {error}") from None

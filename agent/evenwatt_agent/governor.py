@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from evenwatt_agent import restore
 from evenwatt_agent.actuators.ladder import Ladder, Replaced, by_domain
+from evenwatt_agent.actuators.model import LockedError
 from evenwatt_agent.actuators.throttle import Throttle
 from evenwatt_agent.fixed import Fixed
 from evenwatt_agent.holding import Holding, HoldState
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from evenwatt_agent.actuators.model import Knob, Original
     from evenwatt_agent.actuators.pause import Pausable
+    from evenwatt_agent.restore import Saved
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class Governor:
         self._lag_s = lag_s
         self._path = restore.originals_path(state_dir)
         self._saved: list[restore.Saved] = restore.load(self._path)
+        self._paused: dict[str, list[restore.Saved]] = {}
         self._holdings = [Holding(ladder, self._save, lag_s) for ladder in by_domain(knobs)]
         self._fixed = Fixed()
         self._power_w: Mapping[str, float] = {}
@@ -124,7 +127,7 @@ class Governor:
         ``retry`` writes to devices as well that did not take their limit.
         """
         if cap_w is None:
-            problems = self.restore()
+            problems = self._give_back([row for rows in self._paused.values() for row in rows])
             self.outcome = Outcome(None, None, locked="; ".join(problems))
             return self.outcome
         self._follow()
@@ -155,21 +158,28 @@ class Governor:
     def pause(self, name: str) -> None:
         """Pause an allow-listed target; raises :class:`LockedError` when it cannot be."""
         target = self._pausables[name]
-        self._save(target.originals())
+        originals = target.originals()
+        self._save(originals)
+        held = self._paused.setdefault(name, [])
+        held += [row for row in map(_row, originals) if row not in held]
         target.pause()
 
     def resume(self, name: str) -> None:
-        """Resume an allow-listed target."""
+        """Resume an allow-listed target: first what was paused, for its name may mean another process by now.
+
+        Raises:
+            OSError: it does not go on, or is gone.
+        """
+        problems = restore.put_back(self._paused.get(name, []))
+        if problems:
+            raise LockedError("; ".join(problems))
+        self._paused.pop(name, None)
         self._pausables[name].resume()
 
     def restore(self) -> list[str]:
         """Put every original value back, pauses included. Return what could not be."""
-        problems = restore.restore(self._path)
-        for holding in self._holdings:
-            holding.forget()
-        if not problems:
-            self._saved = []
-        return problems
+        self._paused.clear()
+        return self._give_back([])
 
     def actuators(self) -> list[Actuator]:
         """What this node can limit, in the words of the wire: every knob, also those that did not work."""
@@ -208,6 +218,14 @@ class Governor:
     def take_replaced(self) -> list[Replaced]:
         """Return which knobs have taken over from which since the last call."""
         return [replaced for ladder in self.ladders for replaced in ladder.take_replaced()]
+
+    def _give_back(self, keep: Sequence[Saved]) -> list[str]:
+        problems = restore.restore(self._path, keep)
+        for holding in self._holdings:
+            holding.forget()
+        if not problems:
+            self._saved = [row for row in self._saved if row in keep]
+        return problems
 
     def _follow(self) -> None:
         if self._fresh:
@@ -277,9 +295,13 @@ class Governor:
         return claims
 
     def _save(self, originals: Sequence[Original]) -> None:
+        """Save what is not saved yet; all of it anew where somebody has run ``evenwatt-restore`` meanwhile."""
         known = {(row["kind"], row["where"]) for row in self._saved}
-        fresh = [o for o in originals if (o.kind, o.where) not in known]
-        if not fresh:
-            return
-        self._saved += [restore.Saved(kind=o.kind, where=o.where, value=o.value) for o in fresh]
-        restore.save(self._path, self._saved)
+        fresh = [_row(o) for o in originals if (o.kind, o.where) not in known]
+        if fresh or (self._saved and not self._path.exists()):
+            self._saved += fresh
+            restore.save(self._path, self._saved)
+
+
+def _row(original: Original) -> restore.Saved:
+    return restore.Saved(kind=original.kind, where=original.where, value=original.value)

@@ -105,13 +105,16 @@ class Hands:
             async with self.turn:
                 await self._follow(now_s)
         for name in self._pauses.expired(now_s):
-            await self._resume(name, "the pause ended")
+            try:
+                await self._resume(name, "the pause ended")
+            except OSError as error:  # mostly gone meanwhile; whatever it is, the caps go on
+                self._scribe.event("resume-failed", name, why=str(error))
 
     async def act(self, holder: str, command: Command) -> tuple[Code, str]:
         """Carry out what has passed every check, and return what became of it. The caller holds ``turn``.
 
         Raises:
-            LockedError: a device refused.
+            OSError: a device refused, or is gone.
             sqlite3.Error: what has to be remembered cannot be.
         """
         if command.op is Op.PING:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
 
 class Saved(TypedDict):
@@ -73,20 +73,31 @@ def save(path: Path, originals: list[Saved]) -> None:
         os.close(folder)
 
 
-def restore(path: Path) -> list[str]:
-    """Put every saved value back, and forget the file if all of it worked.
+def restore(path: Path, keep: Collection[Saved] = ()) -> list[str]:
+    """Put every saved value back but those to ``keep``, and forget what was put back if all of it worked.
 
     Returns:
         One line for each value that could not be put back; empty when all were.
     """
+    rows = load(path)
+    problems = put_back([row for row in rows if row not in keep])
+    if not problems:
+        left = [row for row in rows if row in keep]
+        if left:
+            save(path, left)
+        else:
+            path.unlink(missing_ok=True)
+    return problems
+
+
+def put_back(rows: Sequence[Saved]) -> list[str]:
+    """Put values back, whatever becomes of the others; return one line for each that could not be."""
     problems = []
-    for row in load(path):
+    for row in rows:
         try:
             _PUT_BACK[row["kind"]](row["where"], int(row["value"]))
-        except (OSError, KeyError) as error:
+        except (OSError, KeyError, ValueError, AttributeError) as error:  # also a place or a library that is none
             problems.append(f"{row['kind']} {row['where']}: {error}")
-    if not problems:
-        path.unlink(missing_ok=True)
     return problems
 
 

@@ -525,6 +525,7 @@ _TROUBLE: Final = frozenset(
         "cap-locked",
         "knob-replaced",
         "reflex-began",
+        "resume-failed",
         "lease-expired",
         "ledger-unanswered",
         "certificate-ends",
