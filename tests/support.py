@@ -54,26 +54,29 @@ def _me():
 
 
 class Mosquitto:
-    """A real broker on a free loopback port, which can be killed and started again."""
+    """A real broker on a free port of this machine's own, which can be killed and started again."""
 
-    def __init__(self, folder: Path, extra: str = ""):
+    prefix = ()
+    """What starts it, where that is not this process itself."""
+
+    def __init__(self, folder: Path, extra: str = "", address: str = "127.0.0.1"):
         need(MOSQUITTO, "mosquitto", "mosquitto")
-        self.port = free_port()
+        self.port, self.address = free_port(), address
         self._config = folder / "mosquitto.conf"
         login = "" if "allow_anonymous" in extra else "allow_anonymous true\n"
-        self._config.write_text(f"listener {self.port} 127.0.0.1\npersistence false\nuser {_me()}\n{login}{extra}\n")
+        self._config.write_text(f"listener {self.port} {address}\npersistence false\nuser {_me()}\n{login}{extra}\n")
         self._process = None
 
     def start(self):
         self._process = subprocess.Popen(
-            [MOSQUITTO, "-c", str(self._config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*self.prefix, MOSQUITTO, "-c", str(self._config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         wait_for(self.answers, "the broker listens")
         return self
 
     def answers(self):
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=0.2):
+            with socket.create_connection((self.address, self.port), timeout=0.2):
                 return True
         except OSError:
             return False
