@@ -4,31 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aiomqtt
 
-from evenwatt_wire import Live, Topic, TopicError, WireError, decode
+from evenwatt_wire import CommandError, Kind, Live, Topic, TopicError, WireError, decode
+from evenwatt_wire.command import open_ack, open_command
 from evenwatt_wire.messages import LeaseState
+from tests.chaos.leases import Leases
 from tests.chaos.rig import ZONE
+from tests.support import eventually
+
+_AGAIN_S = 0.05
 
 
 class Ear:
-    """What was heard, with the moment of hearing it."""
+    """What was heard, with the moment of hearing it.
 
-    def __init__(self):
+    Args:
+        keys: Whose commands and answers count.
+    """
+
+    def __init__(self, keys):
+        self._keys = keys
         self.windows = []
-        self.commands = 0
+        self.leases = Leases()
 
     def take(self, message):
-        try:
+        at_s, payload = time.monotonic(), bytes(message.payload)
+        with suppress(TopicError, WireError, CommandError):
             topic = Topic.parse(str(message.topic))
-            said = decode(topic, message.payload)
-        except (TopicError, WireError):
-            self.commands += str(message.topic).endswith("/cmd")
-            return
-        if isinstance(said, Live):
-            self.windows.append((time.monotonic(), topic.node, said))
+            if topic.kind is Kind.COMMAND:
+                self.leases.asked(open_command(payload, self._keys)[1], at_s)
+            elif topic.kind is Kind.ACK:
+                self.leases.answered(open_ack(payload, self._keys), at_s)
+            else:
+                said = decode(topic, payload)
+                assert isinstance(said, Live)
+                self.windows.append((at_s, topic.node, said))
 
     def states(self, since_s=0.0):
         """Return who was in which state of its lease since a moment."""
@@ -60,20 +73,25 @@ class Ear:
 
 
 @asynccontextmanager
-async def listening(port):
-    """Listen to a broker; it must be there all the time."""
-    ear = Ear()
+async def listening(rig):
+    """Listen to a rig's broker, again and again where it goes away; begin when it is known what every node holds."""
+    ear = Ear(rig.ring)
+    task = asyncio.create_task(_listen(ear, rig.broker.port))
+    try:
+        await eventually(lambda: task.done() or ear.leases.known(rig.names), "every node has said what it holds")
+        yield ear
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
-    async def hear(client):
-        async for message in client.messages:
-            ear.take(message)
 
-    async with aiomqtt.Client("127.0.0.1", port, identifier="test-ear") as client:
-        await client.subscribe(f"evenwatt/v1/{ZONE}/+/live")
-        await client.subscribe(f"evenwatt/v1/{ZONE}/+/cmd")
-        task = asyncio.create_task(hear(client))
+async def _listen(ear, port):
+    while True:
         try:
-            yield ear
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
+            async with aiomqtt.Client("127.0.0.1", port, identifier="test-ear") as client:
+                for kind in (Kind.LIVE, Kind.COMMAND, Kind.ACK):
+                    await client.subscribe(f"evenwatt/v1/{ZONE}/+/{kind.value}")
+                async for message in client.messages:
+                    ear.take(message)
+        except aiomqtt.MqttError:
+            await asyncio.sleep(_AGAIN_S)

@@ -34,7 +34,7 @@ async def test_the_other_one_goes_on_after_death_hanging_and_leaving(rig):
     first = rig.active()
     second = other(first)
     assert rig.status(second)["role"] == "standby"
-    async with listening(rig.broker.port) as ear:
+    async with listening(rig) as ear:
         since_s = time.monotonic()
         epoch = rig.status(first)["epoch"]
         # Death.

@@ -35,7 +35,7 @@ async def steps(rig, full):
         rig.agent(other)
     await rig.leased()
     lives = []
-    async with listening(rig.broker.port) as ear:
+    async with listening(rig) as ear:
         for offset in ("3600", "-3600") * (3 if full else 1):
             _set(wall, offset)
             stepped_s = time.monotonic()

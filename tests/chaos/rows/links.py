@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 
+from tests.chaos.ear import listening
 from tests.chaos.limits import watching
 from tests.chaos.proxy import Lines
-from tests.chaos.rig import FALLBACK_W
+from tests.chaos.rig import FALLBACK_W, RESERVE_W
 from tests.chaos.rows.words import energy
 from tests.support import eventually
 
@@ -19,7 +20,7 @@ async def broker(rig, full):
     outage_s = 600.0 if full else _LEASE_AND_RAMP_S
     await rig.begin()
     began_ns = time.monotonic_ns()
-    async with watching(rig) as limits:
+    async with listening(rig) as ear, watching(rig) as limits:
         rig.broker.kill()
         down_s = time.monotonic()
         await asyncio.sleep(outage_s)
@@ -29,6 +30,9 @@ async def broker(rig, full):
         await rig.leased()
         back_s = time.monotonic() - up_s
         assert limits.most_w(down_s) <= rig.budget_w
+        spare_w = limits.spare_w(ear.leases, down_s)
+        assert spare_w.keys() == set(rig.names)
+        assert min(spare_w.values()) >= RESERVE_W - 1.0, spare_w
     report = await rig.judge()
     over = rig.over_budget(began_ns)
     return (f"away {outage_s:.0f} s: limits at most {limits.most_w(down_s):.0f} of {rig.budget_w:.0f} W, then "
@@ -49,7 +53,7 @@ async def network(rig, full):
         began_ns = time.monotonic_ns()
         lines.worsen(delay_s=0.2, jitter_s=0.05, stalled=0.1)
         half = rig.names[: len(rig.names) // 2]
-        async with watching(rig) as limits:
+        async with listening(rig) as ear, watching(rig) as limits:
             await asyncio.sleep(5.0)
             lines.cut(half)
             began_s = time.monotonic()
@@ -59,6 +63,9 @@ async def network(rig, full):
             back_s = time.monotonic() - began_s - cut_s
             await asyncio.sleep(3.0)
             assert limits.most_w() <= rig.budget_w
+            spare_w = limits.spare_w(ear.leases)
+            assert spare_w.keys() == set(rig.names)
+            assert min(spare_w.values()) >= RESERVE_W - 1.0, spare_w
         report = await rig.judge()
         caps = rig.status()["caps"]
         over = rig.over_budget(began_ns)

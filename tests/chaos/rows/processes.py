@@ -42,7 +42,7 @@ async def standby(rig, full):
     """Kill the active one, again and again."""
     await rig.begin()
     took, renewed = [], []
-    async with listening(rig.broker.port) as ear, watching(rig) as limits:
+    async with listening(rig) as ear, watching(rig) as limits:
         since_s = time.monotonic()
         for _ in range(10 if full else 2):
             first = rig.active()
@@ -70,7 +70,7 @@ async def woken(rig, full):
     first = rig.active()
     second = "b" if first == "a" else "a"
     hung = rig.children[first]
-    async with listening(rig.broker.port) as ear, watching(rig) as limits:
+    async with listening(rig) as ear, watching(rig) as limits:
         since_s = time.monotonic()
         os.kill(hung.pid, signal.SIGSTOP)
         try:

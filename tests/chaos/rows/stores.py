@@ -66,7 +66,7 @@ def _fill(path):
 
 async def _control_goes_on(rig, outage_s):
     child = rig.children["a"]
-    async with listening(rig.broker.port) as ear, watching(rig) as limits:
+    async with listening(rig) as ear, watching(rig) as limits:
         since_s = time.monotonic()
         await eventually(lambda: rig.status()["store"]["alarm"], "the database is reported")
         await asyncio.sleep(outage_s)

@@ -1,0 +1,65 @@
+"""What every node may draw at each moment, by the signed commands and answers that passed over the broker."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+
+from evenwatt_wire.command import Code, Op
+
+_EXPIRY_S = 2.0
+"""A grant that has not come by then is refused."""
+_RAMP_S = 5.0
+_SLACK_S = 0.5
+"""What a node does is heard so much later, or sooner."""
+
+
+@dataclass
+class Grant:
+    """One command to limit power, and when the node said that it does."""
+
+    at_s: float
+    id: str
+    cap_w: float
+    fallback_w: float
+    ttl_s: float
+    held_s: float = float("inf")
+
+    def allows_w(self, at_s):
+        """Return what a node may draw that got it as late as possible."""
+        over_s = at_s - (self.at_s + _EXPIRY_S + self.ttl_s)
+        return self.cap_w + (self.fallback_w - self.cap_w) * min(1.0, max(0.0, over_s / _RAMP_S))
+
+
+class Leases:
+    """Takes commands and answers whose signatures are good, in the order of hearing them."""
+
+    def __init__(self):
+        self._grants = {}
+
+    def asked(self, command, at_s):
+        if command.op is Op.CAP and not command.dry_run:
+            grant = Grant(at_s, command.id, command.cap_w, command.fallback_w, command.ttl_s)
+            self._grants.setdefault(command.node, []).append(grant)
+
+    def answered(self, ack, at_s):
+        for grant in reversed(self._grants.get(ack.node, [])):
+            if grant.id == ack.command_id and ack.code in (Code.APPLIED, Code.CLAMPED):
+                grant.held_s = min(grant.held_s, at_s)
+                return
+
+    def known(self, names):
+        """Whether each of these nodes has said that it holds one."""
+        return all(any(grant.held_s < float("inf") for grant in self._grants.get(name, [])) for name in names)
+
+    def allowed_w(self, name, at_s):
+        """Return the most that a node may draw: of the grant that it holds and those that may be under way to it.
+
+        None where no grant is known that it held before.
+        """
+        grants, allowed_w = self._grants.get(name, []), []
+        for grant in reversed(grants[: bisect_right(grants, at_s + _SLACK_S, key=lambda grant: grant.at_s)]):
+            allowed_w.append(grant.allows_w(at_s))
+            if grant.held_s <= at_s - _SLACK_S:
+                return max(allowed_w)
+        return None
