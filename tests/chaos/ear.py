@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager, suppress
+from itertools import groupby
 
 import aiomqtt
 
@@ -62,14 +63,16 @@ class Ear:
                 most = max(most, sum(held.values()))
         return most
 
-    def epochs(self, since_s=0.0):
-        """Return the epochs of the leases that nodes held, in the order of their coming."""
-        found = [said.lease.epoch for at_s, _, said in self.windows if at_s >= since_s and said.lease.epoch]
-        return list(dict.fromkeys(found))
+    def epochs(self, since_s=0.0, name=None):
+        """Return the epochs of the leases that nodes held, or that one held, in the order of their coming."""
+        found = [said.lease.epoch for at_s, node, said in self.windows
+                 if at_s >= since_s and said.lease.epoch and name in (None, node)]  # fmt: skip
+        return [epoch for epoch, _ in groupby(found)] if name else list(dict.fromkeys(found))
 
-    def first_of(self, epoch):
-        """Return when a node first said that it holds a lease of an epoch."""
-        return next((at_s for at_s, _, said in self.windows if said.lease.epoch == epoch), None)
+    def first_of(self, epoch, name=None):
+        """Return when a node, or this one, first said that it holds a lease of an epoch."""
+        return next((at_s for at_s, node, said in self.windows
+                     if said.lease.epoch == epoch and name in (None, node)), None)  # fmt: skip
 
 
 @asynccontextmanager

@@ -21,12 +21,12 @@ class Limits:
         """Return the highest sum of all machines' limits at one time."""
         return max(sum(now.values()) for at_s, now in self.seen if at_s >= since_s)
 
-    def spare_w(self, leases, since_s=0.0):
+    def spare_w(self, leases):
         """Return how far each machine's limits stayed below what its lease allows it, where they came nearest."""
         spare_w = {}
         for at_s, now in self.seen:
             for name, limits_w in now.items():
-                allowed_w = leases.allowed_w(name, at_s) if at_s >= since_s else None
+                allowed_w = leases.allowed_w(name, at_s)
                 if allowed_w is not None:
                     spare_w[name] = min(spare_w.get(name, allowed_w), allowed_w - limits_w)
         return spare_w

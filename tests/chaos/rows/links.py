@@ -8,8 +8,8 @@ import time
 from tests.chaos.ear import listening
 from tests.chaos.limits import watching
 from tests.chaos.proxy import Lines
-from tests.chaos.rig import FALLBACK_W, RESERVE_W
-from tests.chaos.rows.words import energy
+from tests.chaos.rig import FALLBACK_W
+from tests.chaos.rows.words import energy, within_leases
 from tests.support import eventually
 
 _LEASE_AND_RAMP_S = 16.0
@@ -30,9 +30,7 @@ async def broker(rig, full):
         await rig.leased()
         back_s = time.monotonic() - up_s
         assert limits.most_w(down_s) <= rig.budget_w
-        spare_w = limits.spare_w(ear.leases, down_s)
-        assert spare_w.keys() == set(rig.names)
-        assert min(spare_w.values()) >= RESERVE_W - 1.0, spare_w
+        within_leases(rig, limits, ear)
     report = await rig.judge()
     over = rig.over_budget(began_ns)
     return (f"away {outage_s:.0f} s: limits at most {limits.most_w(down_s):.0f} of {rig.budget_w:.0f} W, then "
@@ -63,9 +61,7 @@ async def network(rig, full):
             back_s = time.monotonic() - began_s - cut_s
             await asyncio.sleep(3.0)
             assert limits.most_w() <= rig.budget_w
-            spare_w = limits.spare_w(ear.leases)
-            assert spare_w.keys() == set(rig.names)
-            assert min(spare_w.values()) >= RESERVE_W - 1.0, spare_w
+            within_leases(rig, limits, ear)
         report = await rig.judge()
         caps = rig.status()["caps"]
         over = rig.over_budget(began_ns)

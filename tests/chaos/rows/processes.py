@@ -14,7 +14,7 @@ from evenwatt_agent import restore
 from tests.chaos.ear import listening
 from tests.chaos.limits import watching
 from tests.chaos.rig import FALLBACK_W
-from tests.chaos.rows.words import energy
+from tests.chaos.rows.words import energy, within_leases
 from tests.support import eventually
 
 
@@ -23,7 +23,7 @@ async def collector(rig, full):
     outage_s = 600.0 if full else 16.0
     await rig.begin()
     epoch = rig.status()["epoch"]
-    async with watching(rig) as limits:
+    async with listening(rig) as ear, watching(rig) as limits:
         rig.kill("a")
         await asyncio.sleep(outage_s)
         await eventually(lambda: all(map(rig.at_fallback, rig.names)), "all are at the fallback")
@@ -32,6 +32,7 @@ async def collector(rig, full):
         await rig.leased()
         back_s = time.monotonic() - began_s
         assert limits.most_w() <= rig.budget_w
+        within_leases(rig, limits, ear)
         assert rig.status()["epoch"] > epoch
     report = await rig.judge()
     return (f"away {outage_s:.0f} s: limits at most {limits.most_w():.0f} of {rig.budget_w:.0f} W, then "
@@ -41,7 +42,7 @@ async def collector(rig, full):
 async def standby(rig, full):
     """Kill the active one, again and again."""
     await rig.begin()
-    took, renewed = [], []
+    took, renewed, epochs = [], [], [rig.status(rig.active())["epoch"]]
     async with listening(rig) as ear, watching(rig) as limits:
         since_s = time.monotonic()
         for _ in range(10 if full else 2):
@@ -53,12 +54,18 @@ async def standby(rig, full):
             killed_s = time.monotonic()
             await eventually(lambda name=second: rig.active() == name, "the standby takes over")
             took.append(time.monotonic() - killed_s)
-            epoch = rig.status(second)["epoch"]
-            renewed.append(await eventually(lambda e=epoch: ear.first_of(e), "it renews leases") - killed_s)
+            epochs.append(rig.status(second)["epoch"])
+            renewed.append(
+                await eventually(lambda: _all_hold(ear, rig.names, epochs[-1]), "it renews leases") - killed_s
+            )
             rig.collector(first)
         await asyncio.sleep(2.0)
         assert ear.dropped(since_s) == []
+        # Nobody's lease ended before the next collector had renewed it, and no node went back to an older one.
+        assert epochs == sorted(set(epochs))
+        assert {name: ear.epochs(since_s, name) for name in rig.names} == dict.fromkeys(rig.names, epochs)
         assert limits.most_w(since_s) <= rig.budget_w
+        within_leases(rig, limits, ear)
     report = await rig.judge()
     return (f"{len(took)} times: active after {min(took):.1f} to {max(took):.1f} s, nodes hold its leases after "
             f"{min(renewed):.1f} to {max(renewed):.1f} s; no lease ended; {energy(report)}")  # fmt: skip
@@ -88,6 +95,7 @@ async def woken(rig, full):
         assert ear.epochs(since_s) == sorted(ear.epochs(since_s))
         assert ear.dropped(since_s) == []
         assert limits.most_w(since_s) <= rig.budget_w
+        within_leases(rig, limits, ear)
     report = await rig.judge()
     return f"woken, it stood by after {down_s:.1f} s; no lease ended and none of the old epoch came; {energy(report)}"
 
@@ -136,10 +144,11 @@ async def hung_agent(rig, full):
 async def power_loss(rig, full):
     """Kill an agent in the middle of its work and cut off what the disk may not have had."""
     await rig.begin()
-    name, cut = rig.names[0], []
+    name, cut, away = rig.names[0], [], []
     for round_ in range(10 if full else 2):
         await asyncio.sleep(1.5)
         rig.kill(f"agent-{name}")
+        away.append(time.monotonic_ns())
         for path in (rig.folder / f"state-{name}").glob("*-wal"):
             size = path.stat().st_size
             torn = min(size, 100 + 1_000 * round_)
@@ -151,7 +160,17 @@ async def power_loss(rig, full):
         with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
             assert database.execute("PRAGMA quick_check").fetchone() == ("ok",)
     report = await rig.judge(may_lose=True)
-    return f"{len(cut)} logs cut by {min(cut)} to {max(cut)} bytes: readable, {energy(report)}"
+    await eventually(lambda: all(rig.gaps(name, since_ns, since_ns + 1) for since_ns in away), "the ledger tells it")
+    told = sorted({gap.quality.value for since_ns in away for gap in rig.gaps(name, since_ns, since_ns + 1)})
+    assert set(told) == {"measured"} or report[name]["holes_s"] or report[name]["off_j"] < 0, told
+    return (f"{len(cut)} logs cut by {min(cut)} to {max(cut)} bytes: readable; the ledger tells of each time that "
+            f"nobody looked ({', '.join(told)}); {energy(report)}")  # fmt: skip
+
+
+def _all_hold(ear, names, epoch):
+    """Return when the last of these nodes first said that it holds a lease of an epoch; None if one has not yet."""
+    first_s = [ear.first_of(epoch, name) for name in names]
+    return None if None in first_s else max(first_s)
 
 
 def _restore(rig, name):
