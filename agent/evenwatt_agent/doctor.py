@@ -26,7 +26,7 @@ from evenwatt_agent.inventory import Inventory, take_inventory
 from evenwatt_agent.keys_check import check_trust
 from evenwatt_agent.local import read_status
 from evenwatt_agent.sources.held import entries, open_file, read_text
-from evenwatt_daemon import Failure, lock_folder
+from evenwatt_daemon import Failure, lock_folder, machine_folder
 from evenwatt_wire import Quality
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def _ladder(ladder: Ladder) -> str:
 
 def _try_caps(settings: AgentSettings, inventory: Inventory, names: str) -> Finding:
     try:
-        lock = lock_folder(Path(settings.sources.sysfs), "an agent or an actuator controls this machine")
+        lock = lock_folder(machine_folder(settings.sources.sysfs), "an agent or an actuator controls this machine")
     except Failure as failure:
         return Finding("caps", Verdict.SKIPPED, str(failure), "stop it for this test, or try `evenwatt cap`")
     governor = inventory.governor

@@ -32,7 +32,7 @@ from evenwatt_agent.spool import Spool
 from evenwatt_agent.task_server import TaskDesk, serve_tasks
 from evenwatt_agent.transport import Arrived, Will
 from evenwatt_agent.words import Speaker
-from evenwatt_daemon import Failure, Notifier, get_logger, lock_folder, settle
+from evenwatt_daemon import Failure, Notifier, get_logger, lock_folder, machine_folder, settle
 from evenwatt_wire import (
     ControllerState,
     Event,
@@ -504,13 +504,13 @@ def _only_one(settings: AgentSettings) -> list[int]:
     """Refuse a second agent before it touches anything: one per state folder, one that controls per machine."""
     path = settings.state_path
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise Failure(f"{path}: {error.strerror}; state_dir must be a folder this user can write") from None
     locks = [lock_folder(path, "another agent already runs with this state_dir; stop it, or set another one")]
     if settings.control.enabled and not settings.by_actuator:
         already = "another agent already controls this machine; stop it, or switch control off in one of them"
-        locks.append(lock_folder(Path(settings.sources.sysfs), already))
+        locks.append(lock_folder(machine_folder(settings.sources.sysfs), already))
     return locks
 
 

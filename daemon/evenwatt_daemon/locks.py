@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Final
 
 from evenwatt_daemon.failures import Failure
 
-if TYPE_CHECKING:
-    from pathlib import Path
+_CONTROL: Final = Path("/run/evenwatt-control")
 
 
 def lock_folder(folder: Path, already: str, *, shared: bool = False) -> int:
@@ -33,3 +33,12 @@ def lock_folder(folder: Path, already: str, *, shared: bool = False) -> int:
         os.close(descriptor)
         raise Failure(f"{folder}: {already}") from None
     return descriptor
+
+
+def machine_folder(sysfs: str | Path, control: Path = _CONTROL) -> Path:
+    """Return what is locked by whoever controls the machine with this sysfs.
+
+    Anybody may open ``/sys``, hold its lock and so keep control from beginning; the folder that the packages make is
+    root's alone.
+    """
+    return control if str(sysfs) == "/sys" and os.access(control, os.R_OK) else Path(sysfs)

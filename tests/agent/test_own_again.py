@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from evenwatt_agent import restore
+from evenwatt_daemon import machine_folder
 from evenwatt_wire.command import Code, Op
 from evenwatt_wire.keyring import key_id
 from tests.agent.inside import Inside
@@ -118,3 +120,11 @@ def test_a_saved_value_that_makes_no_sense_keeps_no_other_from_being_put_back(tm
     restore.save(path, [restore.Saved(kind=kind, where=where, value=value) for kind, where, value in rows])
     assert len(restore.restore(path)) == 1
     assert (tmp_path / "limit").read_text() == "95000000\n"
+
+
+def test_what_is_locked_for_control_is_roots_where_it_has_been_made(tmp_path):
+    made = tmp_path / "made"
+    made.mkdir(mode=0o700)
+    assert machine_folder("/sys", made) == made
+    assert machine_folder("/sys", tmp_path / "none") == Path("/sys")
+    assert machine_folder(tmp_path, made) == tmp_path  # a simulated machine has its own

@@ -28,7 +28,7 @@ from evenwatt_agent.authority import Authority
 from evenwatt_agent.control import Standing
 from evenwatt_agent.inventory import take_inventory
 from evenwatt_agent.memory import Memory
-from evenwatt_daemon import Failure, Notifier, get_logger, lock_folder, settle
+from evenwatt_daemon import Failure, Notifier, get_logger, lock_folder, machine_folder, settle
 from evenwatt_wire import LeaseInForce
 from evenwatt_wire.messages import LeaseState
 
@@ -300,5 +300,5 @@ def _only_one(settings: AgentSettings) -> list[int]:
     locks = [lock_folder(path, "another actuator already runs with this state_dir; stop it, or set another one")]
     if settings.control.enabled:
         already = "another process already controls this machine; stop it, or switch control off in one of them"
-        locks.append(lock_folder(Path(settings.sources.sysfs), already))
+        locks.append(lock_folder(machine_folder(settings.sources.sysfs), already))
     return locks
