@@ -20,7 +20,7 @@ _AGAIN_S = 0.05
 
 
 class Ear:
-    """What was heard, with the moment of hearing it.
+    """What was heard: commands and answers with the moment of hearing them, windows with that of their end.
 
     Args:
         keys: Whose commands and answers count.
@@ -42,7 +42,8 @@ class Ear:
             else:
                 said = decode(topic, payload)
                 assert isinstance(said, Live)
-                self.windows.append((at_s, topic.node, said))
+                # All are on one machine, so a window's own moment is one of ours; it may be heard much later.
+                self.windows.append((said.end_mono_ns / 1e9, topic.node, said))
 
     def states(self, since_s=0.0):
         """Return who was in which state of its lease since a moment."""
