@@ -25,6 +25,8 @@ RESERVE_W = 45.0
 TOLERANCE = 0.002
 """Of energy: what a reading may be off its time stamp on a busy machine, over a run of some seconds."""
 
+_ACTS = {"active", "alone"}
+
 
 class Rig:
     """Everything that a row of the failure table breaks, in one folder.
@@ -47,6 +49,9 @@ class Rig:
         self.database = database or str(folder / "shared" / "collector.db")
         (folder / "shared").mkdir()
         self.stack = ExitStack()
+        # One for all: making one costs more than asking with it. Connections are new each time, as collectors die.
+        self._web = httpx.Client(timeout=5, verify=False, headers={"Connection": "close"})  # noqa: S501  plain HTTP
+        self.stack.callback(self._web.close)
         self.children, self.http = {}, {}
         self.ports = dict.fromkeys(self.names, self.broker.port)
         self.machine = {"preset": preset}
@@ -184,22 +189,21 @@ require_synchronised_clock = false
     def status(self, name="a"):
         """Return a collector's status document, or None while it does not answer."""
         try:
-            return httpx.get(f"http://127.0.0.1:{self.http[name]}/api/v1/status", timeout=5).json()
+            return self._web.get(f"http://127.0.0.1:{self.http[name]}/api/v1/status").json()
         except (httpx.HTTPError, ValueError):
             return None
 
     def active(self):
         """Return the name of the collector that is active, or None."""
-        for name in self.http:
-            said = self.status(name)
-            if said and said["role"] in {"active", "alone"}:
-                return name
-        return None
+        return next((name for name, said in self._heard() if said["role"] in _ACTS), None)
 
     def rows(self):
         """Return the nodes as the active collector sees them, by name."""
-        active = self.active()
-        return {row["node"]: row for row in (self.status(active) or {"nodes": []})["nodes"]} if active else {}
+        nodes = next((said["nodes"] for _, said in self._heard() if said["role"] in _ACTS), [])
+        return {row["node"]: row for row in nodes}
+
+    def _heard(self):
+        return ((name, said) for name in self.http if (said := self.status(name)))
 
     async def leased(self, timeout_s=40.0):
         def all_leased():
