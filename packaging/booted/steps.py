@@ -330,7 +330,7 @@ def remove(test: Steps) -> str:
     test.system.must(f"{APT} remove evenwatt-agent evenwatt-collector")
     seen = test.await_originals(1.0)
     kept = test.system.said("ls /etc/evenwatt/agent.toml /var/lib/evenwatt-actuator/node.pem /var/lib/evenwatt/*.db")
-    left = test.system.said("pgrep -fa '^[^ ]*python.*evenwatt'; ls -d /usr/lib/evenwatt-* /usr/bin/evenwatt* 2>/dev/null")
+    left = test.system.said("pgrep -fa '^[^ ]*python.*evenwatt'; ls -d /usr/lib/evenwatt-* /usr/bin/evenwatt* 2>&-")
     if left or len(kept.split()) < 3:
         raise NotSeenError(f"left: {left!r}, kept: {kept!r}")
     return f"{seen}; kept: {' '.join(kept.split())}"
