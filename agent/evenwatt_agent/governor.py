@@ -8,7 +8,7 @@ milliseconds: ``service`` runs it on one worker thread, so that no two of these 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from evenwatt_agent import restore
@@ -133,7 +133,10 @@ class Governor:
         self._follow()
         limits = self._split(cap_w)
         if cap_w != self.outcome.requested_w or any(h.is_due(w, retry=retry) for h, w in self._with(limits)):
-            self._save([original for ladder in self.ladders for original in ladder.originals()])
+            try:
+                self._save([original for ladder in self.ladders for original in ladder.originals()])
+            except OSError as error:
+                return self._unsaved(cap_w, error)
             # Decreases first: the sum of limits never exceeds the cap on the way.
             for holding, limit_w in sorted(self._with(limits), key=lambda row: row[1] - row[0].limit_w):
                 if retry or holding.state is not HoldState.STUCK:
@@ -242,6 +245,12 @@ class Governor:
         troubles = [holding.trouble for holding in self._holdings if holding.trouble]
         clamped = off_w > max(1.0, 0.01 * cap_w)
         self.outcome = Outcome(cap_w, confirmed_w, clamped=clamped, locked="; ".join(troubles))
+        return self.outcome
+
+    def _unsaved(self, cap_w: float, error: OSError) -> Outcome:
+        """Write nothing: whoever came after a SIGKILL would not know what to put back."""
+        why = f"{self._path}: {error.strerror}; no limit is written before the one found is saved"
+        self.outcome = replace(self._sum_up(cap_w), locked=why)
         return self.outcome
 
     def _split(self, cap_w: float) -> list[float]:

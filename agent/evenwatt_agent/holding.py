@@ -75,7 +75,7 @@ class Holding:
 
     def write(self, limit_w: float) -> None:
         """Write a limit, if need be through the next knob."""
-        self.limit_w, self.trouble = limit_w, ""
+        self.limit_w, self.trouble, self.state = limit_w, "", HoldState.LOOSE
         while True:
             try:
                 self.confirmed_w = self.ladder.write(limit_w)
@@ -139,7 +139,10 @@ class Holding:
     def _step_down(self, why: str) -> bool:
         if not self.ladder.has_next:
             return False
-        self._save(self.ladder.next_originals())
+        try:
+            self._save(self.ladder.next_originals())
+        except OSError:  # what cannot be saved is not changed
+            return False
         self.ladder.step_down(why)
         self.state = HoldState.LOOSE
         self._strikes = 0

@@ -84,7 +84,8 @@ def restore(path: Path, keep: Collection[Saved] = ()) -> list[str]:
     if not problems:
         left = [row for row in rows if row in keep]
         if left:
-            save(path, left)
+            with suppress(OSError):  # a full disk: the longer list does no harm
+                save(path, left)
         else:
             path.unlink(missing_ok=True)
     return problems

@@ -113,6 +113,23 @@ async def test_a_key_that_is_revoked_while_its_command_waits_does_not_count(node
         assert node.limits() == before
 
 
+async def test_no_limit_is_written_before_the_one_found_is_saved_and_control_goes_on(node):
+    own = node.limits()
+    in_the_way = restore.originals_path(node.folder / "state").with_suffix(".new")
+    async with node:
+        await node.ask(Op.RELEASE)
+        assert node.limits() == own
+        in_the_way.mkdir()  # as a disk that takes nothing
+        ack = await node.ask(Op.CAP, cap_w=300.0, ttl_s=60.0)
+        assert (ack.code, node.limits()) == (Code.LOCKED, own)
+        await node.authority._hands.follow(time.monotonic() + 1.0)
+        assert node.limits() == own
+        in_the_way.rmdir()
+        await node.authority._hands.follow(time.monotonic() + 2.0)
+        assert node.limits() != own
+    assert node.limits() == own
+
+
 def test_a_saved_value_that_makes_no_sense_keeps_no_other_from_being_put_back(tmp_path):
     path = restore.originals_path(tmp_path)
     (tmp_path / "limit").write_text("1\n")
