@@ -268,9 +268,9 @@ require_synchronised_clock = false
             row = rows[name]
             spans = sorted(map(tuple, row["covered_mono_ns"]))
             first_ns, last_ns = spans[0][0], max(end for _, end in spans)
-            log = await self._truth_until(name, last_ns)
-            true_j, late_j = _shown_j(log, first_ns, last_ns)
-            covered_j = fsum(_shown_j(log, *span)[0] for span in spans)
+            log = await self.truth_until(name, last_ns)
+            true_j, late_j = shown_j(log, first_ns, last_ns)
+            covered_j = fsum(shown_j(log, *span)[0] for span in spans)
             holes_s = fsum(max(0, b[0] - a[1]) for a, b in pairwise(spans)) / 1e9
             report[name] = {"counted_j": row["energy_j"], "true_j": true_j, "off_j": row["energy_j"] - true_j,
                             "holes_s": holes_s, "missing": row["missing"], "late_j": late_j}  # fmt: skip
@@ -280,7 +280,7 @@ require_synchronised_clock = false
             assert row["energy_j"] >= (covered_j if may_lose else true_j) - slack_j, report
         return report
 
-    async def _truth_until(self, name, mono_ns):
+    async def truth_until(self, name, mono_ns):
         """Return a machine's truth when it has come to disk up to a moment; that is so once a second."""
         path = self.folder / "twin" / name / "truth.bin"
 
@@ -297,7 +297,7 @@ require_synchronised_clock = false
         return over_budget(logs, self.budget_w, since_ns, until_ns, grid_ms=100)
 
 
-def _shown_j(log, from_ns, until_ns):
+def shown_j(log, from_ns, until_ns):
     """Return what counters have shown between two moments, and how much of it is from before, less what came later."""
     late_j = log.unshown_j(from_ns) - log.unshown_j(until_ns)
     return log.energy_j(from_ns, until_ns) + late_j, late_j

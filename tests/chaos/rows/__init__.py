@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.chaos.rows import clocks, links, messages, processes, stores
+from tests.chaos.rows import clocks, counters, links, messages, processes, stores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,9 +47,13 @@ ROWS = (
     Row("clocks", "a node's clock stepped by +1 h, then -1 h; a restart with 1 h more of suspended time",
         "energy right; no lease lives longer or shorter by it", clocks.steps),
     Row("wrap", "a counter at its wrap",
-        "energy right", clocks.wrap),
+        "energy right", counters.wrap),
     Row("vanish", "a counter's folder vanishes for some seconds, the agent restarts without it, it comes back",
-        "re-baselined: no joule twice; the gap is told", clocks.vanish),
+        "re-baselined: no joule twice; the gap is told", counters.vanish),
+    Row("reset", "a counter begins at 0 again",
+        "re-baselined: nothing invented, the gap is told", counters.reset),
+    Row("lies", "a counter jumps by 10 MJ, runs backwards for two seconds, stands still for three while others move",
+        "nothing invented; what cannot be believed is told and bounded", counters.lies),
     Row("messages", "malformed, huge, forged, replayed, reordered and doubled messages",
         "dropped and counted; no cap changes, no joule twice", messages.rubbish),
     Row("burst", "some 1,000 windows a second of 200 invented nodes for {outage}, all ledger records five times",

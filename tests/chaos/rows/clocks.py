@@ -1,4 +1,4 @@
-"""Clocks step, counters wrap and vanish."""
+"""Clocks step."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import asyncio
 import os
 import shutil
 import time
-
-import pytest
 
 from evenwatt_collector.control.types import TTL_S
 from evenwatt_wire.messages import LeaseState
@@ -52,48 +50,6 @@ async def steps(rig, full):
     report = await rig.judge()
     return (f"leases of {TTL_S:.0f} s ended {min(lives):.1f} to {max(lives):.1f} s after the first window that told of "
             f"them (commands of another hour are refused); {energy(report)}")  # fmt: skip
-
-
-async def wrap(rig, full):
-    """Start a counter two seconds before its wrap."""
-    most_uj = 262_143_328_850
-    near = {"powercap": {"zones": {"0": {"start_uj": most_uj - 3_000_000_000}}}}
-    rig.twin(**{rig.names[0]: near})
-    await rig.begin(twin=False)
-    counter = rig.folder / "twin" / rig.names[0] / "sys"
-    file = next(path for path in counter.rglob("energy_uj") if path.parent.name.endswith(":0"))
-    await eventually(lambda: int(file.read_text()) < most_uj // 2, "the counter has wrapped", 60.0)
-    await asyncio.sleep(60.0 if full else 3.0)
-    return energy(await rig.judge())
-
-
-async def vanish(rig, full):
-    """Take a counter's folder away, restart the agent without it, and bring it back."""
-    rig.twin()
-    await rig.begin(twin=False)
-    name = rig.names[0]
-    sysfs = rig.folder / "twin" / name / "sys"
-    zone = next(path.parent for path in sysfs.rglob("energy_uj") if path.parent.name == "intel-rapl:1")
-    if zone.is_symlink() or not zone.exists():
-        pytest.skip("no counter that can be taken away")
-    aside = zone.with_name(f"{zone.name}.gone")
-    zone.rename(aside)
-    await asyncio.sleep(2.0)
-    rig.kill(f"agent-{name}")
-    rig.agent(name)
-    await asyncio.sleep(60.0 if full else 6.0)
-    aside.rename(zone)
-    await rig.leased(60.0)
-    await asyncio.sleep(3.0)
-    before = rig.rows()[name]["energy_j"]
-    await rig.until_stored()
-    await asyncio.sleep(1.2)
-    row, log = rig.rows()[name], rig.truths()[name]
-    true_j = sum(log.energy_j(*span) for span in row["covered_mono_ns"])
-    assert row["energy_j"] >= before
-    assert row["energy_j"] <= true_j * 1.005 + 2.0, (row["energy_j"], true_j)
-    lost_j = max(0.0, true_j - row["energy_j"])
-    return f"{row['energy_j']:.0f} J counted of {true_j:.0f}, {lost_j:.0f} J not known, none twice"
 
 
 async def _renewed(ear, name, since_s):
