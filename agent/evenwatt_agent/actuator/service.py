@@ -190,7 +190,7 @@ class Actuator:
                 return  # an agent has come after all
             await self._desk.finish_orders()
             left = await self._give_back()
-            if left:
+            if left and self._presence.state is PresenceState.AWAY:  # nobody has come meanwhile
                 self._presence.go(time.monotonic())  # and try again
             self._log.warning("no agent has come back; the machine has its own limits", after_s=self._grace_s)
             self._notify.status("no agent; the machine has its own limits")
