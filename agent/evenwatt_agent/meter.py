@@ -134,8 +134,10 @@ class Meter:
         self._latest_w = self._reported_w = 0.0
         self._gaps: list[Gap] = []
         self._silenced = 0
+        self._unknown_in_ledger = False
         if self._ledger_start_ns < now_ns:
             self._say_unseen(self._ledger_start_ns, now_ns)
+        self._say_gone(earlier, now_ns)
 
     @property
     def power_w(self) -> float:
@@ -251,8 +253,11 @@ class Meter:
             TOTAL_ID,
             sum(track.total_uj - track.ledger_from_uj for track in terms) * 1e-6,
             self.total_j,
-            worst([_quality(t.domain, unknown=t.unknown_in_ledger or bool(t.lost)) for t in terms]),
+            Quality.UNKNOWN
+            if self._unknown_in_ledger
+            else worst([_quality(t.domain, unknown=t.unknown_in_ledger or bool(t.lost)) for t in terms]),
         )
+        self._unknown_in_ledger = False
         for track in self._tracks.values():
             track.ledger_from_uj = track.total_uj
             track.unknown_in_ledger = False
@@ -284,6 +289,13 @@ class Meter:
             if identity not in self._bridging:
                 reason = "the agent was not running, and nothing counted for it"
                 self._gap(track, Step(0, start_ns, end_ns, reason, Quality.UNKNOWN))
+
+    def _say_gone(self, earlier: Mapping[str, Baseline], now_ns: int) -> None:
+        """What was counted before a restart and is not there any more: from its last reading on it is not known."""
+        for identity in sorted(earlier.keys() - self._tracks.keys())[:_MAX_GAPS]:
+            reason = "it was counted before the agent was started, and is not there any more"
+            self._gaps.append(Gap(identity, earlier[identity].t_ns, now_ns, reason, Quality.UNKNOWN))
+            self._unknown_in_ledger = True
 
     def _account(self, track: _Track, step: Step) -> None:
         track.total_uj += step.energy_uj

@@ -227,6 +227,18 @@ def test_what_no_counter_bridged_over_a_restart_is_a_gap_and_not_silence():
     assert meter.close_ledger(12 * S).gaps == []
 
 
+def test_what_was_counted_before_a_restart_and_is_gone_is_a_gap_and_not_silence():
+    baselines = {"package-0": Baseline(0, 4 * S), "package-1": Baseline(7, 3 * S)}
+    meter = make(probe("package-0"), now_ns=10 * S, ledger_start_ns=4 * S, baselines=baselines)
+    meter.fold(batch(11 * S, {"package-0": [(11 * S, 7_000_000)]}))
+    entry = meter.close_ledger(11 * S)
+    gone = [(gap.start_mono_ns, gap.end_mono_ns, gap.quality) for gap in entry.gaps if gap.domain == "package-1"]
+    assert gone == [(3 * S, 10 * S, Quality.UNKNOWN)]
+    assert (entry.total.energy_j, entry.total.quality) == (7.0, Quality.UNKNOWN)
+    entry = meter.close_ledger(12 * S)
+    assert (entry.gaps, entry.total.quality) == ([], Quality.MEASURED)
+
+
 def test_only_what_goes_on_without_the_agent_is_remembered():
     lasting = probe("package-0")
     event = replace(probe("package-1"), lasting=False)

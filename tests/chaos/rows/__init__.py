@@ -48,7 +48,7 @@ ROWS = (
         "energy right; no lease lives longer or shorter by it", clocks.steps),
     Row("wrap", "a counter at its wrap",
         "energy right", counters.wrap),
-    Row("vanish", "a counter's folder vanishes for some seconds, the agent restarts without it, it comes back",
+    Row("vanish", "a counter's folder vanishes for some seconds, the agent restarts without it; it comes back, and again",
         "re-baselined: no joule twice; the gap is told", counters.vanish),
     Row("reset", "a counter begins at 0 again",
         "re-baselined: nothing invented, the gap is told", counters.reset),

@@ -36,7 +36,7 @@ async def wrap(rig, full):
 
 
 async def vanish(rig, full):
-    """Take a counter's folder away, restart the agent without it, and bring it back."""
+    """Take a counter's folder away, restart the agent without it, bring it back, and restart the agent with it."""
     await rig.begin()
     name = rig.names[0]
     zone = _counter(rig, name, "intel-rapl:1").parent
@@ -48,9 +48,12 @@ async def vanish(rig, full):
     rig.agent(name)
     await asyncio.sleep(60.0 if full else 6.0)
     aside.rename(zone)
-    back_ns = time.monotonic_ns()
+    rig.kill(f"agent-{name}")
+    rig.agent(name)
     await rig.leased(60.0)
+    back_ns = time.monotonic_ns()
     await asyncio.sleep(3.0)
+    assert "package-1" in {domain.id for domain in rig.records(name)[-1].domains}
     return await _bounded(rig, name, gone_ns, back_ns, "gone", machine_w=2 * _MOST_W)
 
 
