@@ -258,15 +258,17 @@ class Collector:
     # --- loops ----------------------------------------------------------------------------------------------------
 
     async def _steer(self) -> None:
-        """Step each second, and sooner when power jumps or an answer makes room."""
+        """Step each second, and sooner when power jumps, an answer makes room, or the first grants may be given."""
         while True:
             self._steered_s = time.monotonic()
             hurried, self._hurried = self._hurried, False
             self._wake.clear()
             self._step(self._steered_s, hurry=hurried)
             await asyncio.sleep(_SOONEST_S)
+            quiet_s = self._steering.quiet_until_s - time.monotonic()
+            wait_s = STEP_S / 2 - _SOONEST_S
             try:
-                async with asyncio.timeout(STEP_S / 2 - _SOONEST_S):
+                async with asyncio.timeout(quiet_s if 0 < quiet_s < wait_s else wait_s):
                     await self._wake.wait()
             except TimeoutError:
                 continue

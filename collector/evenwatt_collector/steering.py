@@ -136,8 +136,15 @@ class Steering:
         )
         self._seen.controllable &= ~dry
         self.decision = self._controller.step(now_s, self._seen)
+        if self.quiet_until_s > now_s:  # nodes wait for their first grants
+            self._due_s = min(self._due_s, self.quiet_until_s)
         self.narrator.look(self._scene(self.decision, wall_s))
         return list(self._sendings(self.decision))
+
+    @property
+    def quiet_until_s(self) -> float:
+        """Until when nothing is granted, by the clock of ``step``; in the past otherwise."""
+        return self._controller.quiet_until_s
 
     def acknowledge(self, zone: str, ack: Ack, now_s: float) -> bool:
         """Note a node's answer to an order; True if a raise may wait for it."""

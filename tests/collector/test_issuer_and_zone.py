@@ -95,8 +95,8 @@ def make_zone(**fields):
     return Zone(ZoneSettings(name=ZONE, **fields), lambda: FACTOR, Labels([]), epoch=3)
 
 
-def make_steering(*zones):
-    return Steering(SettingsRules(zones), quiet_s=0.0, seed=1)
+def make_steering(*zones, quiet_s=0.0):
+    return Steering(SettingsRules(zones), quiet_s=quiet_s, seed=1)
 
 
 def make_fleet(*powers):
@@ -121,6 +121,16 @@ def test_a_zone_without_budget_only_measures():
     said = zone.summary(1.0, WALL_MS, fleet, Books(), None, [])
     assert (said.band, said.power_w, said.budget_w, said.nodes) == ("off", 350.0, None, 2)
     assert said.emissions_g_per_h == pytest.approx(0.3 * 360.0)
+
+
+def test_who_takes_over_grants_as_soon_as_it_has_watched_for_long_enough():
+    zone, fleet = make_zone(budget_w=1_000.0), make_fleet(100.0, 200.0)
+    steering = make_steering(zone.settings, quiet_s=1.3)
+    assert steering.quiet_until_s < 0.0
+    assert [stepped(steering, now_s, fleet) for now_s in (0.0, 0.5, 1.0, 1.25)] == [[]] * 4
+    assert steering.quiet_until_s == 1.3
+    assert {sending.order.node for sending in stepped(steering, 1.3, fleet)} == {"n1", "n2"}
+    assert stepped(steering, 1.4, fleet) == []
 
 
 def test_a_zone_with_a_budget_grants_each_second_and_at_once_in_a_hurry():

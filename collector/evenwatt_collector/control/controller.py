@@ -91,6 +91,11 @@ class Controller:
         return self._seq
 
     @property
+    def quiet_until_s(self) -> float:
+        """Until when it only observes; known from the first step on, in the past before."""
+        return -np.inf if self._began_s is None else self._began_s + self._quiet_s
+
+    @property
     def accounts(self) -> Accounts:
         """What every node may draw; for looking only."""
         return self._accounts
@@ -179,7 +184,7 @@ class Controller:
     def _is_quiet(self, now_s: float) -> bool:
         if self._began_s is None:
             self._began_s = self._last_s = now_s
-        return now_s - self._began_s < self._quiet_s
+        return now_s < self.quiet_until_s
 
     def _delay_raises(self, seen: Observations, released: Bools, now_s: float) -> None:
         """After a release nodes rise one by one, so that their work does not surge all at once."""
