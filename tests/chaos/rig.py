@@ -154,6 +154,10 @@ require_synchronised_clock = false
         return self._start(f"agent-{name}", "evenwatt_agent", "--config", str(self.folder / f"agent-{name}.toml"),
                            prefix=prefix, **environment)  # fmt: skip
 
+    def actuator(self, node):
+        """Start the actuator of a node whose agent works through one."""
+        return self._start("actuator", "evenwatt_agent.actuator", "--config", str(self.folder / f"agent-{node}.toml"))
+
     async def begin(self, *, twin=True):
         """Start all and wait until every node holds a lease."""
         if twin:

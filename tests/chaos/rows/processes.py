@@ -6,15 +6,12 @@ import asyncio
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 
-from evenwatt_agent import restore
 from tests.chaos.ear import listening
 from tests.chaos.limits import watching
 from tests.chaos.rig import FALLBACK_W
-from tests.chaos.rows.words import energy, within_leases
+from tests.chaos.rows.words import energy, put_back, within_leases
 from tests.support import eventually
 
 
@@ -110,7 +107,7 @@ async def agent(rig, _full):
     capped_w = rig.limits_w(name)
     assert capped_w < originals[name]
     rig.kill(f"agent-{name}")
-    _restore(rig, name)
+    put_back(rig.folder / f"state-{name}")
     assert rig.limits_w(name) == originals[name]
     await asyncio.sleep(2.0)
     joins = rig.log(f"agent-{name}").count("joined")
@@ -134,7 +131,7 @@ async def hung_agent(rig, full):
     assert rig.limits_w(name) == before_w
     child.kill()
     child.wait()
-    _restore(rig, name)
+    put_back(rig.folder / f"state-{name}")
     rig.agent(name)
     await rig.leased()
     report = await rig.judge()
@@ -171,9 +168,3 @@ def _all_hold(ear, names, epoch):
     """Return when the last of these nodes first said that it holds a lease of an epoch; None if one has not yet."""
     first_s = [ear.first_of(epoch, name) for name in names]
     return None if None in first_s else max(first_s)
-
-
-def _restore(rig, name):
-    """Do what the service manager does after any death of the agent."""
-    state = rig.folder / f"state-{name}"
-    subprocess.run([sys.executable, "-I", restore.__file__, "--state-dir", str(state)], check=True)

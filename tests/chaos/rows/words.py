@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
+from evenwatt_agent import restore
 from tests.chaos.rig import RESERVE_W
 
 
@@ -20,3 +24,8 @@ def within_leases(rig, limits, ear):
     spare_w = limits.spare_w(ear.leases)
     assert spare_w.keys() == set(rig.names)
     assert min(spare_w.values()) >= RESERVE_W - 1.0, spare_w
+
+
+def put_back(state):
+    """Do what the service manager does after any death of what had limited power, with its folder of originals."""
+    subprocess.run([sys.executable, "-I", restore.__file__, "--state-dir", str(state)], check=True)
