@@ -10,7 +10,7 @@ from itertools import groupby
 import aiomqtt
 
 from evenwatt_wire import CommandError, Kind, Live, Topic, TopicError, WireError, decode
-from evenwatt_wire.command import open_ack, open_command
+from evenwatt_wire.command import Code, open_ack, open_command
 from evenwatt_wire.messages import LeaseState
 from tests.chaos.leases import Leases
 from tests.chaos.rig import ZONE
@@ -29,6 +29,7 @@ class Ear:
     def __init__(self, keys):
         self._keys = keys
         self.windows = []
+        self._held = []
         self.leases = Leases()
 
     def take(self, message):
@@ -38,12 +39,17 @@ class Ear:
             if topic.kind is Kind.COMMAND:
                 self.leases.asked(open_command(payload, self._keys)[1], at_s)
             elif topic.kind is Kind.ACK:
-                self.leases.answered(open_ack(payload, self._keys), at_s)
+                self._answered(open_ack(payload, self._keys), at_s)
             else:
                 said = decode(topic, payload)
                 assert isinstance(said, Live)
                 # All are on one machine, so a window's own moment is one of ours; it may be heard much later.
                 self.windows.append((said.end_mono_ns / 1e9, topic.node, said))
+
+    def _answered(self, ack, at_s):
+        self.leases.answered(ack, at_s)
+        if ack.requested_w is not None and ack.code in (Code.APPLIED, Code.CLAMPED):
+            self._held.append((at_s, ack.node, ack.epoch))
 
     def states(self, since_s=0.0):
         """Return who was in which state of its lease since a moment."""
@@ -71,9 +77,9 @@ class Ear:
         return [epoch for epoch, _ in groupby(found)] if name else list(dict.fromkeys(found))
 
     def first_of(self, epoch, name=None):
-        """Return when a node, or this one, first said that it holds a lease of an epoch."""
-        return next((at_s for at_s, node, said in self.windows
-                     if said.lease.epoch == epoch and name in (None, node)), None)  # fmt: skip
+        """Return when a node, or this one, first said that it holds a lease of an epoch: in an answer or a window."""
+        told = [*self._held, *((at_s, node, said.lease.epoch) for at_s, node, said in self.windows)]
+        return min((at_s for at_s, node, known in told if known == epoch and name in (None, node)), default=None)
 
 
 @asynccontextmanager
