@@ -50,7 +50,12 @@ class Leases:
 
     def known(self, names):
         """Whether each of these nodes has said that it holds one."""
-        return all(any(grant.held_s < float("inf") for grant in self._grants.get(name, [])) for name in names)
+        return self.renewed(names, 0.0)
+
+    def renewed(self, names, since_s):
+        """Whether each of these nodes has said that it holds a grant of after a moment."""
+        return all(any(grant.at_s > since_s and grant.held_s < float("inf") for grant in self._grants.get(name, []))
+                   for name in names)  # fmt: skip
 
     def allowed_w(self, name, at_s):
         """Return the most that a node may draw: of the grant that it holds and those that may be under way to it.

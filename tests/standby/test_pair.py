@@ -6,27 +6,9 @@ import os
 import signal
 import time
 
-import pytest
-
 from tests.chaos.ear import listening
-from tests.chaos.rig import Rig
-from tests.storage.databases import Cluster
+from tests.standby.conftest import other
 from tests.support import eventually
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def rig(request, tmp_path):
-    cluster = Cluster().start() if request.param == "postgres" else None
-    try:
-        with Rig(tmp_path, pair=True, database=cluster.database() if cluster else None) as made:
-            yield made
-    finally:
-        if cluster:
-            cluster.remove()
-
-
-def other(name):
-    return "b" if name == "a" else "a"
 
 
 async def test_the_other_one_goes_on_after_death_hanging_and_leaving(rig):
