@@ -32,10 +32,12 @@ from evenwatt_wire.messages import NodeState
 from evenwatt_wire.topics import CONTROLLER_NODE, DELIVERY
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
 _LIVE_KEPT: Final = 10
 _EVENTS_KEPT: Final = 1_000
+_TOGETHER: Final = 10
+"""Messages that wait for the broker's word at one time."""
 _PORTION: Final = 20
 """Records in memory at once."""
 _RESEND_SOONEST_S: Final = 2.0
@@ -207,13 +209,20 @@ class Link:
                 await _first(self._wake.wait(), asyncio.sleep(max(0.0, self._look_s - time.monotonic())))
 
     async def _talk_first(self, connection: Connection) -> None:
-        """Say what must not wait. What comes meanwhile has its turn after a record: on a slow line it never ends."""
-        for _ in range(len(self._outbox)):
-            await self._talk_live(connection)
-            if self._outbox:
-                kind, payload = self._outbox[0]
-                await self._publish(connection, kind, payload)
-                self._outbox.popleft()
+        """Say what must not wait, in order, but many at once.
+
+        Each is answered by the broker: on a bad line answers to commands, one after the other, can take longer than
+        commands take to come, and the ledger would starve. What comes meanwhile has its turn after a record.
+        """
+        await self._talk_live(connection)
+        if not self._outbox:
+            return
+        said = [self._outbox.popleft() for _ in range(min(len(self._outbox), _TOGETHER))]
+        try:
+            await _all([self._publish(connection, *one) for one in said])
+        except BaseException:
+            self._outbox.extendleft(reversed(said))  # all of them again on the next connection
+            raise
         await self._talk_live(connection)
 
     async def _talk_live(self, connection: Connection) -> None:
@@ -285,3 +294,10 @@ async def _first(*waits: Any) -> None:
     finally:
         for task in tasks:
             task.cancel()
+
+
+async def _all(works: list[Coroutine[Any, Any, None]]) -> None:
+    """Do all to their ends, begun in order; raise the first one's error."""
+    for end in await asyncio.gather(*works, return_exceptions=True):
+        if end is not None:
+            raise end

@@ -10,7 +10,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.chaos.rig import Rig
 from tests.chaos.rows import ROWS
 from tests.chaos.table import write_table
 
@@ -47,7 +46,7 @@ def run_row(row, *, full):
     began_s = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="evenwatt-chaos-") as folder:
         try:
-            with Rig(Path(folder), nodes=row.nodes, pair=row.pair) as rig:
+            with row.rig(Path(folder), nodes=row.nodes, pair=row.pair) as rig:
                 result, measured = "kept", asyncio.run(row.run(rig, full))
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):

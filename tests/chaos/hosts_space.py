@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -36,8 +37,8 @@ class Space:
         self._holder = subprocess.Popen([*_DIES_WITH_US, "unshare", "--net", "sleep", "infinity"])
         self._threads = []
         self.pid = self._holder.pid
-        ours = os.readlink("/proc/self/ns/net")
-        wait_for(lambda: os.readlink(f"/proc/{self.pid}/ns/net") != ours, "the namespace is there")
+        ours = Path("/proc/self/ns/net").readlink()
+        wait_for(lambda: Path(f"/proc/{self.pid}/ns/net").readlink() != ours, "the namespace is there")
         self._worker = self.thread()
         self.run("ip", "link", "set", "lo", "up")
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.chaos.rows import clocks, counters, links, messages, processes, stores
+from tests.chaos.hosts_rig import HostsRig
+from tests.chaos.rig import Rig
+from tests.chaos.rows import clocks, counters, hosts, links, messages, privileged, processes, stores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +23,7 @@ class Row:
     run: Callable
     nodes: int = 2
     pair: bool = False
+    rig: type[Rig] = Rig
 
 
 ROWS = (
@@ -28,6 +31,9 @@ ROWS = (
         "caps end in the fallback, budget held; every joule arrives once", links.broker),
     Row("network", "half of the nodes cut off; 200 +- 50 ms each way and stalls of 0.4 s for a tenth of the data",
         "budget held, no node above its lease, the ledger completes", links.network, nodes=4),
+    Row("hosts", "4 hosts in network namespaces: 100 +- 50 ms and 5 % loss each way for two, 10 % one way for one, "
+        "then two cut off", "budget held, no node above its lease, all lease again, the ledger completes", hosts.hosts,
+        nodes=4, rig=HostsRig),
     Row("collector", "collector SIGKILLed for {outage}, then started",
         "as for the broker; the epoch is higher", processes.collector),
     Row("standby", "active collector SIGKILLed, standby there",
@@ -36,6 +42,9 @@ ROWS = (
         "the old one is refused and stands by; no lease ends", processes.woken, pair=True),
     Row("agent", "agent SIGKILLed; `evenwatt-restore`; started again",
         "originals back, fallback before it joins, no joule twice", processes.agent),
+    Row("actuator", "actuator (root) SIGKILLed, `evenwatt-restore`, started again; then its agent (nobody) SIGKILLed",
+        "counting goes on; originals back, fallback before it listens; the cap is held without an agent; no joule lost",
+        privileged.actuator),
     Row("hung-agent", "agent stopped (SIGSTOP), then killed as a watchdog does; started again",
         "the cap stays in the device meanwhile, no joule twice", processes.hung_agent),
     Row("power-loss", "agent SIGKILLed, the end of its spool's log cut off; started again",
@@ -48,7 +57,7 @@ ROWS = (
         "energy right; no lease lives longer or shorter by it", clocks.steps),
     Row("wrap", "a counter at its wrap",
         "energy right", counters.wrap),
-    Row("vanish", "a counter's folder vanishes for some seconds, the agent restarts without it; it comes back, and again",
+    Row("vanish", "a counter's folder vanishes for some seconds, the agent restarts without it; back, and again",
         "re-baselined: no joule twice; the gap is told", counters.vanish),
     Row("reset", "a counter begins at 0 again",
         "re-baselined: nothing invented, the gap is told", counters.reset),
