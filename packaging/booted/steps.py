@@ -337,14 +337,17 @@ def remove(test: Steps) -> str:
 
 
 def purge(test: Steps) -> str:
-    """Purge leaves nothing but the locked user."""
+    """Purge leaves nothing but the locked user and what a person put into /etc/evenwatt."""
     test.system.must(f"{APT} purge evenwatt-agent evenwatt-collector")
     left = test.system.said(
-        "find / -xdev \\( -path /srv -o -path /proc -o -path /var/log \\) -prune -o -name '*evenwatt*' -print"
+        "find / -xdev \\( -path /srv -o -path /proc -o -path /var/log -o -path /etc/evenwatt \\) -prune -o -name '*evenwatt*' -print"
     )
     if left:
         raise NotSeenError(f"left: {' '.join(left.split())}")
-    return test.system.said("getent passwd evenwatt")
+    kept = test.system.must("cd /etc/evenwatt && ls operator.pem trust.json root.pub collector.secrets/controller.pem")
+    if own := test.system.said("ls -d /etc/evenwatt/*.toml /etc/evenwatt/node* 2>&-"):
+        raise NotSeenError(f"left: {own}")
+    return f"{test.system.said('getent passwd evenwatt').strip()}; kept: {' '.join(kept.split())}"
 
 
 ORDER: tuple[Callable[[Steps], str], ...] = (
