@@ -1,5 +1,6 @@
 import math
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -162,6 +163,18 @@ def test_locked_devices_and_nodes_without_caps_count_by_their_power():
     assert decision.decision.unmanageable.tolist() == [zone.slots[node]]
     assert node not in {grant.node for grant in decision.grants}
     assert decision.power_w == 8 * 150 + 200 + 100
+
+
+def test_a_node_that_can_be_steered_no_more_counts_once_by_the_higher_of_its_lease_and_its_draw():
+    zone = Named(400)
+    node = Seen("n", power_w=380, peak_w=385, ceiling_w=497, fallback_w=150)
+    run(zone, lambda _caps: [node], 30)
+    lease_w = zone.step(30, [node]).leased_w
+    assert 380 < lease_w < 393
+    for second, power_w, age_s, most_w in ((31, 100, 0.5, lease_w), (32, 450, 0.5, 450), (33, 380, 5, 497)):
+        gone = replace(node, controllable=False, power_w=power_w, peak_w=power_w, age_s=age_s)
+        assert zone.step(second, [gone]).leased_w == pytest.approx(most_w, abs=1)
+    assert zone.step(70, [replace(node, controllable=False, age_s=40)]).leased_w == 497
 
 
 def test_a_device_that_does_not_obey_costs_the_others():

@@ -39,11 +39,11 @@ class Survey:
     unmanaged_w: Floats
     """Counted by the higher of mean and recent peak."""
     reserved_w: Floats
-    """Outstanding caps of nodes that cannot be steered now."""
+    """Outstanding caps of nodes that cannot be steered now, less what of them counts as unmanaged."""
     overdraw_w: Floats
     """What disobedient nodes draw above their caps."""
     leased_w: Floats
-    """Outstanding caps of all nodes."""
+    """Outstanding caps of all nodes, less what of them counts as unmanaged."""
     arrived_w: Floats
     managed: Floats
     silent: Floats
@@ -119,6 +119,8 @@ def survey(
     said_w = np.where(unbelieved, most_w, seen.power_w)
     power_w = np.where(live, said_w, np.where(quiet | left, out_w, 0.0))
     power_w = np.where(loose, np.where(fresh, seen.power_w, loose_w), power_w)
+    # What its last lease allows and what it is measured at or could draw are the same watts: the higher one counts.
+    held_w = np.where(loose, np.maximum(0.0, out_w - loose_w), out_w)
     over = live & (said_w > OBEYS * out_w + OBEYS_W)
     over &= said_w > OBEYS * accounts.lately_w(now_s) + OBEYS_W
     # A lost node whose leases have ended is known to be at its fallback; until then, nothing is known.
@@ -132,9 +134,9 @@ def survey(
         out_w=out_w,
         power_w=fixed_w + totals(power_w),
         unmanaged_w=fixed_w + totals(loose_w),
-        reserved_w=totals(np.where(quiet | left, out_w, 0.0)),
+        reserved_w=totals(np.where(quiet | left, held_w, 0.0)),
         overdraw_w=totals(np.where(over, said_w - out_w, 0.0)),
-        leased_w=totals(np.where(managed | left, out_w, 0.0)),
+        leased_w=totals(np.where(managed | left, held_w, 0.0)),
         arrived_w=tree.totals(seen.zone[arrived], out_w[arrived]),
         managed=totals(managed.astype(np.float64)),
         silent=totals(silent.astype(np.float64)),
