@@ -48,7 +48,11 @@ app.add_typer(broker_app)
 # typer reads annotations at run time, so the types of options are real objects here (Optional, Path).
 Config = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option("--config", "-c", help="Settings: $EVENWATT_CONFIG, else /etc/evenwatt/operator.toml if it is there."),
+    typer.Option(
+        "--config",
+        "-c",
+        help="Settings: $EVENWATT_CONFIG, else operator.toml in ~/.config/evenwatt, ~/.evenwatt or /etc/evenwatt.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Zone = Annotated[Optional[str], typer.Option("--zone", "-z", help="Zone of the node; default from the settings.")]  # noqa: UP045

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
 
 from msgspec import Struct, field
 
 from evenwatt_daemon import load_settings
 from evenwatt_daemon.broker import BrokerSettings
 
-DEFAULT_PATH = Path("/etc/evenwatt/operator.toml")
+DEFAULT_PATHS: Final = ("~/.config/evenwatt/operator.toml", "~/.evenwatt/operator.toml", "/etc/evenwatt/operator.toml")
 
 
 class OperatorSettings(Struct, forbid_unknown_fields=True):
@@ -32,8 +33,12 @@ class OperatorSettings(Struct, forbid_unknown_fields=True):
 
 
 def load(path: Path | None) -> OperatorSettings:
-    """Read the named file, else ``$EVENWATT_CONFIG``, else the default one if it exists, else defaults."""
+    """Read the named file, else ``$EVENWATT_CONFIG``, else the first default one that exists, else defaults."""
     named = path or (Path(os.environ["EVENWATT_CONFIG"]) if os.environ.get("EVENWATT_CONFIG") else None)
-    if named is None and DEFAULT_PATH.exists():
-        named = DEFAULT_PATH
+    if named is None:
+        named = next((found for found in map(_at_home, DEFAULT_PATHS) if found.exists()), None)
     return load_settings(OperatorSettings, named)
+
+
+def _at_home(path: str) -> Path:
+    return Path(os.path.expanduser(path))  # noqa: PTH111  (Path.expanduser raises for a user without a home)

@@ -340,7 +340,8 @@ def purge(test: Steps) -> str:
     """Purge leaves nothing but the locked user and what a person put into /etc/evenwatt."""
     test.system.must(f"{APT} purge evenwatt-agent evenwatt-collector")
     left = test.system.said(
-        "find / -xdev \\( -path /srv -o -path /proc -o -path /var/log -o -path /etc/evenwatt \\) -prune -o -name '*evenwatt*' -print"
+        "find / -xdev \\( -path /srv -o -path /proc -o -path /var/log -o -path /etc/evenwatt \\) -prune"
+        " -o -name '*evenwatt*' -print"
     )
     if left:
         raise NotSeenError(f"left: {' '.join(left.split())}")

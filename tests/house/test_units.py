@@ -70,3 +70,14 @@ def test_only_root_without_a_network_changes_limits_and_the_restorer_follows_it(
 def test_root_never_follows_a_list_that_the_agents_user_could_have_written():
     assert "/var/lib/evenwatt/" not in text_of("evenwatt-restore")
     assert "--state-dir /var/lib/evenwatt\n" not in text_of("evenwatt-restore") + text_of("evenwatt-actuator")
+
+
+def test_credentials_are_named_as_the_units_hand_them_over():
+    named = 0
+    for file in (*(ROOT / "packaging").glob("*.toml"), *(ROOT / "docs").glob("*.md")):
+        for unit, credential in re.findall(r"/run/credentials/([\w-]+)\.service/([\w.-]+)", file.read_text()):
+            prefix, folder = settings_of(unit)["LoadCredential"].split(":")
+            assert Path(folder) == Path(f"/etc/evenwatt/{unit.removeprefix('evenwatt-')}.secrets")
+            assert credential.startswith(f"{prefix}_"), f"{file}: {credential}"
+            named += 1
+    assert named > 5
