@@ -17,7 +17,7 @@ from evenwatt_cli.keys.showing import span
 from evenwatt_daemon import Failure
 from evenwatt_wire import Role, open_trust
 from evenwatt_wire.keyring import fingerprint, key_id
-from tests.keys.made import CONTROLLER, NODE_2, OPERATOR, ROOT, ROOTS, raw, revoked, row, signed, trust
+from tests.keys.made import CONTROLLER, NODE_2, OPERATOR, ROOT, ROOTS, private, raw, revoked, row, signed, trust
 from tests.support import make_key, make_trust
 
 
@@ -68,8 +68,8 @@ def test_versions_rise_by_one_for_all_changes_between_two_signatures(tmp_path):
         document.edit(path, document.with_key(held, key), signed=is_signed)
     assert document.sign(path, [ROOT], 10).version == 1
     for change in (
-        lambda held: document.without_key(held, "ada"),
-        lambda held: document.with_revoked(held, "main", "x"),
+        lambda held: document.without_keys(held, document.held_by(held, "ada")),
+        lambda held: document.with_revoked(held, document.held_by(held, "main"), "x"),
     ):
         held, is_signed = document.read(path)
         assert document.edit(path, change(held), signed=is_signed).version == 2
@@ -89,6 +89,24 @@ def test_one_key_takes_over_from_another():
     assert timedelta(days=13) < old.not_after - document.now() <= timedelta(days=14)
     again = document.with_successor(held, old.name, raw(ROOT), timedelta(days=99))
     assert document.find(again, old.id.hex()[:8]).not_after == old.not_after  # no overlap makes it longer
+
+
+@pytest.mark.parametrize("name", ["main", "ada", "n1"])
+def test_who_leaves_takes_the_keys_of_before_the_rotations_along(name):
+    held = document.with_key(trust(), row(ROOT, "operator", name="ada-until-tomorrow"))  # somebody else
+    first = document.find(held, name)
+    for number in (11, 12):
+        held = document.with_successor(held, name, raw(private(number)), timedelta(days=14))
+    gone = document.held_by(held, name)
+    assert {key.id for key in gone} == {first.id, *(key_id(raw(private(number))) for number in (11, 12))}
+    after = document.with_revoked(held, gone, "left")
+    assert after.revoked_ids == {key.id for key in gone}
+    assert len(after.keys) == len(trust().keys)
+    for one in (document.held_by(held, name, only=True), document.held_by(held, gone[0].id.hex())):
+        assert one == [gone[0]]
+    assert document.held_by(held, gone[1].name) == [gone[1]]
+    left = document.without_keys(held, [gone[0]])
+    assert {key.id for key in document.held_by(left, name)} == {key.id for key in gone[1:]}
 
 
 @pytest.mark.parametrize("name", ["nobody", "", "ma"])

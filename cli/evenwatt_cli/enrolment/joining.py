@@ -83,7 +83,7 @@ class Desk:
         with document.alone(self.trust):
             trust = self.check()
             for old in [key for key in trust.keys if key.node == node]:
-                trust = document.with_revoked(trust, old.id.hex(), "replaced by enrolment")
+                trust = document.with_revoked(trust, [old], "replaced by enrolment")
             key = document.make_key(public, Role.NODE, node, node=node, zone=zone)
             issued = document.now()
             trust = replace(document.with_key(trust, key), version=trust.version + 1, issued=issued)

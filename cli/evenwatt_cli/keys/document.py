@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 DAYS = 365
 """How long a document counts, if nothing else is said."""
 _DRAFT = timedelta(days=DAYS)
+_FORMER = re.compile(r"(-until-\d{8}-[0-9a-f]{4})+")
+"""What a rotation appends to the name of the old key."""
 
 
 def now() -> datetime:
@@ -90,17 +93,30 @@ def with_key(trust: Trust, key: Key) -> Trust:
     return replace(trust, keys=[*trust.keys, key])
 
 
-def without_key(trust: Trust, name: str) -> Trust:
-    """Return the document without a key; its holder can be added again."""
-    gone = find(trust, name)
-    return replace(trust, keys=[key for key in trust.keys if key is not gone])
+def without_keys(trust: Trust, gone: Sequence[Key]) -> Trust:
+    """Return the document without some keys; their holder can be added again."""
+    return replace(trust, keys=[key for key in trust.keys if key not in gone])
 
 
-def with_revoked(trust: Trust, name: str, reason: str) -> Trust:
-    """Return the document in which a key never counts again."""
-    gone = find(trust, name)
-    row = Revocation(gone.id.hex(), now(), gone.name, reason)
-    return replace(without_key(trust, name), revoked=[*trust.revoked, row])
+def with_revoked(trust: Trust, gone: Sequence[Key], reason: str) -> Trust:
+    """Return the document in which some keys never count again."""
+    rows = [Revocation(key.id.hex(), now(), key.name, reason) for key in gone]
+    return replace(without_keys(trust, gone), revoked=[*trust.revoked, *rows])
+
+
+def held_by(trust: Trust, name: str, *, only: bool = False) -> list[Key]:
+    """Return every key of who has a name: the present one, and those that still count after a rotation.
+
+    An id, the name of an older key, or ``only`` means one key alone.
+
+    Raises:
+        Failure: there is none, or several have the id.
+    """
+    present = [key for key in trust.keys if key.name == name]
+    former = [key for key in trust.keys if key.name.startswith(name) and _FORMER.fullmatch(key.name[len(name) :])]
+    roles = {key.role for key in present or former}
+    held = [*present, *(key for key in former if key.role in roles)]
+    return [find(trust, name)] if only or not held else held
 
 
 def with_successor(trust: Trust, name: str, public: bytes, overlap: timedelta) -> Trust:

@@ -107,6 +107,13 @@ def say_trust(path: Path, trust: Trust, *, signed: bool, as_json: bool, whole: b
         print(f"  {row.id}  revoked     {row.name} on {row.at:%Y-%m-%d}{f': {row.reason}' if row.reason else ''}")
 
 
+def say_gone(path: Path, trust: Trust, gone: Sequence[Key], word: str, *, as_json: bool) -> None:
+    """Say which keys were taken out, and what the document holds now; it is not signed yet."""
+    for key in gone if not as_json else []:
+        print(f"{word}: {key.id.hex()}  {key.role}  {key.name}")
+    say_trust(path, trust, signed=False, as_json=as_json)
+
+
 def verify_file(path: Path, root: Path, fleet: str | None, *, as_json: bool) -> Exit:
     """Check a document as a machine would, and say why it would be refused."""
     roots = parse_document(root, read_roots)

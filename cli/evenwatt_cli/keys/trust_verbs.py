@@ -11,6 +11,8 @@ trust_app = typer.Typer(name="trust", help="The document that says whose keys co
 
 File = Annotated[Path, typer.Argument(help="The trust document.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+Holder = Annotated[str, typer.Argument(help="Who: all keys of that name, older ones too. Or the id of one key.")]
+Only = Annotated[bool, typer.Option("--only", help="This key alone, not those that it took over from.")]
 
 
 @trust_app.command("init")
@@ -59,35 +61,36 @@ def add(
 
 
 @trust_app.command()
-def remove(
-    file: File, name: Annotated[str, typer.Argument(help="Name or id of the key.")], *, json: Json = False
-) -> None:
-    """Take a key out. It could be added again; where it may have been stolen, revoke it."""
+def remove(file: File, name: Holder, *, only: Only = False, json: Json = False) -> None:
+    """Take somebody's keys out. They could be added again; where one may have been stolen, revoke it."""
     from evenwatt_cli.keys import document
-    from evenwatt_cli.keys.showing import say_trust
+    from evenwatt_cli.keys.showing import say_gone
 
     with document.alone(file):
         trust, signed = document.read(file)
-        changed = document.without_key(trust, name)
-        say_trust(file, document.edit(file, changed, signed=signed), signed=False, as_json=json)
+        gone = document.held_by(trust, name, only=only)
+        changed = document.without_keys(trust, gone)
+        say_gone(file, document.edit(file, changed, signed=signed), gone, "removed", as_json=json)
 
 
 @trust_app.command()
 def revoke(
     file: File,
-    name: Annotated[str, typer.Argument(help="Name or id of the key.")],
+    name: Holder,
     *,
+    only: Only = False,
     reason: Annotated[str, typer.Option(help="Why; kept in the document.")] = "",
     json: Json = False,
 ) -> None:
-    """Let a key never count again. Sign the document afterwards, and put it on the collector."""
+    """Let somebody's keys never count again. Sign the document afterwards, and put it on the collector."""
     from evenwatt_cli.keys import document
-    from evenwatt_cli.keys.showing import say_trust
+    from evenwatt_cli.keys.showing import say_gone
 
     with document.alone(file):
         trust, signed = document.read(file)
-        changed = document.with_revoked(trust, name, reason)
-        say_trust(file, document.edit(file, changed, signed=signed), signed=False, as_json=json)
+        gone = document.held_by(trust, name, only=only)
+        changed = document.with_revoked(trust, gone, reason)
+        say_gone(file, document.edit(file, changed, signed=signed), gone, "revoked", as_json=json)
 
 
 @trust_app.command("list")
