@@ -127,7 +127,7 @@ def _nodes(nodes: list[dict[str, Any]]) -> Table:
             Text(state, style=_STATES.get(state, "")),
             power(node["power_w"]) + ("~" if node["quality"] == "estimated" else ""),
             power(node["cap_w"]),
-            node["lease"] or "-",
+            (node["lease"] or "-") + (" (operator)" if node.get("lease_by") == "operator" else ""),
             energy(node["energy_j"]),
             "-" if node["emissions_g"] is None else f"{node['emissions_g']:.1f} g",
             "-" if node["age_s"] is None else f"{node['age_s']:.0f} s",

@@ -194,6 +194,19 @@ class Node:
         """Whether it draws all that it may."""
         return self.cap_w is not None and self.power_w >= 0.95 * self.cap_w
 
+    @property
+    def leased_by(self) -> str | None:
+        """Whose lease caps it: ``controller`` or ``operator``, whose commands have no epoch; None without one."""
+        if self.live is None or self.live.lease.state is not LeaseState.LEASED:
+            return None
+        return "controller" if self.live.lease.epoch else "operator"
+
+    def operator_lease(self, now_s: float) -> tuple[float, float] | None:
+        """Return the cap that an operator's lease holds it at, and for how many seconds more."""
+        if self.live is None or self.cap_w is None or self.leased_by != "operator":
+            return None
+        return self.cap_w, max(0.0, self.live.lease.remaining_s - self.age_s(now_s))
+
     def age_s(self, now_s: float) -> float:
         """Time since the latest window."""
         return max(0.0, now_s - self.heard_s)

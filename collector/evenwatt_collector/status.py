@@ -115,6 +115,7 @@ def _node(node: Node, factor: Factor, views: Views, now_s: float) -> Document:
         "cap_w": node.cap_w,
         "at_cap": node.at_cap,
         "lease": lease.state.value if lease else None,
+        "lease_by": node.leased_by,
         "lease_remaining_s": lease.remaining_s if lease else None,
         "quality": node.quality.value,
         "energy_j": stored.energy_j,

@@ -86,6 +86,7 @@ class Steering:
         self._due_s = -inf
         self._dry_w: Floats = np.zeros(0)
         self._paused: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._operators: dict[tuple[str, str], tuple[float, float] | None] = {}
         self.narrator = Narrator()
         """Why nodes and zones are treated as they are."""
         self.decision: Decision | None = None
@@ -224,6 +225,7 @@ class Steering:
             paused_by_us=self._controller.pausing.paused,
             rule=self._rules.node,
             paused=lambda zone, node: self._paused.get((zone, node), ()),
+            operator=lambda zone, node: self._operators.get((zone, node)),
         )
 
     # --- inside ---------------------------------------------------------------------------------------------------
@@ -243,6 +245,7 @@ class Steering:
                 slot = self._slot_of(node)
                 node.write_into(self._seen, slot, now_s)
                 self._paused[name, node.name] = tuple(node.summary.paused) if node.summary else ()
+                self._operators[name, node.name] = node.operator_lease(now_s)
                 self._apply_rule(node, slot)
                 self._seen.zone[slot] = z
                 if not ours:

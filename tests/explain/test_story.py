@@ -6,6 +6,9 @@ from itertools import pairwise
 import pytest
 
 from evenwatt_collector.explain import UnknownNameError
+from evenwatt_wire import LeaseInForce
+from evenwatt_wire.messages import LeaseState
+from tests.collector.said import live
 from tests.explain.story import POLICY, WALL_S, Story
 
 WANTS = {
@@ -152,3 +155,15 @@ def test_a_node_that_went_silent_is_said_to_be():
     told = story.told("gpu-3")
     assert "gone silent" in told or "may draw" in told
     assert story.ask("gpu-3")["reason"]["wall_s"] >= WALL_S + 60
+
+
+def test_an_operator_s_lease_is_named_with_its_end():
+    told = Story({"demo:web-1": 300.0})
+    told.run(5)
+    lease = LeaseInForce(LeaseState.LEASED, 250.0, 0, 1_790_000_000_000, 60.0)
+    told.fleet.on_live("demo", live("web-1", seq=10**6, power_w=240.0, lease=lease), float(told.second))
+    told.steering.step(float(told.second), WALL_S + told.second, told.fleet, lambda _zone: True, hurry=True)
+    said = told.told("web-1")
+    assert "web-1 may draw 250 W" in said
+    assert "an operator's lease holds it at 250 W until 12:01:0" in said
+    assert told.fleet.find("demo", "web-1").leased_by == "operator"

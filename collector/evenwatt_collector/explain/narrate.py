@@ -57,6 +57,8 @@ class Scene:
     rule: Callable[[str, str], NodeRule]
     paused: Callable[[str, str], tuple[str, ...]]
     """What a node says of its work is paused."""
+    operator: Callable[[str, str], tuple[float, float] | None]
+    """The cap that an operator's lease holds a node at, and for how many seconds more."""
 
 
 class Narrator:
@@ -185,12 +187,13 @@ class _View:
         steered = why is not None and i >= 0
         cap_w = float(self.cap_w[slot])
         waiting_w = float(why.allotment.share_w[i]) - cap_w if why is not None and steered and not dry else 0.0
+        operator = scene.operator(zone, node)
         return NodeReason(
             wall_s=scene.wall_s,
             node=node,
             zone=zone,
             cause=_CAUSES[self._cause[slot]],
-            cap_w=cap_w if isfinite(cap_w) else None,
+            cap_w=operator[0] if operator else cap_w if isfinite(cap_w) else None,
             power_w=float(seen.power_w[slot]),
             floor_w=float(seen.floor_w[slot]),
             ceiling_w=float(seen.ceiling_w[slot]),
@@ -206,6 +209,7 @@ class _View:
             fallback_w=float(seen.fallback_w[slot]),
             dry_run=dry,
             held=rule.held,
+            operator_until_s=scene.wall_s + operator[1] if operator else None,
         )
 
     def _short(self, slot: int) -> Short | None:

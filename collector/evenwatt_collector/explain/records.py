@@ -84,6 +84,8 @@ class NodeReason:
     dry_run: bool = False
     held: str = ""
     """What holds it below what it could use, besides its zone."""
+    operator_until_s: float | None = None
+    """Until when an operator's lease holds it at ``cap_w``; None without one."""
 
     @property
     def name(self) -> str:
@@ -100,7 +102,10 @@ class NodeReason:
 
     def _kind_of(self) -> tuple[object, ...]:
         short = (self.short.zone, self.short.budget_why, self.short.level_class) if self.short else None
-        return self.zone, self.cause, self.kind, self.priority, short, self.paused, self.dry_run, self.held
+        return self.zone, self.cause, self.kind, self.priority, short, self._terms()
+
+    def _terms(self) -> tuple[object, ...]:
+        return self.paused, self.dry_run, self.held, self.operator_until_s is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

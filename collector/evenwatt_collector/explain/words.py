@@ -37,7 +37,7 @@ def node_lines(reason: NodeReason, since_s: float, paused_s: float | None, wall_
     if reason.paused:
         parts.append(_paused(reason, paused_s or since_s))
     parts.append(f"What would change it: {_node_release(reason)}")
-    if reason.cap_w is not None and not reason.dry_run:
+    if reason.cap_w is not None and not reason.dry_run and reason.operator_until_s is None:
         parts.append(_alone(reason, reason.cap_w))
     return _wrapped(parts)
 
@@ -146,13 +146,15 @@ def _is_free(reason: NodeReason) -> bool:
 
 def _node_why(reason: NodeReason) -> str:
     text = _cause(reason)
-    if reason.waiting_w > 0:
+    if reason.waiting_w > 0 and reason.operator_until_s is None:
         text += f" {watts(reason.waiting_w)} more are its own and come as soon as other nodes have given them back."
     return text
 
 
 def _cause(reason: NodeReason) -> str:
     short = reason.short
+    if reason.operator_until_s is not None and reason.cap_w is not None:
+        return f"an operator's lease holds it at {watts(reason.cap_w)} until {clock(reason.operator_until_s)[11:]}."
     if reason.cause is Cause.DRY_RUN:
         return "its zone is in dry run: this is what it would be given by what it shows, and nothing is sent to it."
     if reason.cause is Cause.UNSTEERED:
@@ -221,6 +223,8 @@ def _node_release(reason: NodeReason) -> str:
             f"its work goes on, one node at a time, when zone {short.zone} has drawn less than {watts(low_w)} for "
             f"{_BANDS.resume_s:.0f} s and there is room for it, {LEAST_PAUSE_S:.0f} s after the pause at the earliest."
         )
+    if reason.operator_until_s is not None:
+        return "the operator's lease ends, or the operator gives it back with `evenwatt release`."
     if reason.cause is Cause.DRY_RUN:
         return "the policy's dry_run is set to false; then the node is capped for real."
     if reason.cause is Cause.UNSTEERED:
