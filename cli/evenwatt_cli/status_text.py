@@ -105,7 +105,7 @@ def _workloads(workloads: list[dict[str, Any]]) -> Table:
 _BANDS = {
     "normal": "within target",
     "hold": "near its budget: holding",
-    "cap": "over target: capping",
+    "cap": "held to its budget: capping",
     "brake": "over budget: braking",
     "off": "not controlled",
 }

@@ -137,7 +137,11 @@ def test_a_node_s_log_whose_end_was_cut_off_shows(days, keep):
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:keep]))
     result = days.verify()
     assert result.exit_code == 4
-    assert "its end was cut off" in result.output
+    assert result.output.count("its end was cut off") == 1
+    assert result.output.count("of the collector") <= 3, "one line a kind"
+    every = json.loads(days.verify("--json").output)["comparisons"][0]["faults"]
+    assert sum("its end was cut off" in fault for fault in every) >= 1
+    assert f"{len(every)} FAULTS" in result.output
 
 
 def test_a_node_s_log_that_was_written_anew_shows(days):

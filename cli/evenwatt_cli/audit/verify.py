@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from evenwatt_cli.audit.compare import Comparison, compare
 from evenwatt_cli.audit.reading import Log, read_logs
@@ -14,6 +15,9 @@ from evenwatt_daemon import Failure
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+_ENTRY: Final = re.compile(r"entry (\d+) of the collector: ")
+_WHICH: Final = re.compile(r"\b[0-9a-f]{16,}\b|\d+")
 
 
 def verify(paths: Sequence[Path], against: Sequence[Path], *, as_json: bool) -> Exit:
@@ -68,11 +72,27 @@ def _print_walk(log: Log) -> None:
 
 
 def _print_comparison(found: Comparison) -> None:
-    for fault in found.faults:
-        print(fault)
+    for line in _in_short(found.faults):
+        print(line)
     verdict = f"{len(found.faults)} FAULTS" if found.faults else "agrees with the collector's log"
     print(
         f"node {found.node}: {verdict}; {found.executed} commands carried out: {found.matched} signed by the "
         f"collector, {found.others} by other keys, {found.unjudged} from times that its log does not cover; "
         f"{found.heads} heads found again"
     )
+
+
+def _in_short(faults: Sequence[str]) -> list[str]:
+    """Return faults with those that many of the collector's entries show alike, as of a log that was cut, in one."""
+    alike: dict[str, list[str]] = {}
+    for fault in faults:
+        alike.setdefault(_WHICH.sub("#", fault) if _ENTRY.match(fault) else fault, []).append(fault)
+    return [_together(same) for same in alike.values()]
+
+
+def _together(same: Sequence[str]) -> str:
+    numbers = [int(found[1]) for fault in same if (found := _ENTRY.match(fault))]
+    if len(same) == 1 or not numbers:
+        return same[0]
+    entries = f"entries {min(numbers)} to {max(numbers)} of the collector, {len(same)} of them alike"
+    return f"{entries}; the last: {_ENTRY.sub('', same[-1], count=1)}"
