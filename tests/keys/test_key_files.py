@@ -6,6 +6,7 @@ import stat
 from datetime import timedelta
 
 import pytest
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from evenwatt_agent.findings import Verdict
 from evenwatt_agent.keys_check import check_trust
@@ -49,9 +50,22 @@ def test_a_root_is_encrypted(tmp_path):
     phrase.write_text("wrong horse")
     with pytest.raises(Failure, match="does not fit"):
         load_root(path, phrase)
-    phrase.write_text("short")
-    with pytest.raises(Failure, match="at least 8"):
+    phrase.write_text("elevenchars")
+    with pytest.raises(Failure, match="at least 12"):
         new_passphrase(phrase)
+    head, pem = path.read_bytes().split(b"\n", 1)
+    assert head.startswith(b"scrypt n=262144 r=8 p=1 salt=")
+    with pytest.raises(ValueError, match="password"):  # the passphrase alone opens nothing: each guess costs scrypt
+        load_pem_private_key(pem, b"correct horse")
+    path.write_bytes(pem)
+    with pytest.raises(Failure, match="keep the file whole"):
+        load_key(path, b"correct horse")
+
+
+def test_a_folder_that_is_absent_is_made_for_its_owner_alone(tmp_path):
+    path = tmp_path / "mine" / "ada.pem"
+    new_key(path)
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
 def test_a_fingerprint_begins_with_the_id():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -21,6 +23,8 @@ from evenwatt_daemon.files import read_private, write_file
 if TYPE_CHECKING:
     from pathlib import Path
 
+_HEAD = "scrypt n=262144 r=8 p=1 salt="
+
 
 def new_key(path: Path, passphrase: bytes | None = None) -> Ed25519PrivateKey:
     """Make a key; write it (PKCS 8, encrypted if there is a passphrase) and its public half.
@@ -36,9 +40,12 @@ def new_key(path: Path, passphrase: bytes | None = None) -> Ed25519PrivateKey:
                 f"{taken}: there is a file already; a key is never overwritten: name another, or move it away"
             )
     private = Ed25519PrivateKey.generate()
-    how = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
+    salt = os.urandom(16)
+    how = BestAvailableEncryption(_stretched(passphrase, salt)) if passphrase else NoEncryption()
+    head = f"{_HEAD}{salt.hex()}\n".encode() if passphrase else b""
     try:
-        write_file(path, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, how), 0o600)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_file(path, head + private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, how), 0o600)
         write_file(public_path(path), public_pem(private.public_key()), 0o644)
     except OSError as error:
         raise Failure(f"{path}: {error.strerror}; name a folder that this user may write") from None
@@ -52,8 +59,10 @@ def load_key(path: Path, passphrase: bytes | None = None) -> Ed25519PrivateKey:
         Failure: others may read it, it is something else, or the passphrase is missing or wrong.
     """
     pem = read_private(path)
+    if passphrase is not None and b"ENCRYPTED" in pem:
+        passphrase = _stretched(passphrase, _salt(path, pem))
     try:
-        key = load_pem_private_key(pem, passphrase)
+        key = load_pem_private_key(pem[max(pem.find(b"-----BEGIN"), 0) :], passphrase)
     except TypeError:
         fix = "give its passphrase (--passphrase-file)" if passphrase is None else "it has none: leave that out"
         raise Failure(f"{path}: {fix}") from None
@@ -63,6 +72,20 @@ def load_key(path: Path, passphrase: bytes | None = None) -> Ed25519PrivateKey:
     if not isinstance(key, Ed25519PrivateKey):
         raise Failure(f"{path}: not an Ed25519 key; make one: evenwatt keys new ROLE NAME")
     return key
+
+
+def _salt(path: Path, pem: bytes) -> bytes:
+    try:
+        return bytes.fromhex(pem.split(b"\n", 1)[0].decode().split(_HEAD, 1)[1])
+    except (ValueError, IndexError):
+        raise Failure(
+            f"{path}: its first line is not {_HEAD!r} and a salt; keep the file whole, as `evenwatt keys root` wrote it"
+        ) from None
+
+
+def _stretched(passphrase: bytes, salt: bytes) -> bytes:
+    """Make each guess at a passphrase cost 256 MB and most of a second: PKCS 8 alone asks for 2048 rounds only."""
+    return Scrypt(salt, 32, n=2**18, r=8, p=1).derive(passphrase).hex().encode()
 
 
 def is_encrypted(path: Path) -> bool:

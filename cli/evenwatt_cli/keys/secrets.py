@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-_LEAST = 8
+_LEAST = 12
 
 
 def new_passphrase(file: Path | None) -> bytes:
