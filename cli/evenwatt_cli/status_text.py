@@ -50,7 +50,8 @@ def _zone(out: Console, zone: dict[str, Any]) -> None:
     if zone["budget_w"]:
         share = 100 * zone["power_w"] / zone["budget_w"]
         line.append(f" of {power(zone['budget_w'])} budget ({share:.0f} %), ")
-        line.append(_BANDS.get(zone["band"], zone["band"]))
+        known = zone.get("linked", True)
+        line.append(_BANDS.get(zone["band"], zone["band"]) if known else "old figures: the collector is cut off")
         line.append(f"; at most {power(zone['leased_w'])} by its leases")
     else:
         line.append(", no budget set")
@@ -127,7 +128,9 @@ def _nodes(nodes: list[dict[str, Any]]) -> Table:
             Text(state, style=_STATES.get(state, "")),
             power(node["power_w"]) + ("~" if node["quality"] == "estimated" else ""),
             power(node["cap_w"]),
-            (node["lease"] or "-") + (" (operator)" if node.get("lease_by") == "operator" else ""),
+            "unknown"
+            if node.get("silent")
+            else (node["lease"] or "-") + (" (operator)" if node.get("lease_by") == "operator" else ""),
             energy(node["energy_j"]),
             "-" if node["emissions_g"] is None else f"{node['emissions_g']:.1f} g",
             "-" if node["age_s"] is None else f"{node['age_s']:.0f} s",

@@ -92,8 +92,8 @@ class Fleet:
         if node is not None:
             node.on_ack(ack)
 
-    def alarms(self, zone: str, now_s: float) -> list[str]:
-        """Return what is wrong with a zone's nodes, each with its fix."""
+    def alarms(self, zone: str, now_s: float, *, linked: bool = True) -> list[str]:
+        """Return what is wrong with a zone's nodes, each with its fix; unlinked, the collector itself hears nothing."""
         nodes = self.in_zone(zone)
         rivals = [node.name for node in nodes if node.has_rival(now_s)]
         lost = [node.name for node in nodes if node.state is NodeState.LOST]
@@ -104,7 +104,10 @@ class Fleet:
         if lost:
             alarms.append(f"lost: {named(lost)}; its agent or its network is down")
         if silent:
-            alarms.append(f"silent: {named(silent)}; connected, but no measurements arrive")
+            why = "connected, but no measurements arrive"
+            if not linked:
+                why = "this collector's own connection to the broker is down, so what it shows of them is old"
+            alarms.append(f"silent: {named(silent)}; {why}")
         return alarms
 
     @property

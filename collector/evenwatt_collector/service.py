@@ -462,6 +462,7 @@ class Collector:
                 self._books,
                 self._steering.zone(name),
                 troubles + self._emissions.alarms(name),
+                linked=self._linked(name),
             )
             for name, zone in sorted(self._zones.items())
         }
@@ -480,6 +481,7 @@ class Collector:
             role="active" if self._tenure else "alone",
             name=self._tenure.name if self._tenure else "",
             zones=self._summaries(),
+            linked=self._linked,
             fleet=self._fleet,
             books=self._books,
             ingest=self._ingest,
@@ -594,6 +596,10 @@ class Collector:
 
     def _link_of(self, zone: str) -> Link | None:
         return self._links.get(zone) or self._links.get(_EVERY_ZONE)
+
+    def _linked(self, zone: str) -> bool:
+        link = self._link_of(zone)
+        return link is None or link.online
 
     def _presence(self, zone: str, state: NodeState) -> Post:
         ledger = identity_of(self._identities, zone)

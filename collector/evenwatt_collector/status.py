@@ -10,6 +10,8 @@ import msgspec
 from evenwatt_collector.carbon import grams_per_hour
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from evenwatt_collector.books import Books
     from evenwatt_collector.carbon import Factor
     from evenwatt_collector.fleet import Fleet
@@ -36,6 +38,8 @@ class Views:
     """``active`` where there is a standby, else ``alone``."""
     name: str
     zones: list[tuple[Zone, ZoneSummary]]
+    linked: Callable[[str], bool]
+    """Whether the collector's own connection for a zone stands."""
     fleet: Fleet
     books: Books
     ingest: Ingest
@@ -62,7 +66,7 @@ def status_document(views: Views, now_s: float) -> Document:
         "reasons": views.reasons,
         "broker": views.broker,
         "store": views.store,
-        "zones": [_zone(zone, summary, views.steering) for zone, summary in views.zones],
+        "zones": [_zone(zone, summary, views) for zone, summary in views.zones],
         "nodes": [
             _node(node, factor, views, now_s)
             for zone, factor in ((zone, zone.factor) for zone, _ in views.zones)
@@ -83,12 +87,14 @@ def status_document(views: Views, now_s: float) -> Document:
     }
 
 
-def _zone(zone: Zone, summary: ZoneSummary, steering: Steering) -> Document:
+def _zone(zone: Zone, summary: ZoneSummary, views: Views) -> Document:
     fields: Document = msgspec.to_builtins(summary)
+    steering = views.steering
     view = steering.zone(zone.name)
     return fields | {
         "intensity_year": zone.factor.year,
         "unmanaged_w": view.unmanaged_w if view else zone.settings.unmanaged_w,
+        "linked": views.linked(zone.name),
         "controlled": view is not None,
         "budget_why": view.budget_why if view else "",
         "target_w": view.target_w if view else None,

@@ -81,7 +81,15 @@ class Zone:
         return grams(fsum(joules), self.factor)
 
     def summary(
-        self, now_s: float, wall_ms: int, fleet: Fleet, books: Books, view: ZoneView | None, troubles: list[str]
+        self,
+        now_s: float,
+        wall_ms: int,
+        fleet: Fleet,
+        books: Books,
+        view: ZoneView | None,
+        troubles: list[str],
+        *,
+        linked: bool = True,
     ) -> ZoneSummary:
         """Return the zone at a glance.
 
@@ -92,6 +100,7 @@ class Zone:
             books: What is stored.
             view: The zone as control sees it; None where nothing is steered.
             troubles: What is wrong with the collector itself.
+            linked: Whether its connection for this zone stands.
         """
         nodes, factor = fleet.in_zone(self.name), self.factor
         present = [node for node in nodes if node.present]
@@ -122,7 +131,7 @@ class Zone:
             ],
             alarms=[
                 alarm[:_TEXT_CHARACTERS]
-                for alarm in self._alarms(now_s, fleet, view, troubles) + books.alarms(self.name)
+                for alarm in self._alarms(now_s, fleet, view, troubles, linked=linked) + books.alarms(self.name)
             ],
         )
 
@@ -142,8 +151,10 @@ class Zone:
                 one.nodes += 1
         return sorted(found.values(), key=lambda one: -one.power_w)
 
-    def _alarms(self, now_s: float, fleet: Fleet, view: ZoneView | None, troubles: list[str]) -> list[str]:
-        alarms = troubles + (list(view.alarms) if view else []) + fleet.alarms(self.name, now_s)
+    def _alarms(
+        self, now_s: float, fleet: Fleet, view: ZoneView | None, troubles: list[str], *, linked: bool
+    ) -> list[str]:
+        alarms = troubles + (list(view.alarms) if view else []) + fleet.alarms(self.name, now_s, linked=linked)
         rival = self._current_rival(now_s)
         if rival is not None:
             consequence = "this one is fenced off" if rival.epoch > self._epoch else "nodes obey this one"

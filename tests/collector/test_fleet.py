@@ -54,6 +54,14 @@ def test_lost_of_another_boot_is_stale(fleet):
     assert "lost" in fleet.alarms(ZONE, 3.0)[0]
 
 
+def test_a_collector_that_is_cut_off_does_not_blame_the_nodes():
+    fleet = Fleet()
+    fleet.on_state(ZONE, state(), 0.0)
+    fleet.on_live(ZONE, live(), 0.0)
+    assert "connected, but no measurements arrive" in fleet.alarms(ZONE, 9.0)[0]
+    assert "own connection to the broker is down" in fleet.alarms(ZONE, 9.0, linked=False)[0]
+
+
 def test_lost_of_a_boot_never_heard_does_not_replace_the_living(fleet):
     assert not fleet.on_state(ZONE, state(what=NodeState.LOST, boot=NEXT_BOOT), 1.0)
     assert node(fleet).boot == BOOT
