@@ -254,10 +254,10 @@ def decode(
     raise typer.Exit(decode_stream(sys.stdin.buffer, sys.stdout, topic))
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True})  # so that -5 is read as watts, and refused as such
 def cap(
     node: str,
-    watts: Annotated[float, typer.Argument(min=0, help="Cap on the node's total power.")],
+    watts: Annotated[float, typer.Argument(help="Cap on the node's total power.")],
     *,
     duration: For = "10m",
     zone: Zone = None,

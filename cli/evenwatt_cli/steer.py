@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
 import sys
 import time
@@ -66,6 +67,8 @@ def steer(order: Order, *, as_json: bool, config: Path | None) -> Exit:
     Raises:
         Failure: the settings lack a key, or an argument makes no sense.
     """
+    if order.cap_w is not None and not 0 < order.cap_w < math.inf:
+        raise Failure(f"{order.cap_w:g} W: watts must be above 0, for example: evenwatt cap {order.node} 300")
     settings = load(config)
     try:
         ack = ask(order, settings)
@@ -146,9 +149,10 @@ def _keys(settings: OperatorSettings) -> tuple[Ed25519PrivateKey, KeyRing]:
     if offer.verdict is Verdict.REFUSED:
         raise Failure(f"{settings.trust}: {offer.why}")
     own = key_id(private.public_key().public_bytes_raw())
-    for trouble in (*keeper.ends(own), keeper.own_trouble(own, Role.OPERATOR)):
-        if trouble:
-            print(f"evenwatt: {settings.trust}: {trouble}", file=sys.stderr)
+    if trouble := keeper.own_trouble(own, Role.OPERATOR):
+        raise Failure(f"{settings.trust}: {trouble}; have your key added, or fetch the newest document")
+    for ending in keeper.ends(own):
+        print(f"evenwatt: {settings.trust}: {ending}", file=sys.stderr)
     return private, keeper.ring
 
 

@@ -115,6 +115,8 @@ def test_an_unknown_node_is_said_with_what_is_known(site):
     [
         (["cap", NODE, "300", "--for", "soon"], "not a duration"),
         (["cap", "Not_A_Node", "300"], "not an identifier"),
+        (["cap", NODE, "-5"], "watts must be above 0"),
+        (["cap", NODE, "nan"], "watts must be above 0"),
         (["status", "--via", "pigeon"], "expected auto"),
     ],
 )

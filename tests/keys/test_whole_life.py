@@ -47,11 +47,15 @@ def test_a_node_is_enrolled_capped_and_let_go(tmp_path, monkeypatch):
             wait_for(lambda: '"joined"' in (tmp_path / "agent.log").read_text(), "the node has joined", 40)
             code, ack = cap(tmp_path)
             assert (code, ack["code"], ack["after_w"]) == (0, "applied", pytest.approx(300, abs=2))
+            (admin.folder / "before.json").write_bytes((admin.folder / "trust.json").read_bytes())
             admin.run("keys", "trust", "revoke", "trust.json", "ada")
             admin.run("keys", "trust", "sign", "trust.json", "--root", "root.pem")
             (etc / "node" / "trust.json").write_bytes((admin.folder / "trust.json").read_bytes())
             running.send_signal(signal.SIGHUP)
             wait_for(lambda: "trust-changed" in (tmp_path / "agent.log").read_text(), "the revocation is known")
+            assert cap(tmp_path) == (2, None)  # the command line knows, and sends nothing
+            operator = tmp_path / "operator.toml"
+            operator.write_text(operator.read_text().replace('"trust.json"', '"before.json"'))
             assert cap(tmp_path) == (5, None)  # nobody answers who is not trusted
     finally:
         broker.stop()
