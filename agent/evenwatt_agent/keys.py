@@ -139,6 +139,8 @@ class NodeKeys:
             self._keep(document)
         elif offer.verdict is Verdict.REFUSED and not version:
             raise Failure(f"{self._file.path}: {offer.why}")
+        elif offer.verdict is Verdict.REFUSED and offer.older:
+            self._log.info("a newer trust document than the file's came over MQTT and counts", version=version)
         elif offer.verdict is Verdict.REFUSED:
             self._log.warning("the trust file does not count", why=offer.why, version=version)
 

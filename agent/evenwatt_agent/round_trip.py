@@ -103,9 +103,8 @@ def _note(trip: Trip, message: Arrived, nonce: str, passed_s: float) -> None:
 
 def broker_fix(trip: Trip) -> str:
     """Return the line that a broker's access list lacks when our own probe does not come back."""
-    return (
-        f"the broker's access list must have, for this login: topic readwrite {trip.mine}/probe (evenwatt broker acl)"
-    )
+    line = f"topic readwrite {trip.mine}/probe"
+    return f"the broker's access list must have, for this login: {line} (evenwatt broker acl --reload)"
 
 
 def collector_fix(trip: Trip) -> str:
@@ -116,5 +115,5 @@ def collector_fix(trip: Trip) -> str:
     theirs = f"topic read {PREFIX}/+/+/probe and topic write {PREFIX}/+/+/echo"
     return (
         f"the broker's access list must have, for this login: topic read {trip.mine}/echo; and for the "
-        f"collector's: {theirs} (evenwatt broker acl)"
+        f"collector's: {theirs} (evenwatt broker acl --reload)"
     )

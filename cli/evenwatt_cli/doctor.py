@@ -64,7 +64,7 @@ def _ping(settings: operator_settings.OperatorSettings, zone: str, node: str) ->
     except LinkLostError as error:
         return Finding(node, Verdict.BROKEN, str(error), "see broker above")
     except TimeoutError:
-        fix = f"is it running with control enabled, and is {zone!r} its zone? its access list: evenwatt broker acl"
+        fix = f"is it running with control enabled, and is {zone!r} its zone? its rights: evenwatt broker acl --reload"
         return Finding(node, Verdict.BROKEN, "does not answer a signed ping", fix)
     passed_ms = (time.monotonic() - began_s) * 1e3
     if ack.code != Code.ACCEPTED:

@@ -83,6 +83,13 @@ def test_with_a_trust_document_its_nodes_and_no_others_stand_in_the_list(broker,
     assert users(tmp_path / "etc" / "acl") == {"collector.main", "n2"}
 
 
+def test_after_a_new_list_the_reload_is_named(broker, tmp_path):
+    (tmp_path / "etc").mkdir()
+    broker("cert", "collector.main")
+    said = CliRunner().invoke(app, ["broker", "acl", "--ca", "ca", "--to", "etc"])
+    assert "next: systemctl reload mosquitto" in said.output
+
+
 def test_who_is_revoked_is_gone_and_may_be_certified_anew(broker, tmp_path):
     (tmp_path / "etc").mkdir()
     broker("cert", "n1", "--zone", "hall", "--out", "old")

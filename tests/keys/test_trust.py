@@ -282,3 +282,11 @@ def test_a_node_forgets_the_keys_of_others():
     assert [key.node for key in held.trust.keys] == [None, None, "n2"]
     with pytest.raises(CommandError):
         held.ring.get(ROWS[2].id)
+
+
+def test_a_good_document_of_before_is_told_from_a_bad_one():
+    keeper = TrustKeeper("f", ROOTS, lambda: NOW_MS)
+    keeper.offer(signed(5))
+    assert keeper.offer(signed(2)).older
+    assert not keeper.offer(signed(2, roots=[OTHER_ROOT])).older
+    assert not keeper.offer(signed(5, days=1.0)).older

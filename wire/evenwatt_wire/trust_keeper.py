@@ -43,6 +43,8 @@ class Offer:
     code: str = ""
     """Of a refusal: the failed check."""
     why: str = ""
+    older: bool = False
+    """Of a refusal: it is good, but a later one counts."""
 
 
 class TrustKeeper:
@@ -72,12 +74,14 @@ class TrustKeeper:
         whole = hashlib.sha256(document).digest()
         if whole == self._whole:
             return Offer(Verdict.SAME, self.version)
+        older = False
         try:
             trust = open_trust(document, self._roots, self._fleet)
+            older = trust.version < self.version
             body = hashlib.sha256(split_trust(document)[1]).digest()
             self._check_version(trust, body)
         except TrustError as error:
-            return Offer(Verdict.REFUSED, self.version, error.code, str(error))
+            return Offer(Verdict.REFUSED, self.version, error.code, str(error), older)
         same = trust.version == self.version
         if self._node is not None:
             keys = [key for key in trust.keys if key.node in (None, self._node)]

@@ -133,6 +133,8 @@ def acl(
     text = f"wrote {to / site.ACL}: {nodes} nodes and {count - nodes} other clients"
     if not any(one.identity.party is Party.COLLECTOR for one in clients):
         text += "\nno collector stands in it: evenwatt broker cert collector.main"
+    if not reload:
+        text += "\nnext: systemctl reload mosquitto (or give --reload): until then the broker goes by the old list"
     _say(json_, {"acl": str(to / site.ACL), "clients": sorted(str(one.identity) for one in clients)}, text)
 
 
