@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from evenwatt_agent.settings import AgentSettings, load
-from evenwatt_daemon import EXIT_OK, EXIT_USAGE, Failure, run_daemon, setup_logging
+from evenwatt_daemon import EXIT_FAILURE, EXIT_OK, EXIT_USAGE, Failure, run_daemon, setup_logging
 
 if TYPE_CHECKING:
     import asyncio
@@ -35,7 +35,11 @@ def main(arguments: list[str] | None = None) -> int:
 async def _run(settings: AgentSettings, stop: asyncio.Event) -> None:
     from evenwatt_agent.service import Agent  # noqa: PLC0415  (after the settings are known to be good)
 
-    await Agent(settings).run(stop)
+    agent = Agent(settings)
+    await agent.run(stop)
+    if agent.begins_anew:
+        text = "what measures has come, and the total is an estimate: beginning anew, so that it is counted"
+        raise Failure(text, exit_code=EXIT_FAILURE)
 
 
 if __name__ == "__main__":

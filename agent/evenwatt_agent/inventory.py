@@ -49,6 +49,8 @@ class Inventory:
     problems: list[Problem]
     governor: Governor
     library: nvml.Nvml | None
+    outgrown: bool = False
+    """The total is a mere estimate, and something that measures has come since."""
 
     @property
     def quality(self) -> Quality:
@@ -77,6 +79,7 @@ class Inventory:
             self.domains, self.formula = domains, formula
             return found.probes
         self.domains = [*self.domains, *(probe.domain for probe in found.probes)]
+        self.outgrown = self.outgrown or self.formula == "estimate"
         names = ", ".join(probe.domain.id for probe in found.probes)
         self.problems.append(
             Problem("hot-plug", names, f"would be counted in place of {self.formula}", "restart the agent to count it")

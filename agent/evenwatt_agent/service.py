@@ -133,7 +133,7 @@ class Agent:
                 )
                 helpers = [
                     group.create_task(self._control.run(), name="authority"),
-                    group.create_task(self._rescan(loop), name="rescan"),
+                    group.create_task(self._rescan(loop, stop), name="rescan"),
                     group.create_task(self._lookout.run(), name="lookout"),
                 ]
                 if self._jobs is not None:
@@ -164,6 +164,11 @@ class Agent:
             self._spool.close()
             for lock in self._locks:
                 os.close(lock)
+
+    @property
+    def begins_anew(self) -> bool:
+        """Whether it ended so that another one counts what measures: a total keeps its meaning while it runs."""
+        return self._inventory.outgrown and self._notify.managed
 
     # --- what the link asks for -----------------------------------------------------------------------------------
 
@@ -367,7 +372,7 @@ class Agent:
 
         return Sampler(probes, 1 / self._settings.sources.slow_rate_hz, secondary, "slow-sampler")
 
-    async def _rescan(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def _rescan(self, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
         """Look for devices that have appeared, for as long as the agent runs."""
         sources, inventory = self._settings.sources, self._inventory
         while True:
@@ -376,6 +381,8 @@ class Agent:
             fresh = inventory.take_in(found, frozenset(sources.integrated_gpus))
             if fresh:
                 self._begin_to_read(fresh, loop)
+            if self.begins_anew:
+                stop.set()
 
     def _begin_to_read(self, fresh: list[Probe], loop: asyncio.AbstractEventLoop) -> None:
         """Count what has appeared from now on, and say what this node is made of since."""

@@ -20,6 +20,11 @@ class Notifier:
         ours = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         self.watchdog_s: float | None = int(microseconds) / 1e6 if microseconds.isdigit() and ours else None
 
+    @property
+    def managed(self) -> bool:
+        """Whether a service manager has started this process, which will start it again."""
+        return bool(self._address)
+
     def ready(self, status: str) -> None:
         """Say that start-up is complete."""
         self._send(f"READY=1\nSTATUS={status}")

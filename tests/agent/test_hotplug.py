@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import sys
 
 import pytest
 
@@ -12,7 +14,7 @@ from evenwatt_twin.machine import Machine
 from evenwatt_twin.presets import preset
 from evenwatt_wire import Birth, Event, Ledger, Live
 from tests.site import NODE, ZONE, Listener, Site
-from tests.support import eventually
+from tests.support import eventually, process
 
 MS = 1_000_000
 
@@ -55,7 +57,38 @@ def test_what_would_replace_the_total_is_shown_and_not_counted(tmp_path):
     assert len(inventory.take_in(look_again(sysfs, inventory))) == 1
     assert [(d.id, d.in_total) for d in inventory.domains] == [("estimate", True), ("amdgpu", False)]
     assert inventory.problems[-1].fix == "restart the agent to count it"
+    assert inventory.outgrown
     inventory.close()
+
+
+def test_a_further_term_outgrows_nothing(tmp_path):
+    machine = Machine(preset("xeon_2s", "m1"), tmp_path / "m1", start_ns=0, step_ns=5 * MS)
+    inventory = inventory_of(tmp_path, machine.places.sysfs)
+    board(machine.places.sysfs)
+    inventory.take_in(look_again(machine.places.sysfs, inventory))
+    assert not inventory.outgrown
+    inventory.close()
+    machine.close()
+
+
+async def test_an_estimate_that_is_outgrown_ends_in_order_where_a_service_manager_starts_it_again(tmp_path):
+    sysfs, state, told = tmp_path / "sys", tmp_path / "state", tmp_path / "notify"
+    sysfs.mkdir()
+    text = f'node = "n"\nstate_dir = "{state}"\nruntime_dir = "{tmp_path}"\n[mqtt]\nport = 1\n'
+    (tmp_path / "agent.toml").write_text(text + f'[sources]\nsysfs = "{sysfs}"\nrescan_s = 1\n')
+    command = [sys.executable, "-m", "evenwatt_agent", "--config", str(tmp_path / "agent.toml")]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(told))
+        with process(command, tmp_path / "agent.log", NOTIFY_SOCKET=str(told)) as agent:
+            await eventually(lambda: b"READY=1" in manager.recv(4096), "it is ready")
+            board(sysfs)
+            await eventually(lambda: agent.poll() is not None, "it has ended")
+    assert agent.returncode == 1
+    assert "beginning anew" in (tmp_path / "agent.log").read_text()
+    settings = AgentSettings(node="n", state_dir=str(state), sources=SourceSettings(sysfs=str(sysfs)))
+    again = take_inventory(settings)
+    assert again.formula == "amdgpu"
+    again.close()
 
 
 async def test_a_running_agent_counts_a_board_from_the_moment_it_appears(tmp_path, broker):
