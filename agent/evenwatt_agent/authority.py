@@ -92,7 +92,7 @@ class Authority:
 
     def standing(self) -> Standing:
         """What can be done with this node."""
-        return replace(self._hands.standing(), key_id=self._keys.key_id)
+        return replace(self._hands.standing(), key_id=self._keys.key_id, trust_version=self._keys.version)
 
     @property
     def paused(self) -> list[str]:

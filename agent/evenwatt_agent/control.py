@@ -25,6 +25,8 @@ class Standing(Struct, frozen=True, kw_only=True):
     ceiling_w: float = 0.0
     actuators: list[Actuator] = []
     pausable: list[str] = []
+    trust_version: int = 0
+    """Of the trust document that counts, from its file or over the network; 0: none does."""
 
 
 class Control(Protocol):

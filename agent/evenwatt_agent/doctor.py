@@ -85,7 +85,7 @@ def examine(settings: AgentSettings, *, write_caps: bool = False) -> list[Findin
     findings += check_connection(settings.mqtt, settings.zone, settings.node, collector=False)
     findings.append(check_secrets(_secrets(settings, everything=steer or root)))
     findings.append(check_trust(settings))
-    findings.append(_clock())
+    findings.append(_clock(settings))
     findings.append(_jobs(settings))
     return findings
 
@@ -213,6 +213,7 @@ async def _agent(settings: AgentSettings) -> Finding:
         return Finding("agent", Verdict.ABSENT, f"none answers on {settings.socket_path}")
     summary, link = said["summary"], said["link"]
     words = f"running as {summary['node']}, {summary['rss_mb']:.0f} MB, {summary['cost_cpu_pct']:.1f} % of a processor"
+    words += f", trust version {said['trust_version']} in force" if said["trust_version"] else ""
     if link["trouble"]:
         return Finding("agent", Verdict.BROKEN, f"{words}; {link['trouble']}", "see broker and collector below")
     if link["spool"]["trouble"]:
@@ -221,9 +222,11 @@ async def _agent(settings: AgentSettings) -> Finding:
     return Finding("agent", Verdict.FOUND, f"{words}, {link['state']}")
 
 
-def _clock() -> Finding:
+def _clock(settings: AgentSettings) -> Finding:
     with suppress(OSError, AttributeError):
         if not clocks.clock_synchronised():
+            if not settings.control.require_synchronised_clock:
+                return Finding("clock", Verdict.SKIPPED, "not synchronised, and the settings do not ask for it")
             fix = "enable time synchronisation (timedatectl set-ntp true): commands are refused when they look old"
             return Finding("clock", Verdict.BROKEN, "not synchronised", fix)
     return Finding("clock", Verdict.FOUND, time.strftime("synchronised, %Y-%m-%d %H:%M:%S UTC", time.gmtime()))

@@ -37,7 +37,7 @@ def check_trust(settings: AgentSettings) -> Finding:
     if troubles:
         return Finding("keys", Verdict.BROKEN, f"{control.trust}: {'; '.join(troubles)}", _FIX)
     ends = f"{keeper.trust.expires:%Y-%m-%d}" if keeper.trust is not None else "?"
-    return Finding("keys", Verdict.FOUND, f"trust version {keeper.version} until {ends}{own}")
+    return Finding("keys", Verdict.FOUND, f"{control.trust}: trust version {keeper.version} until {ends}{own}")
 
 
 def _of_our_own(settings: AgentSettings, keeper: TrustKeeper, path: str) -> tuple[list[str], str]:

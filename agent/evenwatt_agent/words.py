@@ -151,6 +151,7 @@ class Speaker:
             "zone": self._settings.zone,
             "summary": summary,
             "birth": self.birth(),
+            "trust_version": self._control.standing().trust_version,
             "lease": msgspec.structs.asdict(self._control.in_force()),
             "window": None if latest is None else [msgspec.structs.asdict(d) for d in [latest.total, *latest.domains]],
             "link": link,

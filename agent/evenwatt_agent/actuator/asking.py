@@ -52,7 +52,10 @@ def hear(sock: socket.socket) -> tuple[ToAgent, list[int]]:
         ProtocolError: it is not one of ours, or the other end has gone.
         OSError: nothing comes.
     """
-    raw, descriptors, _, _ = socket.recv_fds(sock, MAX_ANSWER_BYTES + 1, 4)
+    try:
+        raw, descriptors, _, _ = socket.recv_fds(sock, MAX_ANSWER_BYTES + 1, 4)
+    except ConnectionResetError:  # it closed with words of ours unread; what it said before is still to be heard
+        raw, descriptors, _, _ = socket.recv_fds(sock, MAX_ANSWER_BYTES + 1, 4)
     if not raw:
         raise ProtocolError("the actuator closed the connection")
     return decode_said(raw), list(descriptors)

@@ -34,7 +34,7 @@ def test_the_doctor_shows_the_actuator_what_it_lends_and_what_it_holds(site):
         other = ["setpriv", "--reuid=1", "--regid=1", "--clear-groups", "--", *command]
         said = subprocess.run(other, capture_output=True, text=True, check=False)
         rows = {row["check"]: row for row in json.loads(said.stdout)["findings"]}
-        assert rows["actuator"]["verdict"] == "denied"
+        assert rows["actuator"]["verdict"] == "denied", rows["actuator"]
         assert "user 1 is not heard here" in rows["actuator"]["detail"]
         assert actuator.poll() is None
 
