@@ -511,7 +511,8 @@ def _only_one(settings: AgentSettings) -> list[int]:
     """Refuse a second agent before it touches anything: one per state folder, one that controls per machine."""
     path = settings.state_path
     try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Runs, of another user, reach their own folders below it; nobody lists it.
+        path.mkdir(parents=True, exist_ok=True, mode=0o711 if settings.jobs.enabled else 0o700)
     except OSError as error:
         raise Failure(f"{path}: {error.strerror}; state_dir must be a folder this user can write") from None
     locks = [lock_folder(path, "another agent already runs with this state_dir; stop it, or set another one")]

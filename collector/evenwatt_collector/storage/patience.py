@@ -43,8 +43,8 @@ class Patience:
                 self._waits.pop(token, None)
 
     def _run(self) -> None:
-        while True:
-            time.sleep(_LOOK_S)
+        pause = threading.Event()
+        while not pause.wait(_LOOK_S):
             with self._lock:  # held while cutting: a wait that has ended meanwhile must not be cut
                 now_s = time.monotonic()
                 for token, (until_s, connection) in list(self._waits.items()):
