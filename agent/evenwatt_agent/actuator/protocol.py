@@ -8,7 +8,7 @@ file and gets its open descriptor; ``look`` hears once how things stand. Whateve
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -17,6 +17,8 @@ from evenwatt_agent.control import Standing
 from evenwatt_wire import LeaseInForce
 from evenwatt_wire.codec import MAX_COMMAND_BYTES
 from evenwatt_wire.messages import MAX_DOMAINS, DomainId, Watts
+
+T = TypeVar("T")
 
 VERSION: Final = 1
 MAX_BYTES: Final = 64 * 1024
@@ -148,12 +150,7 @@ def decode_asked(raw: bytes) -> ToActuator:
     Raises:
         ProtocolError: it is too long or not one of the messages above.
     """
-    if len(raw) > MAX_BYTES:
-        raise ProtocolError(f"a message of more than {MAX_BYTES} bytes")
-    try:
-        return _TO_ACTUATOR.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ProtocolError(f"not a message of version {VERSION}: {error}") from None
+    return _decode(_TO_ACTUATOR, raw, MAX_BYTES, "a message")
 
 
 def decode_said(raw: bytes) -> ToAgent:
@@ -162,9 +159,13 @@ def decode_said(raw: bytes) -> ToAgent:
     Raises:
         ProtocolError: it is too long or not one of the messages above.
     """
-    if len(raw) > MAX_ANSWER_BYTES:
-        raise ProtocolError(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
+    return _decode(_TO_AGENT, raw, MAX_ANSWER_BYTES, "an answer")
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[T], raw: bytes, most: int, what: str) -> T:
+    if len(raw) > most:
+        raise ProtocolError(f"{what} of more than {most} bytes")
     try:
-        return _TO_AGENT.decode(raw)
+        return decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"not a message of version {VERSION}: {error}") from None
