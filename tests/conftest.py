@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from evenwatt_agent.transport import connect
+from tests.site import Listener
 from tests.support import Mosquitto
 
 # A run says the same of the same code: luck decides in exploring runs (EVENWATT_EXPLORE=1, ./dev fuzz), not in CI.
@@ -39,3 +42,14 @@ def small_disk(tmp_path):
         pytest.skip(f"mount: {mounted.stderr.decode().strip()}")
     yield place
     subprocess.run(["umount", "-l", place], check=True)
+
+
+@pytest.fixture
+async def listener(site):
+    """Everything that is said on the broker of the folder's own ``site``, acknowledged as a collector does."""
+    async with connect(site.mqtt, "listener") as connection:
+        await connection.subscribe("evenwatt/v1/#")
+        heard = Listener(connection, site.ring)
+        task = asyncio.create_task(heard.run())
+        yield heard
+        task.cancel()

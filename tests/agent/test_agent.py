@@ -36,16 +36,6 @@ def site(tmp_path, broker):
         yield made
 
 
-@pytest.fixture
-async def listener(site):
-    async with connect(site.mqtt, "listener") as connection:
-        await connection.subscribe("evenwatt/v1/#")
-        heard = Listener(connection, site.ring)
-        task = asyncio.create_task(heard.run())
-        yield heard
-        task.cancel()
-
-
 async def waiting_on_disk(site, records):
     """Return when the local socket says that so many records wait for the broker."""
     async with asyncio.timeout(20):

@@ -15,7 +15,7 @@ from evenwatt_wire.messages import NodeState
 from evenwatt_wire.trust import read_roots
 from tests.collector.middle import Middle, speaking
 from tests.keys.made import NOW, revoked
-from tests.site import ZONE, Listener, Site
+from tests.site import ZONE, Site
 from tests.support import eventually, make_trust
 
 TRUST = str(Topic(ZONE, "_ctl", Kind.TRUST))
@@ -27,16 +27,6 @@ def site(tmp_path, broker):
     with made.twin():
         made.await_twin()
         yield made
-
-
-@pytest.fixture
-async def listener(site):
-    async with connect(site.mqtt, "listener") as connection:
-        await connection.subscribe("evenwatt/v1/#")
-        heard = Listener(connection, site.ring)
-        task = asyncio.create_task(heard.run())
-        yield heard
-        task.cancel()
 
 
 def without_operator(site):

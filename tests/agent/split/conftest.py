@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-import asyncio
 import shutil
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from evenwatt_agent.transport import connect
 from tests.agent.split.yard import SplitSite, need_two_users
-from tests.site import Listener
 
 
 @pytest.fixture
@@ -26,13 +23,3 @@ def site(broker):
             yield made
     finally:
         shutil.rmtree(folder)
-
-
-@pytest.fixture
-async def listener(site):
-    async with connect(site.mqtt, "listener") as connection:
-        await connection.subscribe("evenwatt/v1/#")
-        heard = Listener(connection, site.ring)
-        task = asyncio.create_task(heard.run())
-        yield heard
-        task.cancel()
