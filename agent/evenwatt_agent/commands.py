@@ -12,8 +12,9 @@ signed. The mark is on the disk before a command is carried out (``admission``),
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from evenwatt_wire.command import (
     Command,
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from evenwatt_agent.journal import Received
+
+
+_MARK: Final = re.compile(r"[0-9]{1,20}\.[0-9]{1,20}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +98,15 @@ class Mark:
 
     @classmethod
     def parse(cls, text: str | None) -> Mark:
-        """Read what :meth:`__str__` wrote; nothing remembered is the lowest mark."""
+        """Read what :meth:`__str__` wrote; nothing remembered is the lowest mark.
+
+        Raises:
+            ValueError: it is something else.
+        """
         if not text:
             return cls()
+        if not _MARK.fullmatch(text):
+            raise ValueError(f"found {text[:40]!r}, expected epoch.seq")
         epoch, seq = text.split(".")
         return cls(int(epoch), int(seq))
 

@@ -103,7 +103,7 @@ def query(request: Request) -> JobQuery:
         states |= _GROUPS.get(name) or {_state(name)}
     cursor = given.get("cursor")
     limit = given.get("limit", "100")
-    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= MOST_JOBS:
+    if not limit.isascii() or not limit.isdigit() or len(limit) > 9 or not 1 <= int(limit) <= MOST_JOBS:
         raise RequestError(400, f"limit: found {limit!r}, expected a whole number from 1 to {MOST_JOBS}")
     return JobQuery(states=tuple(sorted(states)), workload=given.get("workload"), limit=int(limit), cursor=cursor)
 

@@ -186,7 +186,8 @@ class Hub:
 
     def _catch_up(self, subscriber: Subscriber, last_id: str) -> None:
         run, _, number = last_id.rpartition("-")
-        same = run == self._run and number.isascii() and number.isdigit() and int(number) <= self._number
+        ours = run == self._run and number.isascii() and number.isdigit() and len(number) < 19
+        same = ours and int(number) <= self._number
         seen = int(number) if same else 0
         missed = [one for one in self._ring if one.number > seen]
         gone = self._number - seen - len(missed)

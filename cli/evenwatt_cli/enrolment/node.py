@@ -62,7 +62,7 @@ async def join(token: Token, server: str, say: Callable[[str], None]) -> Enrolle
         Failure: the session cannot be reached, is not the one that gave out the token, or refuses.
     """
     host, _, port = server.rpartition(":")
-    if not (host and port.isdigit()):
+    if not (host and port.isascii() and port.isdigit()):
         raise Failure(f"{server!r} is not a host and a port; expected for example admin-1:9731")
     try:
         async with asyncio.timeout(_CONNECT_S):

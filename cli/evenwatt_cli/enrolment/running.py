@@ -200,7 +200,7 @@ def _note(log: AuditLog, kind: str, facts: dict[str, str | int]) -> None:
 
 def _host_port(text: str, option: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or not 0 <= int(port) <= 65535:
+    if not host or not (port.isascii() and port.isdigit() and len(port) < 6) or not 0 <= int(port) <= 65535:
         raise Failure(f"{option} {text!r}: expected HOST:PORT")
     return host.strip("[]"), int(port)
 

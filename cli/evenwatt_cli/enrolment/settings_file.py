@@ -29,7 +29,7 @@ def changed(text: str, values: Mapping[tuple[str, str], Value]) -> str:
     """
     try:
         wanted: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # not TOML, a number of thousands of digits, or lists without end
         raise ChangeError(f"not TOML: {error}") from None
     lines = text.splitlines()
     beside: dict[str, str] = {}

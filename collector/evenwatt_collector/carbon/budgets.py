@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Meta, Struct
 
+from evenwatt_collector.timezones import known_timezone
 from evenwatt_daemon import Failure
 
 if TYPE_CHECKING:
@@ -118,11 +119,9 @@ def check_budgets(where: str, budgets: Sequence[BudgetSettings], webhooks: Colle
         if budget.scope != "fleet" and not (kind in SCOPES and name):
             expected = "'fleet', 'zone:NAME', 'workload:NAME' or 'team:NAME'"
             raise Failure(f"{key}.scope': found {budget.scope!r}, expected {expected}")
-        try:
-            ZoneInfo(budget.timezone)
-        except (KeyError, ValueError, OSError):
+        if known_timezone(budget.timezone) is None:
             fix = "use an IANA name such as 'Europe/Berlin' or 'UTC'"
-            raise Failure(f"{key}.timezone': no timezone {budget.timezone!r}; {fix}") from None
+            raise Failure(f"{key}.timezone': no timezone {budget.timezone!r}; {fix}")
         unknown = next((name for name in budget.webhooks if name not in webhooks), None)
         if unknown is not None:
             known = ", ".join(sorted(webhooks)) or "none"

@@ -47,8 +47,8 @@ class ImprovementQuery:
             if key not in known:
                 raise Failure(f"{key}: no such parameter; expected some of {', '.join(known)}")
         weeks = said.get("weeks", str(WEEKS))
-        if not (weeks.isascii() and weeks.isdigit() and 1 <= int(weeks) <= MOST_WEEKS):
-            raise Failure(f"weeks: found {weeks!r}, expected 1 to {MOST_WEEKS}")
+        if not (weeks.isascii() and weeks.isdigit() and len(weeks) < 9 and 1 <= int(weeks) <= MOST_WEEKS):
+            raise Failure(f"weeks: found {weeks[:40]!r}, expected 1 to {MOST_WEEKS}")
         if said.get("by", "workload") != "workload":
             raise Failure(f"by: found {said['by']!r}, expected workload")
         return cls(weeks=int(weeks), workload=said.get("workload"), by=said.get("by"))

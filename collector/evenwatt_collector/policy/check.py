@@ -8,11 +8,11 @@ from __future__ import annotations
 from itertools import combinations
 from math import inf
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 from evenwatt_collector.policy.classes import Nesting
 from evenwatt_collector.policy.problems import Problem, warning
 from evenwatt_collector.policy.timetable import in_utc
+from evenwatt_collector.timezones import known_timezone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,9 +118,7 @@ def _no_effect(at: Path, zone: Zone, budget_w: float) -> Iterator[Problem]:
 
 
 def _timezone(at: Path, name: str) -> Iterator[Problem]:
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
+    if known_timezone(name) is None:
         yield Problem(at, f'{name!r} is no time zone of this machine; write one such as "Europe/Berlin" or "UTC"')
 
 

@@ -10,12 +10,13 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from evenwatt_collector.timezones import known_timezone
 from evenwatt_daemon import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from zoneinfo import ZoneInfo
 
 EXPECTED: Final = (
     "expected 2026-11-01, 2026-11-01T12:00, 2026-11-01T12:00+01:00, 17:00, now, today, yesterday, 'this week', "
@@ -42,12 +43,12 @@ def zone(name: str, option: str = "--tz") -> ZoneInfo:
     Raises:
         Failure: there is none of this name.
     """
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
+    known = known_timezone(name)
+    if known is None:
         raise Failure(
-            f"{option} {name!r} is no time zone known here; expected an IANA name such as Europe/Berlin or UTC"
-        ) from None
+            f"{option} {name[:80]!r} is no time zone known here; expected an IANA name such as Europe/Berlin or UTC"
+        )
+    return known
 
 
 def moment(text: str, now_s: float, tz: ZoneInfo, option: str) -> float:

@@ -114,7 +114,21 @@ class Advice:
 
 
 def read_workload(kind: str, item: dict[str, Any]) -> Workload:
-    """Read an object of the API."""
+    """Read an object of the API; raise ValueError for what is none."""
+    try:
+        return _workload(kind, item)
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise ValueError(f"no {kind} as the API describes it: {error!r}") from None
+
+
+def _name(item: Any) -> str:
+    try:
+        return str(item["metadata"]["name"])
+    except (KeyError, TypeError):
+        return "an object without a name"
+
+
+def _workload(kind: str, item: dict[str, Any]) -> Workload:
     meta, spec, status = item["metadata"], item.get("spec", {}), item.get("status", {})
     gates = tuple(gate["name"] for gate in spec.get("schedulingGates") or ())
     ended = any(
@@ -131,8 +145,8 @@ def read_workload(kind: str, item: dict[str, Any]) -> Workload:
         waiting=bool(spec.get("suspend")) if kind == "Job" else GATE in gates,
         over=ended or "deletionTimestamp" in meta or status.get("phase") in {"Succeeded", "Failed"},
         gates=gates,
-        labels=meta.get("labels") or {},
-        annotations=meta.get("annotations") or {},
+        labels={name: str(value) for name, value in (meta.get("labels") or {}).items()},
+        annotations={name: str(value) for name, value in (meta.get("annotations") or {}).items()},
         limit_s=None if limit is None else float(limit),
     )
 
@@ -375,8 +389,8 @@ class Controller:
             for item in items:
                 try:
                     self._handle(kind, item, now_s)
-                except (KeyError, TypeError, ValueError, urllib.error.HTTPError) as error:
-                    say(f"{item.get('metadata', {}).get('name')}: {error!r}")
+                except (ValueError, urllib.error.HTTPError) as error:
+                    say(f"{_name(item)}: {error!r}")
         return version
 
     def wait(self, version: str, seconds: int) -> None:
@@ -385,7 +399,10 @@ class Controller:
             if event["type"] == "ERROR":
                 return  # the version is too old: everything is listed anew
             if event["type"] in {"ADDED", "MODIFIED"}:
-                work = read_workload("Job", event["object"])
+                try:
+                    work = read_workload("Job", event["object"])
+                except ValueError:
+                    return  # the next look says what is wrong with it
                 if work.waiting and concerns_us(work) and not work.note("start"):
                     return
 

@@ -240,7 +240,7 @@ PARSERS = [
         "bridge-kubernetes",
         ("packaging/bridges/kubernetes",),
         _kubernetes,
-        (*_REQUESTS, KeyError, TypeError, AttributeError),
+        _REQUESTS,
         (json.dumps(_OBJECT).encode(),),
         "json",
     ),
