@@ -18,6 +18,7 @@ from evenwatt_daemon.files import WatchedFile, read_private
 from evenwatt_daemon.settings import parse_document
 from evenwatt_wire import KeyRing, Offer, Role, TrustKeeper, Verdict
 from evenwatt_wire.command import key_id
+from evenwatt_wire.pem import private_key
 from evenwatt_wire.trust import read_roots
 
 if TYPE_CHECKING:
@@ -168,13 +169,9 @@ def load_private(path: str) -> Ed25519PrivateKey:
         Failure: it cannot be read, others may read it, or it is something else.
     """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415  (8 MB)
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
 
-    pem = read_private(path)
     try:
-        private = load_pem_private_key(pem, None)
-    except (ValueError, TypeError):
-        raise Failure(f"{path}: not an unencrypted private key in PEM form; make one: evenwatt keys new") from None
-    if not isinstance(private, Ed25519PrivateKey):
-        raise Failure(f"{path}: not an Ed25519 private key; make one: evenwatt keys new")
-    return private
+        return Ed25519PrivateKey.from_private_bytes(private_key(read_private(path)))
+    except ValueError as error:
+        expected = "expected an Ed25519 key in PEM form, not encrypted; make one: evenwatt keys new"
+        raise Failure(f"{path}: {error}; {expected}") from None

@@ -88,7 +88,7 @@ def read_busy_ns(proc: Path) -> int:
     """  # noqa: D205
     with open(f"{proc}/stat", "rb") as file:  # noqa: PTH123
         fields = file.readline().split()
-    if len(fields) < 8 or fields[0] != b"cpu":
+    if len(fields) < 8 or fields[0] != b"cpu" or not all(field.isdigit() for field in fields[1:8]):
         raise ValueError(f"{proc}/stat begins with {b' '.join(fields)[:60]!r}, expected 'cpu' and its times")
     user, nice, system, _idle, _wait, hard, soft = (int(field) for field in fields[1:8])
     return (user + nice + system + hard + soft) * _TICK_NS

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from evenwatt_agent import clocks
 from evenwatt_agent.accounting import Accounting
 from evenwatt_agent.authority import Authority
-from evenwatt_agent.borrowing import Borrower
 from evenwatt_agent.checkpoint import Checkpoint
 from evenwatt_agent.inventory import Inventory, look_again, take_inventory
 from evenwatt_agent.ledger_desk import LedgerDesk
@@ -51,6 +50,7 @@ from evenwatt_wire.messages import NodeState
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
+    from evenwatt_agent.borrowing import Borrower
     from evenwatt_agent.jobs.desk import JobDesk
     from evenwatt_agent.remote import Remote
     from evenwatt_agent.settings import AgentSettings, SourceSettings
@@ -79,8 +79,8 @@ class Agent:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="worker")
         self._boot = clocks.new_boot_id()
         self._kernel_boot = clocks.kernel_boot()
-        self._borrower = Borrower(settings)
-        self._opener = self._borrower.open if settings.by_actuator else open_file
+        borrower = _borrower(settings) if settings.by_actuator else None
+        self._opener = borrower.open if borrower else open_file
         self._inventory: Inventory = take_inventory(settings, self._opener, steer=not settings.by_actuator)
         self._spool = Spool(
             settings.state_path / "agent.db", settings.report.spool_records, int(settings.report.spool_mb * 1e6)
@@ -89,8 +89,8 @@ class Agent:
         goes_on = checkpoint is not None and checkpoint.kernel_boot == self._kernel_boot
         self._meter = self._make_meter(checkpoint if goes_on else None)
         self._accounting = self._make_accounting(checkpoint.account if checkpoint and goes_on else "")
-        self._authority = None if settings.by_actuator else self._make_authority()
-        self._control = self._authority or self._make_remote()
+        self._authority = None if borrower else self._make_authority()
+        self._control = self._authority or self._make_remote(borrower.patience_s if borrower else 0.0)
         self._desk = LedgerDesk(self._spool, self._in_worker, self._event)
         self._link = Link(
             settings.mqtt, settings.zone, settings.node, self._boot, self._greeting, self._desk, self._receive
@@ -418,10 +418,10 @@ class Agent:
             self._settings, self._inventory.governor, self._spool, self._in_worker, self._event, self._say_birth
         )
 
-    def _make_remote(self) -> Remote:
+    def _make_remote(self, patience_s: float) -> Remote:
         from evenwatt_agent.remote import Remote  # noqa: PLC0415  (only where another process has control)
 
-        return Remote(self._settings, self._borrower.patience_s, self._event, self._say_birth)
+        return Remote(self._settings, patience_s, self._event, self._say_birth)
 
     def _make_jobs(self) -> JobDesk | None:
         """Set up running work on command; where it is off nothing of it is loaded, unless runs have to be ended."""
@@ -505,6 +505,12 @@ class Agent:
 def _pacer(sources: SourceSettings) -> Pacer:
     quiet_hz = min(sources.rate_hz, sources.quiet_rate_hz or 1 / BIN_S)
     return Pacer(sources.rate_hz, quiet_hz, sources.burst_rate_hz or sources.rate_hz)
+
+
+def _borrower(settings: AgentSettings) -> Borrower:
+    from evenwatt_agent.borrowing import Borrower  # noqa: PLC0415  (only where another process has control)
+
+    return Borrower(settings)
 
 
 def _only_one(settings: AgentSettings) -> list[int]:

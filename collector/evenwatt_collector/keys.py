@@ -9,13 +9,13 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from evenwatt_daemon import Failure, get_logger
 from evenwatt_daemon.files import WatchedFile, read_private, write_file
 from evenwatt_daemon.settings import parse_document
 from evenwatt_wire import KeyRing, Role, TrustKeeper, Verdict
 from evenwatt_wire.command import key_id
+from evenwatt_wire.pem import private_key
 from evenwatt_wire.trust import read_roots
 
 if TYPE_CHECKING:
@@ -155,11 +155,8 @@ def check_keys(settings: KeySettings | None, fleet: str) -> None:
 
 
 def _private(path: str) -> Ed25519PrivateKey:
-    document = read_private(path)
     try:
-        key = load_pem_private_key(document, None)
-    except (ValueError, TypeError) as error:
-        raise Failure(f"{path}: {error}; keys.private_key must be an unencrypted Ed25519 key in PEM form") from None
-    if not isinstance(key, Ed25519PrivateKey):
-        raise Failure(f"{path}: a {type(key).__name__}; make an Ed25519 key: evenwatt keys new controller NAME")
-    return key
+        return Ed25519PrivateKey.from_private_bytes(private_key(read_private(path)))
+    except ValueError as error:
+        fix = "make one: evenwatt keys new controller NAME"
+        raise Failure(f"{path}: {error}; keys.private_key must be Ed25519 in PEM form, not encrypted; {fix}") from None

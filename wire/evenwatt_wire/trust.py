@@ -13,7 +13,6 @@ Versions only rise: who has seen one refuses a lower one, so that a revocation c
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
@@ -21,6 +20,7 @@ from msgspec import Meta, Struct
 
 from evenwatt_wire.keyring import Key, Moment, Role, key_id
 from evenwatt_wire.messages import NodeId, Text
+from evenwatt_wire.pem import public_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -193,22 +193,10 @@ def read_roots(pem: bytes) -> list[bytes]:
     Raises:
         ValueError: it holds none, or something else.
     """
-    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415  (as below)
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
-
-    roots = []
-    for block in _PEM.findall(pem):
-        try:
-            key = load_pem_public_key(block)
-        except UnsupportedAlgorithm:
-            raise ValueError(_NO_ROOTS) from None
-        if not isinstance(key, Ed25519PublicKey):
-            raise ValueError(_NO_ROOTS)  # noqa: TRY004  (one kind of error for whoever reads the file)
-        roots.append(key.public_bytes_raw())
-    if not roots or b"PRIVATE" in pem:
-        raise ValueError(_NO_ROOTS)
-    return roots
+    try:
+        return public_keys(pem)
+    except ValueError as error:
+        raise ValueError(f"{error}; {_NO_ROOTS}") from None
 
 
 def _verify(signatures: list[Signature], body: bytes, roots: Sequence[bytes]) -> None:
@@ -243,7 +231,6 @@ def _rows(rows: Sequence[Struct]) -> str:
     return "".join(f"\n{_text(row)}," for row in rows).removesuffix(",") + ("\n" if rows else "")
 
 
-_PEM: Final = re.compile(rb"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----\n?", re.DOTALL)
-_NO_ROOTS: Final = "expected the root's public key (Ed25519, PEM), as `evenwatt keys root` writes it (.pub)"
+_NO_ROOTS: Final = "give the root's public key (Ed25519, PEM), as `evenwatt keys root` writes it (.pub)"
 _HEAD: Final = msgspec.json.Decoder(_Head)
 _TRUST: Final = msgspec.json.Decoder(Trust)
