@@ -49,9 +49,15 @@ class Tail:
     end: Ledger
     """The moment at which the last record ended (``merging.end_of``)."""
 
-    def bridge_from(self, last: Ledger | None) -> Ledger | None:
-        """Return a record for what the database has lost of this boot since the last record it has."""
-        return bridge(last, self.end)
+    def bridge_from(self, last: Ledger | None, known: Checkpoint | None) -> Ledger | None:
+        """Return a record for what the database has lost of this boot.
+
+        Args:
+            last: The last record of this boot that it has.
+            known: Its own checkpoint; without a record of this boot, that is where the boot went on from.
+        """
+        same = known is not None and known.kernel_boot == self.checkpoint.kernel_boot
+        return bridge(last, self.end, known.end_ns if known and same else None)
 
 
 def dump(checkpoint: Checkpoint) -> str:

@@ -74,12 +74,13 @@ def slim(record: Ledger) -> tuple[Ledger, bytes]:
     return record, payload
 
 
-def bridge(before: Ledger | None, after: Ledger) -> Ledger | None:
+def bridge(before: Ledger | None, after: Ledger, began_ns: int | None = None) -> Ledger | None:
     """Return a record for all that are missing between two of one boot, told by the cumulative counters.
 
     Args:
         before: The last one known before the hole; None if the hole begins with the boot.
         after: The first one known after it.
+        began_ns: Where the boot's first record began, if ``before`` is none and that is still known.
 
     Returns:
         None where nothing is missing.
@@ -89,8 +90,9 @@ def bridge(before: Ledger | None, after: Ledger) -> Ledger | None:
         return None
     totals_j = {energy.id: energy.total_j for energy in before.domains} if before else {}
     total = _before(after.total, before.total.total_j if before else 0.0)
-    # Where a boot began is not known any more; how much it drew is.
-    start_ns, start_ms = (before.end_mono_ns, before.end_wall_ms) if before else (after.start_mono_ns, 0)
+    # Where a boot began may not be known any more; how much it drew is.
+    start_ns = before.end_mono_ns if before else min(began_ns or after.start_mono_ns, after.start_mono_ns)
+    start_ms = before.end_wall_ms if before else after.start_wall_ms - (after.start_mono_ns - start_ns) // 1_000_000
     reason = "records cannot be read any more; the counters bridge them"
     return Ledger(
         after.node,
@@ -98,7 +100,7 @@ def bridge(before: Ledger | None, after: Ledger) -> Ledger | None:
         last,
         start_ns,
         after.start_mono_ns,
-        start_ms or after.start_wall_ms,
+        start_ms,
         after.start_wall_ms,
         total,
         [_before(energy, totals_j.get(energy.id, 0.0)) for energy in after.domains],

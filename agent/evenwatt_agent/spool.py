@@ -165,7 +165,7 @@ class Spool(Memory):
             return
         self._tail = known
         with self._writing():
-            missing = known.bridge_from(last)
+            missing = known.bridge_from(last, checkpoints.load(self.recall("checkpoint")))
             if missing is not None:
                 self._insert(missing)
         self._measure()

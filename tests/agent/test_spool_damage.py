@@ -11,9 +11,11 @@ import random
 import shutil
 import sqlite3
 import subprocess
+from contextlib import closing
 from math import fsum
 
 import pytest
+from msgspec import structs
 
 from evenwatt_agent.checkpoint import decode_record
 from evenwatt_agent.ledger_desk import LedgerDesk
@@ -21,7 +23,7 @@ from evenwatt_agent.memory import DamagedError, Memory
 from evenwatt_agent.merging import first_of
 from evenwatt_agent.spool import Spool
 from evenwatt_wire import Quality, Stored
-from tests.agent.records import BOOT, MINUTE_NS, NEXT, checkpoint, energy_j, record
+from tests.agent.records import BOOT, MINUTE_NS, NEXT, WALL_MS, checkpoint, energy_j, record
 from tests.support import need
 
 FIRST, SECOND = 40, 25
@@ -130,6 +132,30 @@ def test_files_that_are_gone_invent_nothing(cut, tmp_path, missing):
             (folder / name).unlink()
 
     judge(start(cut, tmp_path / "gone", remove))
+
+
+def test_where_a_boot_began_is_known_when_all_its_records_were_cut_off(tmp_path):
+    """It went on from the checkpoint that the database still has, and nobody looked in between."""
+    path = tmp_path / "agent.db"
+    with closing(Spool(path, 100)) as spool:
+        for seq in (1, 2, 3):
+            spool.append(record(seq), checkpoint(seq))
+    earlier = path.read_bytes()
+    with closing(Spool(path, 100)) as spool:
+        first = structs.replace(record(1, NEXT), start_mono_ns=3 * MINUTE_NS, end_mono_ns=5 * MINUTE_NS,
+                                start_wall_ms=WALL_MS + 180_000, end_wall_ms=WALL_MS + 300_000)  # fmt: skip
+        spool.append(first, checkpoint(5))
+    path.write_bytes(earlier)
+    for suffix in ("-wal", "-shm"):
+        (tmp_path / f"agent.db{suffix}").unlink(missing_ok=True)
+    with closing(Spool(path, 100)) as spool:
+        bridging = decode_record(spool.pending(0, 100)[-1][1])
+        assert spool.checkpoint() == checkpoint(5)
+    assert (bridging.boot, bridging.seq, bridging.total.energy_j) == (NEXT, 1, energy_j(1))
+    assert (bridging.start_mono_ns, bridging.end_mono_ns) == (3 * MINUTE_NS, 5 * MINUTE_NS)
+    assert (bridging.start_wall_ms, bridging.end_wall_ms) == (WALL_MS + 180_000, WALL_MS + 300_000)
+    [gap] = bridging.gaps
+    assert (gap.start_mono_ns, gap.end_mono_ns) == (3 * MINUTE_NS, 5 * MINUTE_NS)
 
 
 @pytest.mark.parametrize("content", [b"", b"something else entirely" * 100, b"SQLite format 3\0" + bytes(4096)])

@@ -43,7 +43,7 @@ def test_what_openssl_writes_is_read():
         (private_pem(ed448.Ed448PrivateKey.generate()), "another kind"),
         (private_pem(x25519.X25519PrivateKey.generate()), "another kind"),
         (private_pem(KEYS[0]).replace(b"MC4", b"M!4"), "base64"),
-        (private_pem(KEYS[0]).replace(b"MC4", b""), "another kind|padding"),
+        (private_pem(KEYS[0]).replace(b"MC4", b""), "base64"),
     ],
 )
 def test_nothing_else_is_a_private_key(pem, why):
