@@ -39,7 +39,7 @@ from evenwatt_wire import encode
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from evenwatt_agent.checkpoint import Checkpoint, Tail
+    from evenwatt_agent.checkpoint import Checkpoint
     from evenwatt_agent.salvage import Salvaged
     from evenwatt_wire import Ledger, Stored
 
@@ -85,7 +85,6 @@ class Spool(Memory):
         self._path = None if path == ":memory:" else Path(path)
         self._count = self._bytes = 0
         self._notes: list[str] = []
-        self._tail: Tail | None = None
         try:
             self._open()
         except DamagedError as error:
@@ -163,11 +162,11 @@ class Spool(Memory):
         last = self._last_of(known.end.boot)
         if (last.seq if last else 0) >= known.end.seq - 1:
             return
-        self._tail = known
         with self._writing():
             missing = known.bridge_from(last, checkpoints.load(self.recall("checkpoint")))
             if missing is not None:
                 self._insert(missing)
+            self._remember("checkpoint", checkpoints.dump(known.checkpoint))
         self._measure()
 
     def _last_of(self, boot: str) -> Ledger | None:
@@ -188,14 +187,13 @@ class Spool(Memory):
             self._insert(record)
             self._remember("checkpoint", checkpoints.dump(checkpoint))
             freed = self._make_room()
-        self._tail = None
         if self._path is not None:
             checkpoints.write_tail(self._path, checkpoint, record)
         return freed
 
     def checkpoint(self) -> Checkpoint | None:
         """Where the last record ended, or None on a first start."""
-        return self._tail.checkpoint if self._tail else checkpoints.load(self.recall("checkpoint"))
+        return checkpoints.load(self.recall("checkpoint"))
 
     def take_notes(self) -> list[str]:
         """Return what is not known about earlier records, once; the next record says it."""
