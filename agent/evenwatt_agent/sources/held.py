@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +67,36 @@ class HeldNumber:
     def close(self) -> None:
         """Let go of the file."""
         os.close(self._fd)
+
+
+class Held(Protocol):
+    """What keeps something open."""
+
+    def read(self) -> int:
+        """Return a reading."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+H = TypeVar("H", bound=Held)
+
+
+def answering(held: H) -> H:
+    """Take a first reading and return what was read; what does not answer is let go of.
+
+    Devices are looked for again and again: one that never answers would use up the agent's descriptors.
+
+    Raises:
+        OSError: it refuses.
+        ValueError: it does not hold an integer.
+    """
+    try:
+        held.read()
+    except (OSError, ValueError):
+        held.close()
+        raise
+    return held
 
 
 def read_text(path: Path) -> str | None:

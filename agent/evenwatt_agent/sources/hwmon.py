@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from evenwatt_agent.sources.held import HeldNumber, entries, read_text
+from evenwatt_agent.sources.held import HeldNumber, answering, entries, read_text
 from evenwatt_agent.sources.model import Found, Probe, Problem, Unit, plain_id
 from evenwatt_wire import Domain, Quality
 
@@ -56,8 +56,7 @@ def discover(sysfs: Path) -> Found:
     for folder, name, identity in device_ids(sysfs):
         for index, (unit, path) in sorted(_readings(folder).items()):
             try:
-                number = HeldNumber(path)
-                number.read()
+                number = answering(HeldNumber(path))
             except (OSError, ValueError) as error:
                 fix = "the sensor does not answer; if it is needed, check the driver's messages with dmesg"
                 found.problems.append(Problem("hwmon", str(path), str(error), fix))

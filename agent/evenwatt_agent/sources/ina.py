@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from evenwatt_agent.sources.held import HeldNumber, read_int, read_text
+from evenwatt_agent.sources.held import HeldNumber, answering, read_int, read_text
 from evenwatt_agent.sources.hwmon import device_ids
 from evenwatt_agent.sources.model import Found, Probe, Problem, Unit, plain_id
 from evenwatt_wire import Domain, Quality
@@ -66,8 +66,7 @@ def discover(sysfs: Path) -> Found:
         total = next((label for label in rails.values() if label in _TOTALS), None)
         for index, label in rails.items():
             try:
-                rail = Rail(folder, index)
-                rail.read()
+                rail = answering(Rail(folder, index))
             except (OSError, ValueError) as error:
                 found.problems.append(Problem("ina", str(folder / f"curr{index}_input"), str(error), _FIX))
                 continue

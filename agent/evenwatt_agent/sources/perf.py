@@ -17,7 +17,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from evenwatt_agent.sources.held import parse_cpus, read_int, read_text
+from evenwatt_agent.sources.held import answering, parse_cpus, read_int, read_text
 from evenwatt_agent.sources.model import Found, Probe, Problem, ReadError, Unit
 from evenwatt_agent.sources.powercap import MAX_POWER_W
 from evenwatt_wire import Domain, Quality
@@ -103,8 +103,7 @@ def discover(sysfs: Path, served: Container[str] = ()) -> Found:
         if event.domain in served:
             continue
         try:
-            counter = HeldEvent(event)
-            counter.read()
+            counter = answering(HeldEvent(event))
         except OSError as error:
             if not found.problems:
                 found.problems.append(_problem(sysfs, error))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from evenwatt_agent.sources.held import HeldNumber, entries, read_text
+from evenwatt_agent.sources.held import HeldNumber, answering, entries, read_text
 from evenwatt_agent.sources.model import Found, Probe, Problem, Unit
 from evenwatt_wire import Domain, Quality
 
@@ -27,8 +27,7 @@ def discover(sysfs: Path) -> Found:
         if read_text(entry / "type") != "Battery" or read_text(entry / "scope") == "Device":
             continue
         try:
-            battery = _Battery(entry)
-            battery.read()
+            battery = answering(_Battery(entry))
         except (OSError, ValueError) as error:
             fix = "the battery tells neither power_now nor voltage_now and current_now; it cannot be used"
             found.problems.append(Problem("power_supply", str(entry), str(error), fix))
@@ -58,7 +57,12 @@ class _Battery:
     def _open(self) -> list[HeldNumber]:
         if (self._folder / "power_now").exists():
             return [HeldNumber(self._folder / "power_now")]
-        return [HeldNumber(self._folder / "voltage_now"), HeldNumber(self._folder / "current_now")]
+        voltage = HeldNumber(self._folder / "voltage_now")
+        try:
+            return [voltage, HeldNumber(self._folder / "current_now")]
+        except OSError:
+            voltage.close()
+            raise
 
     def read(self) -> int:
         values = [abs(number.read()) for number in self._numbers]

@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from evenwatt_agent.sources.held import HeldNumber, entries, open_file, read_int, read_text
+from evenwatt_agent.sources.held import HeldNumber, answering, entries, open_file, read_int, read_text
 from evenwatt_agent.sources.model import Found, Probe, Problem, Unit, plain_id
 from evenwatt_wire import Domain, Quality
 
@@ -107,8 +107,7 @@ def discover(sysfs: Path, opener: Callable[[Path], int] = open_file) -> Found:
     for zone in find_zones(sysfs):
         counter = zone.path / COUNTER
         try:
-            number = HeldNumber(counter, opener)
-            number.read()
+            number = answering(HeldNumber(counter, opener))
         except FileNotFoundError:
             continue  # a zone may only limit
         except NotLentError as error:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _TIMES: Final = ("t_s", "time", "seconds", "timestamp", "time_s", "t", "date", "datetime", "utc_time")
 _REQUESTS: Final = {"timestamp", "contexttokens", "generatedtokens"}
 _JOBS: Final = {"arrival_time", "length"}
+_MOST: Final = 1e15
+"""Of any figure: sums of millions of rows stay finite, and no trace has more seconds, tokens or watts."""
 _SWEEP: Final = ("dataset", "network", "power_limit", "time_per_epoch", "average_power")
 CONTEXT_TOKENS_PER_S: Final = 8_000.0
 """Prefill of a 70-billion-parameter model on one server (order of magnitude of published A100 figures)."""
@@ -202,9 +204,9 @@ def _number(path: Path, line: int, row: dict[str, str], name: str, *, above_0: b
         raise Failure(
             f"{path}:{line}: column {name!r} holds {row[name]!r}; expected a number; mend it or leave the column out"
         ) from None
-    if not np.isfinite(value) or value < 0 or (above_0 and value == 0):
-        least = "above 0" if above_0 else "from 0 up"
-        raise Failure(f"{path}:{line}: column {name!r} holds {row[name]}; expected a finite number {least}")
+    if not 0 <= value <= _MOST or (above_0 and value == 0):
+        least = "above 0" if above_0 else "from 0"
+        raise Failure(f"{path}:{line}: column {name!r} holds {row[name]}; expected a number {least} to {_MOST:g}")
     return value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -71,12 +72,13 @@ def _one_of(root: Path, places: list[str], reading: Callable[[Path], object]) ->
 
     def target(data: bytes) -> None:
         path = root / places[data[0] % len(places)] if data else root / places[0]
-        good = path.read_bytes()
+        good, held = path.read_bytes(), len(os.listdir("/proc/self/fd"))
         try:
             path.write_bytes(data[1:])
             reading(root)
         finally:
             path.write_bytes(good)
+        check(len(os.listdir("/proc/self/fd")) == held, "a file was left open")
 
     return target
 
