@@ -113,10 +113,14 @@ _HWMON = {
     "class/hwmon/hwmon0/power1_cap_min": "10000000\n",
     "class/hwmon/hwmon0/energy2_input": "12345\n",
     "class/hwmon/hwmon0/energy2_label": "pkg\n",
+}
+_INA = {
     "class/hwmon/hwmon1/name": "ina3221\n",
     "class/hwmon/hwmon1/in1_input": "19000\n",
     "class/hwmon/hwmon1/in1_label": "VDD_IN\n",
     "class/hwmon/hwmon1/curr1_input": "400\n",
+}
+_BATTERY = {
     "class/power_supply/BAT0/type": "Battery\n",
     "class/power_supply/BAT0/status": "Discharging\n",
     "class/power_supply/BAT0/power_now": "8000000\n",
@@ -127,8 +131,6 @@ _HWMON = {
 
 def _hwmon(root: Path) -> None:
     _found(hwmon.discover(root))
-    _found(ina.discover(root))
-    _found(power_supply.discover(root))
     for knob in hwmon_knobs.discover(root, ["amdgpu"], 0.4, {}):
         check(knob.floor_w > 0, f"a floor of {knob.floor_w} W")
         check(knob.ceiling_w < 1e9, f"a ceiling of {knob.ceiling_w} W")
@@ -248,16 +250,13 @@ PARSERS = [
     _tree_parser(
         "sysfs-powercap", _POWERCAP, _powercap, ("evenwatt_agent.sources.powercap", "evenwatt_agent.actuators.powercap")
     ),
+    _tree_parser("sysfs-hwmon", _HWMON, _hwmon, ("evenwatt_agent.sources.hwmon", "evenwatt_agent.actuators.hwmon")),
+    _tree_parser("sysfs-ina", _INA, lambda root: _found(ina.discover(root)), ("evenwatt_agent.sources.ina",)),
     _tree_parser(
-        "sysfs-hwmon",
-        _HWMON,
-        _hwmon,
-        (
-            "evenwatt_agent.sources.hwmon",
-            "evenwatt_agent.sources.ina",
-            "evenwatt_agent.sources.power_supply",
-            "evenwatt_agent.actuators.hwmon",
-        ),
+        "sysfs-battery",
+        _BATTERY,
+        lambda root: _found(power_supply.discover(root)),
+        ("evenwatt_agent.sources.power_supply",),
     ),
     _tree_parser(
         "sysfs-processors",
