@@ -169,10 +169,17 @@ class Hands:
         why = self._limits.why(command.cap_w)
         if why:
             return Code.CLAMPED, f"{lease.cap_w:.0f} W: {why}"
+        held_w = self.cap_w or 0.0
+        lower = f"a lower lease is in force: {held_w:.0f} W" if held_w < lease.cap_w else ""
         if outcome.clamped:
-            standing = self.standing()
-            return Code.CLAMPED, f"this node holds {standing.floor_w:.0f} to {standing.ceiling_w:.0f} W"
-        return Code.APPLIED, command.reason
+            return Code.CLAMPED, lower or self._clamped(held_w, outcome)
+        return Code.APPLIED, lower or command.reason
+
+    def _clamped(self, held_w: float, outcome: Outcome) -> str:
+        standing = self.standing()
+        if standing.floor_w <= held_w <= standing.ceiling_w:
+            return f"{held_w:.0f} W are asked of the devices, and they confirm {outcome.confirmed_w:.0f} W"
+        return f"this node holds {standing.floor_w:.0f} to {standing.ceiling_w:.0f} W"
 
     def _lease_of(self, command: Command, now_s: float) -> Lease:
         """Return the lease that a cap asks for, within the owner's limits."""

@@ -7,6 +7,7 @@ one, and a full queue drops. So nothing here promises delivery; a ledger record 
 
 from __future__ import annotations
 
+import logging
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from evenwatt_daemon.broker import BrokerSettings
 
+# aiomqtt passes on each of paho's own errors as a plain line; what matters of them is raised, and said by the caller.
+logging.getLogger("mqtt").setLevel(logging.CRITICAL)
 _PROTOCOLS: Final = {"3.1.1": aiomqtt.ProtocolVersion.V311, "5": aiomqtt.ProtocolVersion.V5}
 
 

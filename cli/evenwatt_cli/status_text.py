@@ -61,7 +61,8 @@ def _zone(out: Console, zone: dict[str, Any]) -> None:
         carbon += f", PUE {zone['pue']:g}"
     standing = f", {zone['intensity_standing']}" if zone.get("intensity_standing") else ""
     out.print(f"{carbon} ({zone['intensity_source']}{standing}); {zone['emissions_g']:.1f} g so far")
-    heads = f"  {zone['nodes']} nodes, {zone['capped']} at their cap"
+    nodes = zone["nodes"]
+    heads = f"  {nodes} {'node' if nodes == 1 else 'nodes'}, {zone['capped']} at {'its' if nodes == 1 else 'their'} cap"
     out.print(heads + (f", {zone['silent']} silent" if zone["silent"] else ""))
     for alarm in zone["alarms"] or []:
         out.print(Text(f"  ! {alarm}", style="red"))

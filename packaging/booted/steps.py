@@ -345,8 +345,8 @@ def purge(test: Steps) -> str:
     )
     if left:
         raise NotSeenError(f"left: {' '.join(left.split())}")
-    kept = test.system.must("cd /etc/evenwatt && ls operator.pem trust.json root.pub collector.secrets/controller.pem")
-    if own := test.system.said("ls -d /etc/evenwatt/*.toml /etc/evenwatt/node* 2>&-"):
+    kept = test.system.must("cd /etc/evenwatt && ls operator.* trust.json root.pub collector.secrets/controller.pem")
+    if own := test.system.said("cd /etc/evenwatt && ls -d agent.toml limits.toml collector.toml node* 2>&-"):
         raise NotSeenError(f"left: {own}")
     return f"{test.system.said('getent passwd evenwatt').strip()}; kept: {' '.join(kept.split())}"
 

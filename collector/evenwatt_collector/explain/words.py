@@ -159,8 +159,8 @@ def _cause(reason: NodeReason) -> str:
         return "its zone is in dry run: this is what it would be given by what it shows, and nothing is sent to it."
     if reason.cause is Cause.UNSTEERED:
         return (
-            "nothing is heard of it (or the collector itself is cut off), or its settings do not let it be controlled; "
-            "it counts with the most it may draw."
+            "nothing is heard of it (or the collector itself is cut off), or it lets nobody control it now: its "
+            "settings do not, or its actuator does not answer. It counts with the most it may draw."
         )
     if short is None or reason.cause is Cause.FREE:
         held = f"it is held at {reason.held}" if reason.held else "nothing holds it back"
@@ -231,7 +231,10 @@ def _node_release(reason: NodeReason) -> str:
     if reason.cause is Cause.DRY_RUN:
         return "the policy's dry_run is set to false; then the node is capped for real."
     if reason.cause is Cause.UNSTEERED:
-        return "its measurements arrive again (`evenwatt status` says what is down), or its settings enable control."
+        return (
+            "its measurements arrive again (`evenwatt status` says what is down), or its settings enable control; "
+            "`evenwatt doctor` on the node says which."
+        )
     if short is None or reason.cause is Cause.FREE:
         return "a zone around it comes near its limit."
     words = {
