@@ -213,7 +213,7 @@ class _Named:
                 return text, ""
             near = difflib.get_close_matches(text, self.by_name, n=1)
             fix = f"did you mean {near[0]!r}?" if near else "name a job of the same text, or the id of one submitted"
-            return None, f"{text!r} is neither the name of a job here nor an id; {fix}"
+            return None, f"{_shown(text)} is neither the name of a job here nor an id; {fix}"
         if len(found) > 1:
             return None, f"{len(found)} jobs are called {text!r}; give each its own name"
         return found[0], ""
