@@ -107,8 +107,8 @@ BASE = 'name = "a"\ntemplate = "t"\nlength = "1h"\n'
         (BASE + "zones = ['Hall']", [('jobs.toml:4: zones[0]: found "Hall", expected a list of names of zones, each '
                                      "1 to 63 of a-z, 0-9 and '-', and no '-' at its ends")]),
         (BASE + "id = 'x'", ['jobs.toml:4: id: found "x", expected 12 hexadecimal digits (0-9, a-f)']),
-        (BASE + "after = ['b']", [("jobs.toml:4: after[0]: \"b\" is neither the name of a job here nor an id; name a job "
-                                  "of the same text, or the id of one submitted")]),
+        (BASE + "after = ['b']", [('jobs.toml:4: after[0]: "b" is neither the name of a job here nor an id; name a '
+                                  "job of the same text, or the id of one submitted")]),
         (BASE + "after = 3", [("jobs.toml:4: after: found 3, expected a list of ids of jobs (12 hexadecimal digits), "
                               "or of names of jobs of the same text")]),
         (BASE + "deadline = 2026-11-27", [("jobs.toml:4: deadline: found 2026-11-27, expected a moment "
