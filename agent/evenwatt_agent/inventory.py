@@ -121,7 +121,10 @@ def take_inventory(
     terms = {domain.id for domain in domains if domain.in_total}
     reserve_share = 0.0 if terms <= {knob.domain for knob in knobs} else settings.control.reserve_share
     limits = read_limits(settings.control) if steer else LocalLimits()
-    governor = Governor(knobs, pausables, reserve_share, settings.state_path, lag_s, limits)
+    try:
+        governor = Governor(knobs, pausables, reserve_share, settings.state_path, lag_s, limits)
+    except ValueError as error:
+        raise Failure(f"{error}; check the limits by hand, then remove the file") from None
     return Inventory(found.probes, domains, formula, found.problems, governor, library)
 
 

@@ -45,7 +45,7 @@ def load(path: Path) -> list[Saved]:
         return [_row(row["kind"], row["where"], row["value"]) for row in document]
     except FileNotFoundError:
         return []
-    except (KeyError, TypeError, OverflowError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path}: not a list of saved limits ({error})") from None
 
 

@@ -38,7 +38,7 @@ class Box:
             node="n",
             state_dir=str(folder),
             sources=SourceSettings(sysfs=str(self.sysfs)),
-            control=ControlSettings(enabled=True, **(control or {})),
+            control=ControlSettings(**{"enabled": True, **(control or {})}),
         )
         self.inventory = take_inventory(self.settings)
         self.governor = self.inventory.governor
@@ -289,6 +289,18 @@ def test_an_unknown_domain_in_ceilings_is_one_clear_error(tmp_path):
     machine = Box(tmp_path, "epyc")
     machine.settings.control.ceilings_w = {"package-7": 280.0}
     with pytest.raises(Failure, match="package-0"):
+        take_inventory(machine.settings)
+    machine.close()
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize("text", ["[", '[{"kind": "file"}]', "{}x"])
+def test_limits_of_an_earlier_run_that_cannot_be_read_are_one_clear_error(tmp_path, text, enabled):
+    machine = Box(tmp_path, "epyc", control={"enabled": enabled})
+    path = machine.settings.state_path / "originals.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    with pytest.raises(Failure, match=r"originals.json: not a list of saved limits .*by hand"):
         take_inventory(machine.settings)
     machine.close()
 
