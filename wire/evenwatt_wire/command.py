@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -26,6 +26,8 @@ from evenwatt_wire.messages import Count, DomainId, NodeId, Seconds, Text, WallM
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+T = TypeVar("T")
 
 COMMAND_CONTEXT: Final = b"evenwatt-cmd-v1\0"
 ACK_CONTEXT: Final = b"evenwatt-ack-v1\0"
@@ -173,10 +175,7 @@ def open_command(payload: bytes, keys: KeyRing) -> tuple[Key, Command]:
     if not _ALLOWED[key.role]:
         raise CommandError("role", f"a {key.role} key may not command")
     _verify(key, envelope, COMMAND_CONTEXT)
-    try:
-        command = _COMMAND.decode(envelope.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise CommandError("schema", f"the signed body is not a command: {error}") from None
+    command = _body(_COMMAND, envelope, "a command")
     if command.op not in _ALLOWED[key.role]:
         raise CommandError("role", f"a {key.role} key may not {command.op}")
     if keys.expired and command.op not in GIVES_BACK:
@@ -200,10 +199,7 @@ def open_ack(payload: bytes, keys: KeyRing, zone: str | None = None) -> Ack:
     if key.role is not Role.NODE:
         raise CommandError("role", f"a {key.role} key may not acknowledge")
     _verify(key, envelope, ACK_CONTEXT)
-    try:
-        ack = _ACK.decode(envelope.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise CommandError("schema", f"the signed body is not an acknowledgement: {error}") from None
+    ack = _body(_ACK, envelope, "an acknowledgement")
     _check_signer(key, ack.node, zone)
     return ack
 
@@ -218,10 +214,7 @@ def open_run(payload: bytes, keys: KeyRing, zone: str | None = None) -> RunRepor
     if key.role is not Role.NODE:
         raise CommandError("role", f"a {key.role} key may not report runs")
     _verify(key, envelope, RUN_CONTEXT)
-    try:
-        report = _RUN.decode(envelope.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise CommandError("schema", f"the signed body is not a report on a run: {error}") from None
+    report = _body(_RUN, envelope, "a report on a run")
     _check_signer(key, report.node, zone)
     return report
 
@@ -238,10 +231,7 @@ def open_submission(payload: bytes, keys: KeyRing) -> tuple[Key, Submission]:
     if key.limited:
         raise CommandError("scope", "this key is for some zones or nodes only; a job may run anywhere")
     _verify(key, envelope, SUBMIT_CONTEXT)
-    try:
-        submission = _SUBMISSION.decode(envelope.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise CommandError("schema", f"the signed body is not a submission: {error}") from None
+    submission = _body(_SUBMISSION, envelope, "a submission")
     if keys.expired and submission.spec:
         raise CommandError("trust-expired", "the trust document has expired: only cancelling is possible")
     return key, submission
@@ -315,6 +305,13 @@ def _verify(key: Key, envelope: Envelope, context: bytes) -> None:
         )
     except (InvalidSignature, ValueError):
         raise CommandError("signature", f"the signature of key {key.id.hex()} does not match") from None
+
+
+def _body(decoder: msgspec.msgpack.Decoder[T], envelope: Envelope, what: str) -> T:
+    try:
+        return decoder.decode(envelope.body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise CommandError("schema", f"the signed body is not {what}: {error}") from None
 
 
 _OF_THE_NODE: Final = frozenset({Op.CAP, Op.RELEASE, Op.PING, Op.START})
