@@ -95,6 +95,11 @@ class Authority:
         return replace(self._hands.standing(), key_id=self._keys.key_id, trust_version=self._keys.version)
 
     @property
+    def trouble(self) -> str:
+        """It is in this process: nothing to say."""
+        return ""
+
+    @property
     def paused(self) -> list[str]:
         """What is paused now."""
         return self._hands.paused

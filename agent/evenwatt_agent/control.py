@@ -40,6 +40,10 @@ class Control(Protocol):
     def cap_w(self) -> float | None:
         """Node cap asked of the devices now; None when the machine's own limits apply."""
 
+    @property
+    def trouble(self) -> str:
+        """Why whoever has control cannot be reached; empty while there is nothing to say."""
+
     def standing(self) -> Standing:
         """What can be done here."""
 

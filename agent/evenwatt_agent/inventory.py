@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from evenwatt_agent.actuators.pause import FrozenCgroup, StoppedProcess
 from evenwatt_agent.governor import Governor
@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from evenwatt_wire import Domain, Quality
 
 
+_IN_SYSFS: Final = frozenset({"powercap", "perf", "hwmon", "ina", "power_supply"})
+"""Sources that are looked at again."""
+
+
 @dataclass(slots=True)
 class Inventory:
     """Everything found on a node. It grows when devices appear and never shrinks: what is gone is lost."""
@@ -62,7 +66,7 @@ class Inventory:
         return None if self.library is None else GpuWatch(self.library, self.library.names())
 
     def take_in(self, found: Found, integrated_gpus: frozenset[str] = frozenset()) -> list[Probe]:
-        """Add what has appeared.
+        """Add what has appeared, and say of sysfs what is wrong now.
 
         Where it would take the place of what is counted already (a package after an estimate), it is shown and not
         counted, since a total must not change its meaning while it runs; a problem says that a restart would.
@@ -70,6 +74,7 @@ class Inventory:
         Returns:
             The new probes, whose domains are the last ones of ``domains``.
         """
+        self.problems = [p for p in self.problems if p.source not in _IN_SYSFS] + found.problems
         if not found.probes:
             return []
         self.probes = [*self.probes, *found.probes]
@@ -129,13 +134,16 @@ def take_inventory(
 
 
 def look_again(sysfs: Path, known: Inventory, opener: Callable[[Path], int] = open_file) -> Found:
-    """Return what can be read now and could not when ``known`` was taken; it blocks for milliseconds."""
+    """Return what can be read now and could not when ``known`` was taken, and what is wrong in sysfs now.
+
+    It blocks for milliseconds.
+    """
     found = _in_sysfs(sysfs, opener)
+    fresh = Found(problems=list(found.problems))
     if known.library is not None:
         with suppress(ReadError):  # the boards that are known say so themselves
             found.add(nvml.discover(known.library))
     ids = {domain.id for domain in known.domains}
-    fresh = Found()
     for probe in found.probes:
         if probe.domain.id in ids or (probe.silicon and probe.silicon in ids):
             probe.close()

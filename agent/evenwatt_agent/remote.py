@@ -87,6 +87,11 @@ class Remote:
         """Why there is no connection; empty while there is one, and before the first attempt."""
 
     @property
+    def trouble(self) -> str:
+        """Why there is no actuator."""
+        return self._trouble
+
+    @property
     def paused(self) -> list[str]:
         """What is paused now."""
         return self._now.paused

@@ -152,6 +152,7 @@ class Speaker:
             "summary": summary,
             "birth": self.birth(),
             "trust_version": self._control.standing().trust_version,
+            "control_trouble": self._control.trouble,
             "lease": msgspec.structs.asdict(self._control.in_force()),
             "window": None if latest is None else [msgspec.structs.asdict(d) for d in [latest.total, *latest.domains]],
             "link": link,

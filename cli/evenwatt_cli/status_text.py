@@ -182,5 +182,7 @@ def _local(out: Console, local: dict[str, Any]) -> None:
         _account(out, local["account"])
     link = local["link"]
     out.print(f"broker: {link['state']}" + (f" ({link['trouble']})" if link["trouble"] else ""))
+    if local["control_trouble"]:
+        out.print(Text(f"! control: {local['control_trouble']}", style="yellow"))
     for problem in local["problems"]:
         out.print(Text(f"! {problem['path']}: {problem['found']}; {problem['fix']}", style="yellow"))

@@ -61,6 +61,22 @@ def test_what_would_replace_the_total_is_shown_and_not_counted(tmp_path):
     inventory.close()
 
 
+def test_what_was_wrong_is_not_said_any_more_once_it_is_mended(tmp_path):
+    sysfs = tmp_path / "sys"
+    board(sysfs)
+    sensor = sysfs / "class" / "hwmon" / "hwmon7" / "power1_average"
+    sensor.write_text("")
+    inventory = inventory_of(tmp_path, sysfs)
+    inventory.take_in(look_again(sysfs, inventory))
+    assert [problem.path for problem in inventory.problems] == [str(sensor)]
+    sensor.write_text("60000000\n")
+    assert len(inventory.take_in(look_again(sysfs, inventory))) == 1
+    assert [problem.source for problem in inventory.problems] == ["hot-plug"]
+    inventory.take_in(look_again(sysfs, inventory))
+    assert [problem.source for problem in inventory.problems] == ["hot-plug"]
+    inventory.close()
+
+
 def test_a_further_term_outgrows_nothing(tmp_path):
     machine = Machine(preset("xeon_2s", "m1"), tmp_path / "m1", start_ns=0, step_ns=5 * MS)
     inventory = inventory_of(tmp_path, machine.places.sysfs)

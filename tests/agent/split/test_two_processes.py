@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import signal
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from evenwatt_agent.actuator.protocol import PART_BYTES
+from evenwatt_agent.local import read_status
 from evenwatt_wire import Birth, Event, Kind, Ledger, Live, Topic
 from evenwatt_wire.command import Code, Op
 from evenwatt_wire.messages import LeaseState
@@ -128,9 +130,11 @@ async def test_without_an_actuator_the_agent_says_so_once_with_the_fix_and_reads
         assert sum("powercap" in line for line in problems) == 1
         assert "systemctl start evenwatt-actuator" in problems[0]
         await eventually(lambda: "actuator-lost" in events(listener), "it is said")
+        assert json.loads(await read_status(site.folder / "run" / "agent.sock"))["control_trouble"]
         with site.actuator():
             await eventually(lambda: "actuator-found" in events(listener), "it has come")
             await eventually(lambda: listener.said[Birth][-1].controllable, "it can be capped")
+            assert json.loads(await read_status(site.folder / "run" / "agent.sock"))["control_trouble"] == ""
 
 
 async def test_a_counter_that_vanishes_and_comes_back_is_lent_again(site, listener):
