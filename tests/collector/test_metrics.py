@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -38,9 +39,17 @@ def test_every_metric_stands_in_the_documentation_and_no_other():
     assert rows == list(families())
 
 
-def test_rules_stand_on_metrics_that_there_are():
+def expressions():
+    """What the panels of the dashboard ask for."""
+    board = json.loads((ROOT / "packaging" / "grafana" / "fleet.json").read_text())
+    return [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+
+
+@pytest.mark.parametrize("text", [RULES, "\n".join(expressions())], ids=["rules", "dashboard"])
+def test_rules_and_panels_stand_on_metrics_that_there_are(text):
     served = {name for name, _, _ in families()} | set(re.findall(r"record: (\S+)", RULES))
-    used = set(re.findall(r"\b(?:\w+:)?evenwatt_\w+(?::\w+)?", RULES))
+    used = set(re.findall(r"\b(?:\w+:)?evenwatt_\w+(?::\w+)?", text))
+    assert len(used) > 10
     assert used <= served, used - served
 
 
@@ -58,4 +67,14 @@ def test_every_alert_is_tried_and_names_a_page_that_there_is():
 def test_promtool_is_content(arguments):
     promtool = shutil.which("promtool") or pytest.skip("needs promtool (apt-get install prometheus)")
     said = subprocess.run([promtool, *arguments], cwd=FOLDER, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stdout + said.stderr
+
+
+def test_promtool_can_read_every_panel(tmp_path):
+    promtool = shutil.which("promtool") or pytest.skip("needs promtool (apt-get install prometheus)")
+    rules = [{"record": f"panel:{i}", "expr": text.replace("$zone", ".*")} for i, text in enumerate(expressions())]
+    (tmp_path / "panels.yml").write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))
+    said = subprocess.run(
+        [promtool, "check", "rules", tmp_path / "panels.yml"], capture_output=True, text=True, check=False
+    )
     assert said.returncode == 0, said.stdout + said.stderr
