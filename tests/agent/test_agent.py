@@ -229,13 +229,14 @@ async def test_a_second_agent_of_the_same_name_is_refused_with_the_fix(site, lis
 async def test_a_second_agent_on_the_same_machine_is_refused_before_it_touches_anything(site, listener, changed, said):
     with site.agent():
         await joined(listener)
-        held = site.limits()
+        held = {path: int(limit) for path, limit in site.limits().items()}
         site.write_settings(**changed)
         with site.agent() as second:
             await eventually(lambda: second.poll() is not None, "the second one gives up")
             assert second.returncode == 2
         assert said in (site.folder / "agent.log").read_text()
-        assert site.limits() == held
+        # The first one goes on holding its node, and moves its limits a little as the power of the rest moves.
+        assert {path: int(limit) for path, limit in site.limits().items()} == pytest.approx(held, rel=0.05)
 
 
 @pytest.mark.parametrize(

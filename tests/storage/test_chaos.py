@@ -234,7 +234,9 @@ def test_connections_that_break_at_any_moment_lose_and_double_nothing(cluster):
 
 def _break(url, stop):
     other, rng = connect(url, exclusive=False), random.Random(4)
-    while not stop.wait(rng.uniform(0.005, 0.03)):
+    pause = 1.0
+    while not stop.wait(pause * rng.uniform(0.005, 0.03)):
+        pause *= 1.005  # on a slow machine nothing would ever come through in the first pauses
         other.rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
                    "AND datname = current_database()")  # fmt: skip
     other.close()
