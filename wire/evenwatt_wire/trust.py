@@ -193,6 +193,8 @@ def read_roots(pem: bytes) -> list[bytes]:
     Raises:
         ValueError: it holds none, or something else.
     """
+    if b"PRIVATE" in pem:
+        raise ValueError(f"found a private key; {_NO_ROOTS}")
     try:
         return public_keys(pem)
     except ValueError as error:
