@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import multiprocessing
 import random
 import sqlite3
 import threading
+import time
+from concurrent.futures import ProcessPoolExecutor
 from math import fsum
 
 import pytest
@@ -10,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evenwatt_collector.books import Books, Entry, complete_up_to, cover, holes
-from evenwatt_collector.storage import DatabaseError, LedgerWriter
+from evenwatt_collector.storage import DatabaseError, LedgerWriter, connect
+from evenwatt_collector.storage.schema import VERSION, prepare
 from evenwatt_collector.store import Store
 from evenwatt_daemon import Failure
 from evenwatt_wire import encode
@@ -221,6 +225,25 @@ def test_locked_database_alarms_and_goes_on(path, monkeypatch):
     other.close()
     wait_for(lambda: heard.commits and store.alarm is None, "the record is stored")
     store.close()
+
+
+def test_two_collectors_may_make_one_file_at_the_same_moment(tmp_path):
+    """As the two of a pair do when a machine starts: neither gives up, and one makes the tables."""
+    with ProcessPoolExecutor(2, multiprocessing.get_context("fork")) as pool:
+        for turn in range(40):
+            where = str(tmp_path / f"{turn}.db")
+            begin_ns = time.monotonic_ns() + 5_000_000
+            assert VERSION in list(pool.map(_make, [where] * 2, [begin_ns] * 2))
+
+
+def _make(where, begin_ns):
+    while time.monotonic_ns() < begin_ns:
+        pass
+    connection = connect(where, shared=True)
+    prepare(connection, where)
+    version = connection.rows("SELECT value FROM meta WHERE name = 'schema'")[0][0]
+    connection.close()
+    return version
 
 
 def test_stopping_with_a_broken_disk_does_not_hang(path, monkeypatch):

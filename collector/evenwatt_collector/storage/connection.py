@@ -10,6 +10,7 @@ deletes its only copy on that word. PostgreSQL's own default is as strict.
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
 
 BUSY_MS: Final = 2_000
+_RETRY_S: Final = 0.02
 HUNG_S: Final = 75.0
 """A server that has not answered for longer than its own limit for a statement hangs."""
 _GREETING_S: Final = 10.0
@@ -183,14 +185,28 @@ class Sqlite:
             raise Failure(f"{path}: {error}; move it away or name another file with 'database'") from None
 
     def _check(self, *, write: bool) -> None:
+        # In this order: another collector may be making it, and marks it as ours before it makes a table.
+        tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         ours = self._db.execute("PRAGMA application_id").fetchone()[0] == APPLICATION
-        if not ours and (not write or self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]):
+        if not ours and (not write or tables):
             raise sqlite3.DatabaseError("not a database of evenwatt")
         if write:
-            self._db.execute("PRAGMA journal_mode=WAL")
+            self._into_wal()
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute("PRAGMA cache_size=-65536")  # 64 MiB: a backlog touches many pages of the index
             self._db.execute(f"PRAGMA application_id={APPLICATION}")
+
+    def _into_wal(self) -> None:
+        # SQLite does not wait for this one by itself, and a pair of collectors may open the file at the same moment.
+        until_s = time.monotonic() + BUSY_MS / 1e3
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError:
+                if time.monotonic() >= until_s:
+                    raise
+            time.sleep(_RETRY_S)
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> Rows:
         """See Connection."""
