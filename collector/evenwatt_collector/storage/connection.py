@@ -199,14 +199,19 @@ class Sqlite:
     def _into_wal(self) -> None:
         # SQLite does not wait for this one by itself, and a pair of collectors may open the file at the same moment.
         until_s = time.monotonic() + BUSY_MS / 1e3
-        while True:
-            try:
-                self._db.execute("PRAGMA journal_mode=WAL")
-                return
-            except sqlite3.OperationalError:
-                if time.monotonic() >= until_s:
-                    raise
+        while not self._is_wal():
+            if time.monotonic() >= until_s:
+                raise sqlite3.OperationalError("database is locked")
             time.sleep(_RETRY_S)
+
+    def _is_wal(self) -> bool:
+        try:
+            self._db.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            return False
+        return True
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> Rows:
         """See Connection."""
