@@ -32,7 +32,9 @@ class DomainLimits(Struct, frozen=True, forbid_unknown_fields=True):
     """What one domain may be limited to."""
 
     least_w: Watts | None = None
+    """A limit below this is raised to it."""
     most_w: Watts | None = None
+    """A limit above this is lowered to it."""
 
     def clamp(self, limit_w: float) -> float:
         """Return the limit within these."""
@@ -43,7 +45,9 @@ class Ops(Struct, frozen=True, forbid_unknown_fields=True):
     """What each role may ask for; everything where nothing is said."""
 
     controller: list[Op] | None = None
+    """Commands that a collector may give, by name; default: all."""
     operator: list[Op] | None = None
+    """Commands that a person may give, by name; default: all."""
 
     def allows(self, role: Role, op: Op) -> bool:
         """Whether a role may ask for this here."""
@@ -61,6 +65,7 @@ class LocalLimits(Struct, frozen=True, forbid_unknown_fields=True):
     max_ttl_s: Annotated[float, Meta(gt=0, le=86_400)] | None = None
     """Longest lease of a cap."""
     max_pause_s: Annotated[float, Meta(gt=0, le=86_400)] | None = None
+    """Longest pause."""
     pausable: list[str] | None = None
     """What of ``control.pausable`` may be paused after all."""
     commands_per_minute: Annotated[int, Meta(ge=1, le=100_000)] | None = None
@@ -69,6 +74,7 @@ class LocalLimits(Struct, frozen=True, forbid_unknown_fields=True):
     """Everything is checked and answered, and nothing on this machine is changed."""
     ops: Ops = Ops()
     domains: dict[str, DomainLimits] = {}
+    """Watts that single domains may be limited to, e.g. ``[domains.package-0]``."""
 
     def cap_w(self, cap_w: float | None) -> float | None:
         """Return the node cap that may be asked for instead; None is the machine's own limits."""

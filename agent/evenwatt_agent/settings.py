@@ -30,14 +30,17 @@ class MeterSettings(Struct, forbid_unknown_fields=True):
     redfish_url: str | None = None
     """e.g. ``https://10.0.0.7``; needs the extra ``evenwatt[bmc]``."""
     redfish_user: str = ""
+    """A login that may only read."""
     redfish_password_file: str | None = None
     """Readable by the agent's user alone."""
     redfish_ca: str | None = None
     """Certificates to trust instead of the system's, as a file."""
     redfish_verify: bool = True
+    """Check the controller's certificate; false only on a network that nobody else reaches."""
     ipmi: bool = True
     """Ask this machine's own controller where ``ipmitool`` and an IPMI device are there."""
     period_s: Annotated[float, Meta(ge=2, le=300)] = 10.0
+    """Seconds between two questions to the meter."""
 
 
 class SourceSettings(Struct, forbid_unknown_fields=True):
@@ -48,6 +51,7 @@ class SourceSettings(Struct, forbid_unknown_fields=True):
     procfs: str = "/proc"
     """Where procfs is mounted, likewise; tasks can only be run where it is this system's own."""
     rate_hz: Annotated[float, Meta(ge=10, le=1000)] = 100.0
+    """Readings of each fast counter per second while power moves."""
     quiet_rate_hz: Annotated[float, Meta(ge=10, le=1000)] | None = None
     """While power does not move for ten seconds; default 10. Never above ``rate_hz``, which switches it off."""
     burst_rate_hz: Annotated[float, Meta(ge=10, le=1000)] | None = None
@@ -59,6 +63,7 @@ class SourceSettings(Struct, forbid_unknown_fields=True):
     idle_w: Annotated[float, Meta(ge=0)] | None = None
     """Ends of the estimate, used only where nothing can be read."""
     max_w: Positive | None = None
+    """Watts at full load: the upper end of that estimate."""
     integrated_gpus: list[str] = []
     """Domains of graphics inside a counted package, e.g. ``["amdgpu"]`` on an APU."""
     meter: MeterSettings = field(default_factory=MeterSettings)
@@ -68,6 +73,7 @@ class AttributionSettings(Struct, forbid_unknown_fields=True):
     """Whose joules they are."""
 
     enabled: bool = True
+    """Watch who runs; without it all energy is the row ``unattributed``."""
     period_s: Annotated[float, Meta(ge=0.2, le=60)] = 1.0
     """Time between looks at who runs; it grows by itself where looking would cost over 1 % of a processor."""
     top: Annotated[int, Meta(ge=1, le=100)] = 20
@@ -85,8 +91,11 @@ class ReportSettings(Struct, forbid_unknown_fields=True):
     """How often it reports."""
 
     window_s: Annotated[float, Meta(ge=0.2, le=60)] = 1.0
+    """Length of a live window in seconds."""
     ledger_s: Annotated[float, Meta(ge=1, le=3600)] = 60.0
+    """Length of a ledger record in seconds."""
     summary_s: Annotated[float, Meta(ge=1, le=3600)] = 10.0
+    """Seconds between two summaries of the node."""
     spool_records: Annotated[int, Meta(ge=10)] = 20_160
     """Ledger records kept, stored ones included: two weeks of minutes. Of more, the oldest are added up."""
     spool_mb: Annotated[float, Meta(ge=1, le=100_000)] = 64.0
@@ -97,14 +106,18 @@ class PausableSettings(Struct, forbid_unknown_fields=True):
     """One thing that a command may pause: a cgroup v2 folder or a process."""
 
     name: str
+    """What commands call it."""
     cgroup: str | None = None
+    """Its cgroup v2 folder, which is frozen; or else:"""
     pidfile: str | None = None
+    """A file that holds the number of a process, which is stopped by SIGSTOP; with its group where it leads one."""
 
 
 class ControlSettings(Struct, forbid_unknown_fields=True):
     """What may be done to this machine. Off until it is switched on here; nothing remote can loosen it."""
 
     enabled: bool = False
+    """Take signed commands; without it the agent only measures."""
     process: Literal["agent", "actuator"] = "agent"
     """Who holds the limits and checks commands: the agent itself, which is then root, or ``evenwatt-actuator``, which
     also lends the energy counters that the agent's user may not open."""
@@ -139,9 +152,13 @@ class ControlSettings(Struct, forbid_unknown_fields=True):
     reserve_share: Annotated[float, Meta(ge=0, le=1)] = 0.1
     """Set aside for what no actuator reaches (memory, fans), as a share of the ceilings, where such domains count."""
     max_ttl_s: Annotated[float, Meta(gt=0, le=86_400)] = 3600.0
+    """Longest lease in seconds that a command may ask for."""
     require_synchronised_clock: bool = True
+    """Refuse commands while this machine's clock is not synchronised, since their age cannot be told."""
     priority: Annotated[int, Meta(ge=0, le=9)] = 5
+    """0 gives way first, 9 last; a policy's class may set another."""
     weight: Annotated[float, Meta(gt=0, le=1000)] = 1.0
+    """Share of the power against others of the same priority; a policy's class may set another."""
     pausable: list[PausableSettings] = []
 
 
@@ -149,6 +166,7 @@ class ActuatorSettings(Struct, forbid_unknown_fields=True):
     """``evenwatt-actuator``: read by it and by the agent, which only wants the socket."""
 
     socket: str = "/run/evenwatt-actuator/actuator.sock"
+    """Where the two processes meet."""
     user: str = "evenwatt"
     """The agent's user, by name or number: besides root, nobody else is heard."""
     state_dir: str = "/var/lib/evenwatt-actuator"
@@ -161,18 +179,24 @@ class LogSettings(Struct, forbid_unknown_fields=True):
     """The log on standard error."""
 
     level: LogLevel = "info"
+    """Least level that is written."""
     style: LogFormat = "auto"
+    """``console`` for people, ``json`` lines for machines; ``auto``: by whether it is a terminal."""
 
 
 class AgentSettings(Struct, forbid_unknown_fields=True):
     """The whole file."""
 
     fleet: str = "fleet"
+    """Name of the fleet, part of every signed command; the same on all machines."""
     zone: str = "default"
+    """Power domain that this node belongs to."""
     node: str = ""
     """Default: the host's name, made an identifier."""
     state_dir: str = field(default_factory=lambda: os.environ.get("STATE_DIRECTORY", "/var/lib/evenwatt").split(":")[0])
+    """Folder of what must survive a restart. Default: ``$STATE_DIRECTORY``, else ``/var/lib/evenwatt``."""
     runtime_dir: str = field(default_factory=lambda: os.environ.get("RUNTIME_DIRECTORY", "/run/evenwatt").split(":")[0])
+    """Folder of the sockets. Default: ``$RUNTIME_DIRECTORY``, else ``/run/evenwatt``."""
     mqtt: BrokerSettings = field(default_factory=BrokerSettings)
     sources: SourceSettings = field(default_factory=SourceSettings)
     attribution: AttributionSettings = field(default_factory=AttributionSettings)

@@ -56,6 +56,7 @@ Config = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Zone = Annotated[Optional[str], typer.Option("--zone", "-z", help="Zone of the node; default from the settings.")]  # noqa: UP045
+Node = Annotated[str, typer.Argument(help="The node, by its name.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the command.")]
 For = Annotated[str, typer.Option("--for", help="How long, e.g. 90s, 10m, 2h; it ends by itself.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Let the node check everything, and do nothing.")]
@@ -201,7 +202,7 @@ def replay(
         typer.Option(help="Replay this CSV file: power or load over time, or arrivals."),
     ] = None,
     plant: Annotated[Optional[Path], typer.Option(help="Devices as in this CSV file: a sweep of power limits.")] = None,  # noqa: UP045
-    nodes: Annotated[int, typer.Option(min=1, max=20_000)] = 120,
+    nodes: Annotated[int, typer.Option(min=1, max=20_000, help="Simulated nodes.")] = 120,
     seconds: Annotated[float, typer.Option(min=10, help="Length, after a minute of warm-up.")] = 600.0,
     hours: Annotated[Optional[float], typer.Option(min=0.01, help="Length in hours; the step grows to 0.5 s.")] = None,  # noqa: UP045
     policy: Annotated[
@@ -215,7 +216,7 @@ def replay(
         Optional[list[str]],  # noqa: UP045
         typer.Option(help="WHAT@SECOND[+LENGTH][=VALUE]: collector, broker, nodes or clocks. Repeatable."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of all chance: the same seed is the same run.")] = 1,
     budget: Annotated[float, typer.Option(min=0.01, help="With a trace: budget as a share of full power.")] = 0.6,
     json: Json = False,
     html: Annotated[Optional[Path], typer.Option(help="Write a page with plots to this file.")] = None,  # noqa: UP045
@@ -256,7 +257,7 @@ def decode(
 
 @app.command(context_settings={"ignore_unknown_options": True})  # so that -5 is read as watts, and refused as such
 def cap(
-    node: str,
+    node: Node,
     watts: Annotated[float, typer.Argument(help="Cap on the node's total power.")],
     *,
     duration: For = "10m",
@@ -275,7 +276,7 @@ def cap(
 
 @app.command()
 def release(
-    node: str,
+    node: Node,
     *,
     zone: Zone = None,
     reason: Reason = "",
@@ -292,7 +293,7 @@ def release(
 
 @app.command()
 def pause(
-    node: str,
+    node: Node,
     target: Annotated[str, typer.Argument(help="A name from the node's own list of what may be paused.")],
     *,
     duration: For = "10m",
@@ -311,7 +312,7 @@ def pause(
 
 @app.command()
 def resume(
-    node: str,
+    node: Node,
     target: Annotated[str, typer.Argument(help="What was paused.")],
     *,
     zone: Zone = None,

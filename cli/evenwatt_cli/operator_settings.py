@@ -18,10 +18,14 @@ class OperatorSettings(Struct, forbid_unknown_fields=True):
     """The file; every key has a default that fits one machine."""
 
     fleet: str = "fleet"
+    """Name of the fleet, part of every signed command."""
     zone: str = "default"
+    """Zone of nodes that are named without one."""
     mqtt: BrokerSettings = field(default_factory=BrokerSettings)
     collector_url: str = "http://127.0.0.1:9730"
+    """Where the collector's HTTP is."""
     socket: str = "/run/evenwatt/agent.sock"
+    """This machine's agent."""
     private_key: str | None = None
     """The operator's Ed25519 key (PEM), for cap, release, pause, resume, and jobs over MQTT."""
     token_file: str | None = None

@@ -43,7 +43,9 @@ class HttpSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """Where status and metrics are served. There is no login: keep it on the loopback, or behind a proxy."""
 
     host: str = "127.0.0.1"
+    """Address to listen on."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 9730
+    """Port to listen on; 0 takes a free one."""
 
 
 class KeySettings(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -64,6 +66,7 @@ class ZoneSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """One power domain."""
 
     name: str
+    """Identifier, as in topics and in the nodes' settings."""
     budget_w: Watts | None = None
     """Hard budget; without one the zone is measured and not controlled."""
     unmanaged_w: Watts = 0.0
@@ -103,6 +106,7 @@ class DeviceSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     detail: str = ""
     """Where the figure is from."""
     since: datetime | None = None
+    """From when on this holds. Default: when it is first seen here."""
 
     @property
     def facts(self) -> DeviceFacts:
@@ -127,16 +131,20 @@ class LogSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """The log on standard error."""
 
     level: LogLevel = "info"
+    """Least level that is written."""
     style: LogFormat = "auto"
+    """``console`` for people, ``json`` lines for machines; ``auto``: by whether it is a terminal."""
 
 
 class CollectorSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """The whole file."""
 
     fleet: str = "fleet"
+    """Name of the fleet; the same on all machines."""
     state_dir: str = field(
         default_factory=lambda: os.environ.get("STATE_DIRECTORY", "/var/lib/evenwatt-collector").split(":")[0]
     )
+    """Folder of what must survive a restart. Default: ``$STATE_DIRECTORY``, else ``/var/lib/evenwatt-collector``."""
     database: str = ""
     """A file, or ``postgresql://USER@HOST/NAME`` (the password in ~/.pgpass or $PGPASSFILE). Default: ``collector.db``
     in ``state_dir``."""

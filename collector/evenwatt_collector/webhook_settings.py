@@ -17,6 +17,7 @@ class WebhookSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """One ``[[webhooks]]`` table."""
 
     name: str
+    """What budgets call it."""
     url: str = ""
     """``http://`` or ``https://``."""
     url_file: str = ""
@@ -24,6 +25,7 @@ class WebhookSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     secret_file: str | None = None
     """A file that holds the secret for the signature, 16 characters or more; without one nothing is signed."""
     format: Format = "evenwatt"
+    """Shape of what is posted."""
     events: list[Literal["burn", "projection", "spent", "blind", "page", "ticket", "info"]] = []
     """Which alerts, by kind (``burn``, ``spent``...) or severity (``page``, ``ticket``, ``info``); empty: all."""
     timeout_s: Annotated[float, Meta(gt=0, le=60)] = 10.0

@@ -25,9 +25,13 @@ class BrokerSettings(Struct, forbid_unknown_fields=True):
     """The ``mqtt`` table of a settings file."""
 
     host: str = "127.0.0.1"
+    """Name or address of the broker; with TLS one that its certificate names."""
     port: Annotated[int, Meta(ge=1, le=65535)] = 1883
+    """Usually 1883, or 8883 with TLS."""
     protocol: Literal["3.1.1", "5"] = "3.1.1"
+    """Version of MQTT that is spoken."""
     username: str | None = None
+    """Login, where the broker asks for a password."""
     password_file: str | None = None
     """A file that holds the password, so that it never stands in the settings."""
     ca_file: str | None = None
@@ -37,6 +41,8 @@ class BrokerSettings(Struct, forbid_unknown_fields=True):
     key_file: str | None = None
     """The key of ``cert_file`` (PEM, without a passphrase), readable by its owner and group only."""
     keepalive_s: Annotated[int, Meta(ge=1, le=3600)] = 20
+    """Seconds without traffic after which the connection is tested; a broker gives it up after one and a half times as
+    long."""
 
     @property
     def where(self) -> str:

@@ -39,6 +39,7 @@ class TemplateSettings(Struct, forbid_unknown_fields=True):
     """One thing that may be run: exactly one of ``command``, ``unit`` and ``container``."""
 
     name: NodeId
+    """What jobs call it."""
     command: list[Argument] = []
     """The program (an absolute path) and its arguments, in which ``{value}`` stands for what a job fills in. No shell
     ever sees it."""
@@ -63,7 +64,9 @@ class TemplateSettings(Struct, forbid_unknown_fields=True):
     directory: str = ""
     """Where it starts; default: a folder of its own that goes when it ends."""
     environment: dict[str, Argument] = {}
+    """Variables that it is given besides the usual few."""
     nice: Annotated[int, Meta(ge=0, le=19)] = 0
+    """Of a command: how far it gives way to others for the processor."""
     reserve: Annotated[float, Meta(ge=0, le=1)] = 0.0
     """Share of the processors set aside for it, whose idle energy it carries."""
 
@@ -77,6 +80,7 @@ class JobsSettings(Struct, forbid_unknown_fields=True):
     """Running work on command. Needs control, whose keys say who may."""
 
     enabled: bool = False
+    """Run work on signed commands."""
     user: str = ""
     """As whom commands and containers run: an existing user without privileges, for this alone."""
     slots: Annotated[int, Meta(ge=1, le=10_000)] = 1

@@ -54,7 +54,7 @@ def config(
         Optional[Path],  # noqa: UP045
         typer.Option(help="Where the files of --to will be on the broker, if they are written on another machine."),
     ] = None,
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 8883,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8883,
     address: Annotated[str, typer.Option("--listen", help="Address to listen on; default: all.")] = "",
     passwords: Annotated[bool, typer.Option("--passwords", help="Clients have passwords, not certificates.")] = False,
     state_dir: Annotated[

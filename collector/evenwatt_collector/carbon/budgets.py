@@ -29,10 +29,13 @@ class BudgetSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """One ``[[budgets]]`` table: exactly one of ``grams_per_day`` and ``grams_per_month``."""
 
     name: str
+    """What its alerts are called by."""
     scope: str = "fleet"
     """``fleet``, or ``zone:NAME``, ``workload:NAME``, ``team:NAME``."""
     grams_per_day: Grams | None = None
+    """Grams of CO2e from midnight to midnight."""
     grams_per_month: Grams | None = None
+    """Grams of CO2e of a calendar month."""
     timezone: str = "UTC"
     """Where its days begin, by IANA name."""
     webhooks: list[str] = []

@@ -29,9 +29,13 @@ class LabelSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     nodes: str = "*"
     """Name of nodes, with wildcards."""
     workload: str = ""
+    """Workload that it is."""
     model: str = ""
+    """Model that it trains or serves."""
     phase: str = ""
+    """Phase: ``train``, ``fine-tune``, ``evaluate``, ``infer``, ``idle-loaded``."""
     team: str = ""
+    """Who answers for it."""
 
 
 class Labels:

@@ -22,6 +22,7 @@ class TuningSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """Hold nodes on which one job runs alone at the cap that its workload was found to need the least at. Only in zones
     with a budget, on nodes whose owner lets them be capped, for jobs that count their work."""
     aim: Literal["energy", "carbon", "weighted"] = "energy"
+    """What is least at the best cap: joules, grams, or a mix of joules and time."""
     eta: Annotated[float, Meta(ge=0, le=1)] = 0.5
     """Of ``weighted``: 1 counts energy alone, 0 time alone."""
     explore_share: Annotated[float, Meta(ge=0, le=0.5)] = 0.04

@@ -21,13 +21,16 @@ class Work(Struct, forbid_unknown_fields=True, kw_only=True):
     """How much there is to do, in units that its tasks count (``evenwatt_agent.task().units``)."""
 
     amount: Positive
+    """How many units."""
     unit: Text
+    """Name of the unit, as its tasks report it."""
 
 
 class Data(Struct, forbid_unknown_fields=True, kw_only=True):
     """What has to be moved if it does not run where its data lies."""
 
     gb: NotNegative
+    """Gigabytes."""
     zone: NodeId
     """Where it lies."""
 
@@ -38,6 +41,7 @@ class Slo(Struct, forbid_unknown_fields=True, kw_only=True):
     max_slowdown: Annotated[float, Meta(ge=1, le=100)] | None = None
     """It may take at most so many times as long as at full power."""
     max_latency_s: Positive | None = None
+    """Longest answer of a service's variant, in seconds."""
     min_quality: float | None = None
     """Of a model variant, on the scale of the registry."""
 
@@ -48,6 +52,7 @@ class Service(Struct, forbid_unknown_fields=True, kw_only=True):
     task: Text
     """What the variants do, as in the registry of models."""
     unit: Text = "request"
+    """What its tasks count."""
     max_g_per_unit: Positive | None = None
     """Budget of emissions of a unit, in grams: a variant that keeps within it is chosen. Default: none; the variant is
     lowered in the dirtiest hours of the day."""
@@ -59,9 +64,11 @@ class JobSpec(Struct, forbid_unknown_fields=True, kw_only=True):
     """A job."""
 
     name: Annotated[str, Meta(min_length=1, max_length=100)]
+    """What people call it."""
     workload: Text = ""
     """What it belongs to across runs; default: its name. What is learned is learned by workload."""
     model: Text = ""
+    """Model that it trains or serves."""
     phase: Text = ""
     """``train``, ``fine-tune``, ``evaluate``, ``infer``, ``idle-loaded``."""
     team: Text = ""
@@ -78,12 +85,15 @@ class JobSpec(Struct, forbid_unknown_fields=True, kw_only=True):
     power_w: Positive | None = None
     """What it adds to a node's power; default: as learned, else a share of the node."""
     earliest: Text | None = None
+    """It does not start before; default: now."""
     deadline: Text | None = None
     """When it has to be done."""
     interruptible: bool = False
+    """It may run in pieces."""
     checkpoint_s: NotNegative = 0.0
     """What an interruption costs in time: saving and going on."""
     least_run_s: NotNegative = 0.0
+    """Shortest piece, in seconds."""
     speedup: Annotated[list[Positive], Meta(min_length=1, max_length=64)] = field(default_factory=lambda: [1.0])
     """Speed on 1, 2, ... slots at once against one."""
     zones: list[NodeId] = []
@@ -95,6 +105,7 @@ class JobSpec(Struct, forbid_unknown_fields=True, kw_only=True):
     data: Data | None = None
     slo: Slo = field(default_factory=Slo)
     priority: Annotated[int, Meta(ge=0, le=9)] = 5
+    """0 gives way first, 9 last."""
     after: list[Annotated[str, Meta(pattern=r"^[0-9a-f]{12}(?!\n)$")]] = []
     """Ids of jobs that must have succeeded first."""
     shared_state: bool = False

@@ -27,9 +27,11 @@ class Quality(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     metric: Annotated[str, Meta(min_length=1, max_length=100)]
     """What is measured and on what, e.g. ``top-1 imagenet``, ``mmlu``, ``wer librispeech``."""
     value: Annotated[float, Meta(ge=-1e12, le=1e12)]
+    """The figure."""
     source: Annotated[str, Meta(min_length=1, max_length=400)]
     """Where the figure is from."""
     better: Literal["higher", "lower"] = "higher"
+    """Which way it is better."""
 
     @property
     def goodness(self) -> float:
@@ -43,7 +45,9 @@ class Variant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     task: Name
     """What it does, e.g. ``image-classification``; variants of one task can stand in for each other."""
     model: Name
+    """Name of the model."""
     variant: VariantName = ""
+    """Which of its variants, e.g. ``int8``; empty where there is one."""
     unit: Name = "request"
     """What its tasks count."""
     parameters: Positive | None = None
@@ -70,9 +74,11 @@ class DeviceKind(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One ``[[devices]]`` table: nodes that are alike. What one of them measures holds for the others."""
 
     name: Name
+    """What variants call it."""
     nodes: Annotated[list[str], Meta(min_length=1)]
     """``NODE`` or ``ZONE:NODE``, with wildcards; the first kind that fits a node counts."""
     memory_gb: Positive | None = None
+    """Memory of one such device, in gigabytes."""
     price_per_h: Annotated[float, Meta(ge=0, le=1e9)] | None = None
     """What an hour of such a node costs, in any currency."""
 

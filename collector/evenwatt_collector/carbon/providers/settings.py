@@ -24,63 +24,80 @@ class ElectricityMapsSource(Struct, forbid_unknown_fields=True, kw_only=True, ta
     """Electricity Maps; average, measured or estimated, with forecasts where the plan has them."""
 
     name: Name = "electricity-maps"
+    """What readings of this source say; two of one type need names of their own."""
     zone: Given
     """Its zone, such as ``DE`` or ``US-CAL-CISO``."""
     token_file: Given
     """A file that holds the API key."""
     granularity: Literal["hourly", "15_minutes", "5_minutes"] = "hourly"
+    """Length of its steps; finer ones need a plan that has them."""
     estimations: bool = True
     """Without them the last hours come late."""
     base_url: Url = "https://api.electricitymaps.com/v3"
+    """Where its API is."""
 
 
 class WattTimeSource(Struct, forbid_unknown_fields=True, kw_only=True, tag_field="type", tag="watttime"):
     """WattTime v3; marginal, five minutes, with forecasts."""
 
     name: Name = "watttime"
+    """What readings of this source say; two of one type need names of their own."""
     region: Given
     """Its region, such as ``CAISO_NORTH``."""
     username: Given
+    """Login."""
     password_file: Given
+    """A file that holds the password."""
     base_url: Url = "https://api.watttime.org"
+    """Where its API is."""
 
 
 class NesoSource(Struct, forbid_unknown_fields=True, kw_only=True, tag_field="type", tag="neso"):
     """NESO, Great Britain; average, direct, half hours, with forecasts, without a key."""
 
     name: Name = "neso"
+    """What readings of this source say; two of one type need names of their own."""
     postcode: Annotated[str, Meta(pattern=r"^([A-Za-z]{1,2}[0-9][A-Za-z0-9]?)?(?!\n)$")] = ""
     """First half of a postcode, such as ``RG10``: that region."""
     region: Annotated[int, Meta(ge=1, le=17)] | None = None
     """NESO's number of a region, instead of a postcode."""
     base_url: Url = "https://api.carbonintensity.org.uk"
+    """Where its API is."""
 
 
 class EntsoeSource(Struct, forbid_unknown_fields=True, kw_only=True, tag_field="type", tag="entsoe"):
     """ENTSO-E; average of what the zone generates, from its mix."""
 
     name: Name = "entsoe"
+    """What readings of this source say; two of one type need names of their own."""
     zone: Annotated[str, Meta(pattern=r"^[0-9A-Z-]{16}(?!\n)$")]
     """EIC of a bidding zone or control area, such as ``10Y1001A1001A82H`` (Germany and Luxembourg)."""
     token_file: Given
+    """A file that holds the API key."""
     base_url: Url = "https://web-api.tp.entsoe.eu/api"
+    """Where its API is."""
 
 
 class EiaSource(Struct, forbid_unknown_fields=True, kw_only=True, tag_field="type", tag="eia"):
     """EIA, United States; average of what the area generates, from its mix."""
 
     name: Name = "eia"
+    """What readings of this source say; two of one type need names of their own."""
     respondent: Annotated[str, Meta(pattern=r"^[A-Z0-9]{2,8}(?!\n)$")]
     """Balancing authority or region, such as ``CISO``."""
     token_file: Given
+    """A file that holds the API key."""
     base_url: Url = "https://api.eia.gov"
+    """Where its API is."""
 
 
 class CarbonAwareSource(Struct, forbid_unknown_fields=True, kw_only=True, tag_field="type", tag="carbon-aware-sdk"):
     """A Carbon Aware SDK WebAPI."""
 
     name: Name = "carbon-aware-sdk"
+    """What readings of this source say; two of one type need names of their own."""
     base_url: Url
+    """Where its API is."""
     location: Given
     """As its WebAPI names it."""
     region: str = ""
@@ -95,14 +112,19 @@ class FileSettings(Struct, forbid_unknown_fields=True, kw_only=True, tag_field="
     """A CSV or Parquet file of your own."""
 
     name: Name = "file"
+    """What readings of this source say; two of one type need names of their own."""
     path: Given
+    """The file, ``.csv`` or ``.parquet``; read again when it changes."""
     kind: Kind = Kind.AVERAGE
+    """What its figures are: average or marginal."""
     basis: Basis | None = None
     """Default: the grid's."""
     unit: Literal["g/kWh", "kg/MWh", "lb/MWh"] = "g/kWh"
+    """Unit of its figures."""
     origin: datetime | None = None
     """When elapsed seconds count from; with an offset."""
     standing: Literal["measured", "estimated"] = "measured"
+    """How its figures are known."""
     period_s: Annotated[int, Meta(ge=1, le=86_400)] = 300
     """Time between looks whether it has changed; for what is ahead three times as long."""
 
