@@ -7,8 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import httpx
-
+from evenwatt_cli import asking
 from evenwatt_cli.exits import Exit
 from evenwatt_cli.jobs.client import Client, UnknownJobError
 from evenwatt_cli.moments import moment
@@ -27,18 +26,17 @@ def explain(name: str, *, at: str | None, as_json: bool, config: Path | None) ->
         Failure: the collector cannot be asked, or knows no such name.
     """
     settings = load(config)
-    url = settings.collector_url
     asked = {} if at is None else {"at": repr(moment(at, time.time()))}
     try:
-        answer = _ask(f"{url}/api/v1/explain/{quote(name)}", url, asked)
-    except _UnknownError as unknown:
+        answer = asking.ask(settings, f"/api/v1/explain/{quote(name, safe='')}", asked)
+    except asking.UnknownNameError as unknown:
         answer = _job(name, Client(settings), unknown, at)
     answer = plain(answer)
     print(json.dumps(answer) if as_json else "\n".join(answer["lines"]))
     return Exit.OK
 
 
-def _job(name: str, client: Client, unknown: _UnknownError, at: str | None) -> dict[str, Any]:
+def _job(name: str, client: Client, unknown: asking.UnknownNameError, at: str | None) -> dict[str, Any]:
     """Return a job's reasons.
 
     Raises:
@@ -55,23 +53,3 @@ def _job(name: str, client: Client, unknown: _UnknownError, at: str | None) -> d
         raise Failure(f"--at: {name!r} is a job, and all its decisions are told at once; leave --at out")
     answer: dict[str, Any] = client.get(f"jobs/{record.id}/explain", dict[str, Any])
     return answer
-
-
-class _UnknownError(Failure):
-    """The collector knows nothing of that name."""
-
-
-def _ask(address: str, url: str, parameters: dict[str, str]) -> dict[str, Any]:
-    try:
-        answer = httpx.get(address, params=parameters, timeout=3.0)
-        said: dict[str, Any] = answer.json()
-    except (httpx.HTTPError, ValueError) as error:
-        raise Failure(
-            f"{url} cannot say why: {str(error) or type(error).__name__}; start the collector, or set collector_url "
-            f"in --config",
-            exit_code=Exit.FAILURE,
-        ) from None
-    if answer.is_error:
-        kind = _UnknownError if answer.status_code == httpx.codes.NOT_FOUND else Failure
-        raise kind(str(said.get("error", f"{url} answered {answer.status_code}")))
-    return said

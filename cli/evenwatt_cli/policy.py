@@ -7,8 +7,7 @@ import time
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
+from evenwatt_cli import asking
 from evenwatt_cli.exits import Exit
 from evenwatt_cli.moments import clock, moment
 from evenwatt_cli.operator_settings import load
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from evenwatt_cli.operator_settings import OperatorSettings
     from evenwatt_collector.policy.schema import NodeClass
 
 Document = dict[str, Any]
@@ -48,7 +48,7 @@ def check_policy(path: Path, *, at: str | None, with_nodes: bool, as_json: bool,
     """
     now_s = time.time()
     wall_s = now_s if at is None else moment(at, now_s)
-    nodes = _nodes(load(config).collector_url) if with_nodes else None
+    nodes = _nodes(load(config)) if with_nodes else None
     try:
         policy = load_policy(path)
     except PolicyError as error:
@@ -79,21 +79,22 @@ def _rows(path: Path | str, problems: Sequence[Problem]) -> list[Document]:
     return [{"line": p.line, "severity": p.severity.value, "text": p.words(str(path))} for p in ordered]
 
 
-def _nodes(url: str) -> list[KnownNode]:
-    try:
-        answer = httpx.get(f"{url}/api/v1/status", timeout=3.0).raise_for_status().json()
-    except (httpx.HTTPError, ValueError) as error:
+def _nodes(settings: OperatorSettings) -> list[KnownNode]:
+    answer = asking.ask(settings, "/api/v1/status")
+    if "nodes" not in answer:
         raise Failure(
-            f"--nodes: {url} does not tell its nodes: {error}; start the collector, or set collector_url in --config",
+            f"--nodes: {settings.collector_url} is a standby and knows no nodes; ask the active one",
             exit_code=Exit.FAILURE,
-        ) from None
+        )
     known = [
         KnownNode(node["zone"], node["node"], node["floor_w"], node["ceiling_w"])
         for node in answer["nodes"]
         if node["controllable"]
     ]
     if not known:
-        raise Failure(f"--nodes: the collector at {url} knows no node that it may steer; try without --nodes")
+        raise Failure(
+            f"--nodes: the collector at {settings.collector_url} knows no node that it may steer; try without --nodes"
+        )
     return known
 
 

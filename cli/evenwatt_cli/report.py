@@ -8,10 +8,9 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import httpx
-
+from evenwatt_cli import asking, progress
 from evenwatt_cli.exits import Exit
 from evenwatt_cli.moments import machine_zone
 from evenwatt_cli.operator_settings import load
@@ -27,9 +26,6 @@ from evenwatt_wire.version import __version__
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-_TIMEOUT_S: Final = 60.0
-"""A year's report over a fleet takes about a second; a busy collector may take longer."""
 
 
 class Format(StrEnum):
@@ -81,8 +77,10 @@ def show_report(options: Options) -> Exit:
         raise Failure(f"--format {form} is not for a terminal; give --out FILE, or redirect the output")
     per = _per(options)
     query, other = _queries(options, time.time())
-    report = _ask(query, options)
-    comparison = None if other is None else compare(_ask(other, options), report, None if per is None else per.unit)
+    with progress.waiting("adding up the report"):
+        report = _ask(query, options)
+    with progress.waiting("adding up the other period"):
+        comparison = None if other is None else compare(_ask(other, options), report, None if per is None else per.unit)
     derived = derive(report, per, comparison)
     _put(form, report, derived, options)
     return _verdict(derived)
@@ -144,20 +142,13 @@ def _ask(query: ReportQuery, options: Options) -> Report:
 
         made = Made(now_s=time.time(), version=__version__, fleet=settings.fleet)
         return open_and_build(options.database, query, made)
-    url = settings.collector_url
-    try:
-        answer = httpx.get(f"{url}/api/v1/report", params=query.parameters(), timeout=_TIMEOUT_S)
-        said = answer.json()
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        raise Failure(
-            f"{url} gives no report: {str(error) or type(error).__name__}; start the collector, set collector_url in "
-            f"--config, or name its --database",
-            exit_code=Exit.FAILURE,
-        ) from None
-    if answer.is_error:
-        why = said.get("error") if isinstance(said, dict) else None
-        code = Exit.FAILURE if answer.is_server_error else Exit.USAGE
-        raise Failure(str(why or f"{url} answered {answer.status_code}"), exit_code=code)
+    said = asking.ask(
+        settings,
+        "/api/v1/report",
+        query.parameters(),
+        timeout_s=asking.PATIENT_S,
+        otherwise=asking.OR_ITS_DATABASE,
+    )
     return from_document(said)
 
 

@@ -15,10 +15,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import httpx
-
 from evenwatt_agent.local import read_status
 from evenwatt_agent.transport import LinkLostError, connect
+from evenwatt_cli import asking
 from evenwatt_cli.exits import Exit
 from evenwatt_cli.operator_settings import OperatorSettings, load
 from evenwatt_cli.plain import plain
@@ -59,8 +58,23 @@ def show_status(name: str | None, *, via: str, as_json: bool, config: Path | Non
         print(json.dumps(document))
     else:
         print_status(document)
-    trouble = any(zone["alarms"] or zone["silent"] for zone in document["zones"])
-    return Exit.DEGRADED if trouble or any(node["state"] == "lost" for node in document["nodes"]) else Exit.OK
+    return Exit.DEGRADED if worries(document) else Exit.OK
+
+
+def worries(document: Document) -> list[str]:
+    """Return in words what makes a status degraded; docs/cli.md lists the same."""
+    collector = document.get("collector")
+    found = [f"collector: {why}" for why in collector["reasons"]] if collector and not collector["ready"] else []
+    for zone in document["zones"]:
+        found += [f"zone {zone['zone']}: {alarm}" for alarm in zone["alarms"] or ()]
+        if zone["silent"]:
+            found.append(f"zone {zone['zone']}: {zone['silent']} silent")
+        if not zone.get("linked", True):
+            found.append(f"zone {zone['zone']}: the collector is cut off from it")
+    for node in document["nodes"]:
+        if node["state"] == "lost" or node.get("silent"):
+            found.append(f"node {node['zone']}:{node['node']}: {'silent' if node.get('silent') else 'lost'}")
+    return found
 
 
 def _ask(settings: OperatorSettings, via: str) -> Document:
@@ -71,20 +85,35 @@ def _ask(settings: OperatorSettings, via: str) -> Document:
     }
     if via != "auto" and via not in ways:
         raise Failure(f"--via {via!r}: expected auto, {', '.join(ways)}")
-    tried = []
-    for name in ways if via == "auto" else (via,):
+    if via != "auto":
+        return _by(via, ways[via], settings)
+    tried: dict[str, Failure] = {}
+    for name, way in ways.items():
         try:
-            return plain({"via": name, **ways[name](settings)})  # type: ignore[no-any-return]
-        except (OSError, TimeoutError, httpx.HTTPError, ValueError) as error:
-            tried.append(f"{name}: {str(error) or type(error).__name__}")
+            return _by(name, way, settings)
+        except Failure as failure:
+            if failure.exit_code in {Exit.USAGE, Exit.REJECTED}:  # there is somebody, and this has to be put right
+                raise
+            tried[name] = failure
+    late = any(failure.exit_code == Exit.TIMEOUT for failure in tried.values())
     raise Failure(
-        f"nobody to ask ({'; '.join(tried)}); start an agent or collector, or say where they are with --config",
-        exit_code=Exit.FAILURE,
+        f"nobody to ask ({'; '.join(f'{name}: {why}' for name, why in tried.items())}); start an agent or collector, "
+        f"or say where they are with --config",
+        exit_code=Exit.TIMEOUT if late else Exit.FAILURE,
     )
 
 
+def _by(name: str, way: Callable[[OperatorSettings], Document], settings: OperatorSettings) -> Document:
+    try:
+        return plain({"via": name, **way(settings)})  # type: ignore[no-any-return]
+    except TimeoutError:
+        raise Failure("no answer in time", exit_code=Exit.TIMEOUT) from None
+    except (OSError, KeyError, ValueError) as error:
+        raise Failure(f"{error}" or type(error).__name__, exit_code=Exit.FAILURE) from None
+
+
 def _from_collector(settings: OperatorSettings) -> Document:
-    answer = httpx.get(f"{settings.collector_url}/api/v1/status", timeout=3.0).raise_for_status().json()
+    answer = asking.ask(settings, "/api/v1/status")
     collector = {key: answer[key] for key in _COLLECTOR_KEYS if key in answer}
     if answer["role"] == "standby":  # it watches over the active one; the fleet is on the broker
         return {"collector": collector, **_from_topics(settings)}

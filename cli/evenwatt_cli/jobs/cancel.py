@@ -46,12 +46,12 @@ def _ids(names: list[str], config: Path | None) -> list[str]:
         try:
             ids.append(name if is_id(name) else Client.of(config).record(name).id)
         except Failure as failure:
-            if failure.exit_code != Exit.FAILURE:
+            if failure.exit_code not in {Exit.FAILURE, Exit.TIMEOUT}:
                 raise
             raise Failure(
                 f"{name!r} is no id, and names are looked up over HTTP: {failure}; or name jobs by all 12 digits, as "
                 f"`evenwatt jobs --json` shows them",
-                exit_code=Exit.FAILURE,
+                exit_code=failure.exit_code,
             ) from None
     return ids
 

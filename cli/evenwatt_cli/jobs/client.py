@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import quote
 
-import httpx
 import msgspec
 from msgspec import Struct
 
+from evenwatt_cli import asking
 from evenwatt_cli.exits import Exit
 from evenwatt_cli.operator_settings import load
 from evenwatt_cli.plain import plain
 from evenwatt_collector.jobs.desk import MOST_JOBS, JobPage
 from evenwatt_collector.jobs.model import JobRecord
 from evenwatt_collector.models.variants import service_id
-from evenwatt_daemon import Failure, read_document
+from evenwatt_daemon import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    import httpx
 
     from evenwatt_cli.operator_settings import OperatorSettings
 
@@ -53,15 +55,15 @@ class ProblemsError(Exception):
         self.problems = problems
 
 
-class UnknownJobError(Failure):
-    """The collector knows no job of that id or name."""
+UnknownJobError = asking.UnknownNameError
+"""The collector knows no job of that id or name."""
 
 
 class Client:
     """The collector's jobs API."""
 
     def __init__(self, settings: OperatorSettings) -> None:
-        self._url, self._token_file = settings.collector_url, settings.token_file
+        self._settings = settings
 
     @classmethod
     def of(cls, config: Path | None) -> Client:
@@ -78,8 +80,7 @@ class Client:
 
     def text(self, path: str, accept: str = "text/plain") -> str:
         """Return an answer as it comes, in the form that is asked for; with the token, if there is one."""
-        token = self._authorisation() if self._token_file else {}
-        return str(plain(self._ask("GET", path, headers={"Accept": accept, **token}).text))
+        return str(plain(self._ask("GET", path, headers={"Accept": accept}).text))
 
     def post(self, path: str, body: object, kind: type[T]) -> T:
         """Send a body and return the answer; only who has a token may.
@@ -88,12 +89,12 @@ class Client:
             ProblemsError: what was sent is wrong.
             Failure: there is no answer, or it is refused for another reason.
         """
-        headers = {"Content-Type": "application/json", **self._authorisation()}
+        headers = {"Content-Type": "application/json", **self._authorised()}
         return self._read(self._ask("POST", path, headers=headers, body=msgspec.json.encode(body)), kind)
 
     def delete(self, path: str, kind: type[T]) -> T:
         """Delete something and return the answer; only who has a token may."""
-        return self._read(self._ask("DELETE", path, headers=self._authorisation()), kind)
+        return self._read(self._ask("DELETE", path, headers=self._authorised()), kind)
 
     def records(self, parameters: Sequence[tuple[str, str]], limit: int) -> list[JobRecord]:
         """Return jobs, the newest first, page by page."""
@@ -145,16 +146,9 @@ class Client:
         words = {one.service: f"{one.variant} on {one.node or one.zone}" for one in services}
         return {id_: words[service_id(name)] for id_, name in jobs if service_id(name) in words}
 
-    def _authorisation(self) -> dict[str, str]:
-        if not self._token_file:
-            raise Failure(
-                "no token: set token_file in the file named by --config to a file with a token that the collector "
-                "knows (its [jobs] token_file), or sign it with --via mqtt"
-            )
-        words = read_document(self._token_file).decode("utf-8", "replace").partition("\n")[0].split()
-        if not words or not words[-1].isascii():
-            raise Failure(f"{self._token_file}: no token in its first line; write the token there")
-        return {"Authorization": f"Bearer {words[-1]}"}
+    def _authorised(self) -> dict[str, str]:
+        """Return the header that what changes something needs; without a token nothing is sent."""
+        return {"Authorization": f"Bearer {asking.token(self._settings)}"}
 
     def _ask(
         self,
@@ -165,44 +159,21 @@ class Client:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
     ) -> httpx.Response:
-        address = f"{self._url}/api/v1/{quote(path, safe='/?=')}"
         try:
-            answer = httpx.request(
-                method, address, params=tuple(parameters) or None, headers=dict(headers or {}), content=body,
-                timeout=_TIMEOUT_S,
+            return asking.request(
+                self._settings, method, f"/api/v1/{quote(path, safe='/?=')}", parameters=parameters, headers=headers,
+                body=body, timeout_s=_TIMEOUT_S,
             )  # fmt: skip
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise self._unreachable(error) from None
-        if answer.is_error:
-            self._refused(answer)
-        return answer
-
-    def _refused(self, answer: httpx.Response) -> None:
-        try:
-            said: Any = answer.json()
-        except ValueError:
-            said = {}
-        if isinstance(said, dict) and said.get("problems"):
-            raise ProblemsError(said["problems"])
-        words = said.get("error") if isinstance(said, dict) else None
-        if words is None and answer.status_code == httpx.codes.NOT_FOUND:
-            words = f"{self._url} keeps no jobs; is it a collector of this version?"
-        code = Exit.FAILURE if answer.is_server_error else Exit.USAGE
-        kind = UnknownJobError if answer.status_code == httpx.codes.NOT_FOUND else Failure
-        raise kind(str(words or f"{self._url} answered {answer.status_code}"), exit_code=code)
+        except asking.AnswerError as error:
+            if error.document.get("problems"):
+                raise ProblemsError(error.document["problems"]) from None
+            raise
 
     def _read(self, answer: httpx.Response, kind: type[T]) -> T:
         try:
             return msgspec.convert(plain(msgspec.json.decode(answer.content)), kind)
         except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
             raise Failure(
-                f"{self._url}: its answer cannot be read: {error}; is it a collector of this version?",
+                f"{self._settings.collector_url}: its answer cannot be read: {error}; is it of this version?",
                 exit_code=Exit.FAILURE,
             ) from None
-
-    def _unreachable(self, error: Exception) -> Failure:
-        return Failure(
-            f"{self._url} does not answer: {str(error) or type(error).__name__}; start the collector, or set "
-            f"collector_url in --config",
-            exit_code=Exit.FAILURE,
-        )

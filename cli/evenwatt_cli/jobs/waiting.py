@@ -37,7 +37,7 @@ def wait_for(client: Client, ids: list[str], *, as_json: bool) -> Exit:
             records = [client.get(f"jobs/{id_}", JobRecord) for id_ in ids]
             answered_s = time.monotonic()
         except Failure as failure:
-            if failure.exit_code != Exit.FAILURE or time.monotonic() - answered_s > _PATIENCE_S:
+            if failure.exit_code not in {Exit.FAILURE, Exit.TIMEOUT} or time.monotonic() - answered_s > _PATIENCE_S:
                 raise
             time.sleep(_EVERY_S)
             continue

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-import httpx
-
-from evenwatt_cli.exits import Exit
+from evenwatt_cli import asking, progress
 from evenwatt_cli.moments import machine_zone
 from evenwatt_cli.operator_settings import load
 from evenwatt_collector.report import periods
@@ -19,8 +17,6 @@ from evenwatt_wire.version import __version__
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-_TIMEOUT_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,18 +60,5 @@ def ask(path: str, parameters: dict[str, str], config: Path | None) -> Any:
     Raises:
         Failure: it cannot be asked, or has no answer; its words are in it.
     """
-    url = load(config).collector_url
-    try:
-        answer = httpx.get(f"{url}{path}", params=parameters, timeout=_TIMEOUT_S)
-        said = answer.json()
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        raise Failure(
-            f"{url} does not answer: {str(error) or type(error).__name__}; start the collector, set collector_url in "
-            f"--config, or name its --database",
-            exit_code=Exit.FAILURE,
-        ) from None
-    if answer.is_error:
-        why = said.get("error") if isinstance(said, dict) else None
-        code = Exit.FAILURE if answer.is_server_error else Exit.USAGE
-        raise Failure(str(why or f"{url} answered {answer.status_code}"), exit_code=code)
-    return said
+    with progress.waiting("asking the collector"):
+        return asking.ask(load(config), path, parameters, timeout_s=asking.PATIENT_S, otherwise=asking.OR_ITS_DATABASE)
