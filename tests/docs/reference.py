@@ -24,8 +24,8 @@ SETTINGS = {
         "agent.toml: a node",
         (
             f"Every key, made of the program itself (`./dev docs reference`). {_UNITS} No key is needed: without a "
-            "file an agent measures and shows. How a node is set up is in [installing](../install-debian.md), what control "
-            "may do in [control on the node](../control-on-the-node.md), work on command in "
+            "file an agent measures and shows. How a node is set up is in [installing](../install-debian.md), what "
+            "control may do in [control on the node](../control-on-the-node.md), work on command in "
             "[running jobs](../running-jobs.md)."
         ),
         AgentSettings,
