@@ -1,6 +1,6 @@
-"""HTTP on the loopback: liveness, status, reports, the stream, metrics and the Carbon Aware API.
+"""HTTP: liveness, status, reports, the stream, metrics, jobs, models, scores and the Carbon Aware API.
 
-Reading asks for no login; what changes something (jobs) asks for a token.
+``http/`` says how a route is declared and who is let in; docs/api.md is for people who ask.
 """
 
 from __future__ import annotations
@@ -9,40 +9,45 @@ import asyncio
 import socket
 import time
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
-import msgspec
 import uvicorn
+from msgspec import Struct
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.applications import Starlette
-from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.responses import PlainTextResponse, Response
 
 from evenwatt_collector.carbon_aware_api import carbon_aware_routes
-from evenwatt_collector.jobs.tokens import Tokens
+from evenwatt_collector.decided_api import decided_routes
+from evenwatt_collector.http.application import application
+from evenwatt_collector.http.endpoint import OBJECT, SECONDS, TEXT, Endpoint, Operation, Parameter
+from evenwatt_collector.http.errors import RequestError, json_answer
 from evenwatt_collector.jobs_api import jobs_routes
 from evenwatt_collector.live_stream import stream_route
 from evenwatt_collector.metrics import make_metrics
 from evenwatt_collector.models_api import models_routes
+from evenwatt_collector.page import page_routes
 from evenwatt_collector.report.asking import ReportQuery
 from evenwatt_collector.report.document import to_document
+from evenwatt_collector.report.model import By
 from evenwatt_collector.score_api import score_routes
-from evenwatt_collector.storage import DatabaseError
-from evenwatt_daemon import EXIT_FAILURE, Failure
+from evenwatt_daemon import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
 
+    from starlette.applications import Starlette
     from starlette.requests import Request
 
     from evenwatt_collector.carbon_aware_api import IntensityStore
+    from evenwatt_collector.http.gate import Gate
+    from evenwatt_collector.http.settings import HttpSettings
+    from evenwatt_collector.decided import Decisions
     from evenwatt_collector.jobs.desk import JobsDesk
     from evenwatt_collector.live_stream import Hub
     from evenwatt_collector.models.desk import ModelsDesk
     from evenwatt_collector.report.model import Report
     from evenwatt_collector.score.desk import ScoreDesk
-    from evenwatt_collector.settings import HttpSettings
     from evenwatt_collector.status import Document
 
 _GRACE_S = 2
@@ -70,16 +75,36 @@ class Answers:
     """What is known of intensity, for the Carbon Aware API."""
     models: ModelsDesk | None = None
     """Knows the variants of models and their costs."""
+    decisions: Decisions | None = None
+    """The latest decisions, of all kinds."""
     score: ScoreDesk | None = None
     """Knows scores, and what was saved week by week."""
     jobs: JobsDesk | None = None
     """Keeps the jobs; none are taken without."""
-    tokens: Tokens = field(default_factory=lambda: Tokens({}))
-    """Who may submit and cancel jobs."""
 
 
-def make_app(answers: Answers, hub: Hub) -> Starlette:
-    """Return the application; ``hub`` feeds the stream."""
+def make_app(answers: Answers, hub: Hub, gate: Gate | None = None, hosts: Iterable[str] = ()) -> Starlette:
+    """Return the application.
+
+    Args:
+        answers: Who knows what is asked.
+        hub: Feeds the stream.
+        gate: Who may ask.
+        hosts: Names by which it may be called, see ``HttpSettings.hosts``.
+    """
+    aware = carbon_aware_routes(answers.intensities, healthy=lambda: not answers.reasons())
+    routes = [
+        *_own_routes(answers),
+        stream_route(hub),
+        *aware,
+        *jobs_routes(answers.jobs),
+        *models_routes(answers.models),
+        *score_routes(answers.score),
+    ]
+    return application(routes, gate, hosts)
+
+
+def _own_routes(answers: Answers) -> list[Endpoint]:
     render = make_metrics(answers.status)
 
     async def livez(_request: Request) -> Response:
@@ -87,48 +112,93 @@ def make_app(answers: Answers, hub: Hub) -> Starlette:
 
     async def readyz(_request: Request) -> Response:
         why = answers.reasons()
-        return JSONResponse({"ready": not why, "reasons": why}, status_code=503 if why else 200)
+        return json_answer({"ready": not why, "reasons": why}, 503 if why else 200)
 
     async def show(_request: Request) -> Response:
-        return Response(msgspec.json.encode(answers.status()), media_type="application/json")
+        return json_answer(answers.status())
 
     async def explain(request: Request) -> Response:
         asked = request.query_params.get("at")
         try:
-            at_s = None if asked is None else _moment(asked)
-            return JSONResponse(answers.why(request.path_params["name"], at_s))
+            return json_answer(answers.why(request.path_params["name"], None if asked is None else _moment(asked)))
         except LookupError as error:
-            return JSONResponse({"error": str(error)}, status_code=404)
+            raise RequestError(404, str(error)) from None
         except ValueError:
-            return JSONResponse({"error": f"at={asked!r}: expected seconds since 1970"}, status_code=400)
+            raise RequestError(400, f"at={asked!r}: expected seconds since 1970") from None
+
+    async def report(request: Request) -> Response:
+        try:
+            query = ReportQuery.from_parameters(request.query_params, time.time())
+        except Failure as error:
+            raise RequestError(400, str(error)) from None
+        return json_answer(to_document(await answers.report(query)))
 
     async def forecasts(_request: Request) -> Response:
-        return Response(msgspec.json.encode({"forecasts": answers.forecasts()}), media_type="application/json")
+        return json_answer({"forecasts": answers.forecasts()})
+
+    async def forecast(request: Request) -> Response:
+        try:
+            return json_answer(await answers.node_forecast(request.path_params["zone"], request.path_params["node"]))
+        except LookupError as error:
+            raise RequestError(404, str(error)) from None
 
     async def metrics(_request: Request) -> Response:
         return Response(render(), media_type=CONTENT_TYPE_LATEST)
 
-    routes = {
-        "/livez": livez,
-        "/readyz": readyz,
-        "/api/v1/status": show,
-        "/api/v1/explain/{name}": explain,
-        "/api/v1/report": _reporting(answers),
-        "/api/v1/forecasts": forecasts,
-        "/api/v1/forecasts/{zone}/{node}": _forecasting(answers),
-        "/metrics": metrics,
-    }
-    aware = carbon_aware_routes(answers.intensities, healthy=lambda: not answers.reasons())
-    return Starlette(
-        routes=[
-            *(Route(path, endpoint) for path, endpoint in routes.items()),
-            stream_route(hub),
-            *aware,
-            *jobs_routes(answers.jobs, answers.tokens),
-            *models_routes(answers.models),
-            *score_routes(answers.score),
-        ]
-    )
+    return [
+        Endpoint("GET", "/livez", livez, _LIVEZ),
+        Endpoint("GET", "/readyz", readyz, _READYZ),
+        Endpoint("GET", "/metrics", metrics, _METRICS),
+        Endpoint("GET", "/api/v1/status", show, _STATUS),
+        Endpoint("GET", "/api/v1/explain/{name}", explain, _EXPLAIN),
+        Endpoint("GET", "/api/v1/report", report, _REPORT),
+        Endpoint("GET", "/api/v1/forecasts", forecasts, _FORECASTS),
+        Endpoint("GET", "/api/v1/forecasts/{zone}/{node}", forecast, _FORECAST),
+    ]
+
+
+class Readiness(Struct, frozen=True):
+    """Whether the collector can do its work."""
+
+    ready: bool
+    reasons: list[str]
+    """Why not."""
+
+
+_PERIOD: Final = (
+    Parameter(name="from", words="start of the period, Unix seconds", schema=SECONDS, required=True),
+    Parameter(name="to", words="its end; default: now", schema=SECONDS),
+)
+_LIVEZ: Final = Operation(
+    summary="Whether the process answers", answer=TEXT, media="text/plain; charset=utf-8", scope=None
+)
+_READYZ: Final = Operation(
+    summary="Whether it can do its work", answer=Readiness, more={503: Readiness}, scope=None
+)
+_METRICS: Final = Operation(summary="Metrics for Prometheus", answer=TEXT, media=CONTENT_TYPE_LATEST)
+_STATUS: Final = Operation(summary="Everything that is known now (docs/status.md)", answer=OBJECT)
+_EXPLAIN: Final = Operation(
+    summary="Why a node or zone is treated as it is",
+    path=(Parameter(name="name", words="NODE, ZONE:NODE or ZONE"),),
+    query=(Parameter(name="at", words="a moment of the past, Unix seconds; default: now", schema=SECONDS),),
+    errors=(400, 404),
+)
+_REPORT: Final = Operation(
+    summary="Energy and emissions of a period (docs/reports.md)",
+    query=(
+        Parameter(name="by", words="what to group by", schema={"type": "string", "enum": [by.value for by in By]}),
+        *_PERIOD,
+        Parameter(name="tz", words="IANA name of the timezone of days and labels; default: UTC"),
+        Parameter(name="known_at", words="as known at this moment, Unix seconds", schema=SECONDS),
+        Parameter(name="zone", words="only of this zone"),
+        Parameter(name="node", words="only of this node"),
+        Parameter(name="workload", words="only of this workload"),
+        Parameter(name="model", words="only of this model"),
+    ),
+    errors=(400, 404, 503),
+)
+_FORECASTS: Final = Operation(summary="The latest forecasts of intensity and of zones' power")
+_FORECAST: Final = Operation(summary="A forecast of a node's power", errors=(404, 503))
 
 
 def _moment(text: str) -> float:
@@ -139,38 +209,24 @@ def _moment(text: str) -> float:
     return at_s
 
 
-def _forecasting(answers: Answers) -> Callable[[Request], Awaitable[Response]]:
-    async def forecast(request: Request) -> Response:
-        try:
-            made = await answers.node_forecast(request.path_params["zone"], request.path_params["node"])
-        except LookupError as error:
-            return JSONResponse({"error": str(error)}, status_code=404)
-        except DatabaseError as error:
-            return JSONResponse({"error": str(error)}, status_code=503)
-        return Response(msgspec.json.encode(made), media_type="application/json")
-
-    return forecast
-
-
-def _reporting(answers: Answers) -> Callable[[Request], Awaitable[Response]]:
-    async def report(request: Request) -> Response:
-        try:
-            query = ReportQuery.from_parameters(request.query_params, time.time())
-        except Failure as error:
-            return JSONResponse({"error": str(error)}, status_code=400)
-        try:
-            made = await answers.report(query)
-        except Failure as error:
-            return JSONResponse({"error": str(error)}, status_code=503 if error.exit_code == EXIT_FAILURE else 404)
-        return Response(msgspec.json.encode(to_document(made)), media_type="application/json")
-
-    return report
-
-
 @asynccontextmanager
-async def serve(sock: socket.socket, app: Starlette) -> AsyncIterator[None]:
-    """Serve on a listening socket while the context is open."""
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=_GRACE_S)
+async def serve(sock: socket.socket, app: Starlette, *, proxied: bool = False) -> AsyncIterator[None]:
+    """Serve on a listening socket while the context is open.
+
+    Args:
+        sock: The socket.
+        app: What answers.
+        proxied: A proxy on this machine is in front, whose ``X-Forwarded-For`` says who asks.
+    """
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        proxy_headers=proxied,
+        timeout_graceful_shutdown=_GRACE_S,
+    )
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[sock]), name="http")
     try:

@@ -1,8 +1,11 @@
 """Server-Sent Events: what the collector knows, as it changes (html.spec.whatwg.org, section 9.2).
 
 Zones, nodes, workloads and jobs are *states*: per key only the newest counts, so a reader that is slow or new gets that
-one and misses those in between. Events and alerts are *happenings*: each has an ``id``; a reader that comes back with
-``Last-Event-ID`` gets what it missed, and where something is no longer kept a ``gap`` event says how much.
+one and misses those in between. ``pulse`` has what changes each second of all nodes of a zone, in columns: one message
+where ``nodes`` has thousands. ``collector`` is the rest of the status document.
+
+Events and alerts are *happenings*: each has an ``id``; a reader that comes back with ``Last-Event-ID`` gets what it
+missed, and where something is no longer kept a ``gap`` event says how much.
 
 A message is encoded once for all. Every reader holds references to one of them per key, and to 256 happenings at the
 most. A reader whose socket takes nothing for a minute is let go. Nothing here waits for a reader.
@@ -29,9 +32,11 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
-STATES: Final = ("zones", "nodes", "workloads", "jobs")
-HAPPENINGS: Final = ("events", "alerts")
+STATES: Final = ("zones", "nodes", "pulse", "workloads", "jobs", "collector")
+HAPPENINGS: Final = ("events", "alerts", "decisions")
 TOPICS: Final = STATES + HAPPENINGS
+_UNASKED: Final = [topic for topic in TOPICS if topic != "pulse"]
+"""What a reader gets that does not say what it wants: ``nodes`` has all that ``pulse`` has."""
 
 _RING: Final = 1_000
 """Happenings kept for readers that come back."""
@@ -130,6 +135,10 @@ class Hub:
     def __len__(self) -> int:
         return len(self._subscribers)
 
+    def wanted(self, topic: str) -> bool:
+        """Whether any reader hears a topic."""
+        return any(topic in subscriber.topics for subscriber in self._subscribers)
+
     def publish(self, topic: str, key: str, snapshot: Mapping[str, Any]) -> None:
         """Tell the state of a zone, node or workload; it replaces what was told of that key before."""
         place = (_known(topic, STATES), key)
@@ -206,7 +215,7 @@ def stream_route(hub: Hub, path: str = "/api/v1/stream") -> Route:
 
     async def stream(request: Request) -> Response:
         asked = request.query_params.getlist("topics")
-        topics = [topic for part in asked for topic in part.split(",") if topic] or list(TOPICS)
+        topics = [topic for part in asked for topic in part.split(",") if topic] or _UNASKED
         unknown = next((topic for topic in topics if topic not in TOPICS), None)
         if unknown is not None:
             return JSONResponse({"error": f"no topic {unknown!r}; there is: {', '.join(TOPICS)}"}, status_code=400)

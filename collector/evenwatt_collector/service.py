@@ -19,8 +19,10 @@ from evenwatt_collector.backlog import spread_s, window
 from evenwatt_collector.books import Books, Commit, Entry
 from evenwatt_collector.carbon.labels import Labels
 from evenwatt_collector.carbon_budget import CarbonBudgets, ZoneNow
+from evenwatt_collector.decided import Decided, DecisionKind, Decisions
 from evenwatt_collector.echoes import Echoes
 from evenwatt_collector.emissions import Emissions
+from evenwatt_collector.event_news import of_events
 from evenwatt_collector.explain import explain
 from evenwatt_collector.fleet import Fleet
 from evenwatt_collector.ingest import HEARD_KINDS, Ingest, Sinks
@@ -31,6 +33,7 @@ from evenwatt_collector.keys import LOOK_S, ControllerKeys
 from evenwatt_collector.link import Link, Post
 from evenwatt_collector.live_stream import Hub
 from evenwatt_collector.locations import Locations
+from evenwatt_collector.neighbours.desk import Middle, Neighbours
 from evenwatt_collector.planning import Planning, Surroundings
 from evenwatt_collector.planning.capping import CappedRules
 from evenwatt_collector.policy import Watcher, limits_at
@@ -55,7 +58,7 @@ from evenwatt_wire.messages import Echo, NodeState, Probe
 from evenwatt_wire.topics import CONTROLLER_NODE, DELIVERY, ZONE_NODE, zone_filter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from concurrent.futures import Future
 
     from evenwatt_collector.carbon import IntensityTable
@@ -114,7 +117,8 @@ class Collector:
         self._keeper = Keeper(settings.where, settings.keep.minutes_days, settings.keep.hours_days, fence)
         self._hub = Hub()
         self._labels = Labels(settings.labels)
-        self._emissions = Emissions(settings, table, self._keeper, self._hub)
+        self._decisions = Decisions(self._hub)
+        self._emissions = Emissions(settings, table, self._keeper, self._hub, self._decided)
         self._epoch, self._identities = self._store.epoch, self._store.identities
         self._issuer = Issuer(settings.fleet, self._epoch, private) if private else None
         self._auditor = open_auditor(settings, self._epoch, self._keys.key_id) if private else None
@@ -150,6 +154,7 @@ class Collector:
             beat=tenure.heard if tenure else lambda _beat: None,
         )
         self._ingest = Ingest(self._fleet, sinks, time.monotonic)
+        self._neighbours = Neighbours(self._middle())
         self._links = {name: self._link(name) for name in self._zones or [_EVERY_ZONE]}
         self._wake = asyncio.Event()
         self._hurried = False
@@ -180,6 +185,7 @@ class Collector:
                 ]
                 carbon = group.create_task(self._emissions.run(leave), name="emissions")
                 planning = group.create_task(self._planning.run(leave), name="planning")
+                neighbours = group.create_task(self._neighbours.run(leave), name="neighbours")
                 self._log.info("started", epoch=self._epoch, zones=sorted(self._zones) or "all that are heard")
                 self._notify.ready(f"epoch {self._epoch}, connecting to {self._settings.mqtt.where}")
                 await self._until(stop)
@@ -193,7 +199,7 @@ class Collector:
                     self._say_presence(name, NodeState.DISCONNECTED)
                 leave.set()
                 self._hub.close()
-                await asyncio.wait([*links, carbon, planning])
+                await asyncio.wait([*links, carbon, planning, neighbours])
         finally:
             self._store.close(_DRAIN_S)
             await asyncio.to_thread(self._keeper.close)
@@ -280,6 +286,7 @@ class Collector:
 
         for sending in self._steering.step(now_s, time.time(), self._fleet, self._reachable, hurry=hurry):
             self._order(sending.zone, sending.order)
+        self._decided(self._steering.narrator.news.take())
 
     def _reachable(self, zone: str) -> bool:
         """What cannot be sent must not be granted; nodes fall back by themselves."""
@@ -346,11 +353,20 @@ class Collector:
             self._steering.use(CappedRules(policy.rules, self._caps_w))
             self._log.info("policy taken", path=self._settings.policy)
             self._note("policy", policy.facts())
+            self._tell_policy(f"another policy holds: {self._settings.policy}")
             self._hurry("")
         if policy.trouble and policy.trouble != before:
             self._log.error("policy refused", why=policy.trouble)
             self._note("policy-refused", {"why": policy.trouble})
+            self._tell_policy(f"the policy was refused, and the one before holds: {policy.trouble}")
         self._carbon.follow(policy.rules, time.time(), self._zone_now)
+
+    def _tell_policy(self, words: str) -> None:
+        self._decided([Decided(kind=DecisionKind.POLICY, wall_s=time.time(), words=words)])
+
+    def _decided(self, said: Iterable[Decided]) -> None:
+        """Tell decisions as they happen."""
+        self._decisions.say(said, time.monotonic(), time.time())
 
     def _follow_trust(self) -> None:
         """Take a changed trust document, and tell it to every node."""
@@ -427,9 +443,9 @@ class Collector:
         """Tell readers of the stream what has changed, each second."""
         told = Told(self._hub)
         while True:
-            told.happened(self._fleet)
+            self._decided(of_events(told.happened(self._fleet), time.time()))
             if len(self._hub):
-                told.tell(self._status())
+                told.tell(self._status(), _wall_ms())
             await asyncio.sleep(_STREAM_S)
 
     async def _watch(self) -> None:
@@ -510,6 +526,7 @@ class Collector:
             jobs=self._planning.desk,
             tokens=self._tokens,
             models=self._planning.serving.desk,
+            decisions=self._decisions,
             score=DatabaseDesk(self._settings.where, self._settings.fleet, __version__),
             intensities=Locations(self._settings, self._emissions.grids, self._emissions.facts),
         )
@@ -576,7 +593,23 @@ class Collector:
             order=self._order,
             publish=self._publish,
             note=self._note,
+            decided=self._decided,
         )
+
+    def _middle(self) -> Middle:
+        return Middle(
+            settings=self._settings,
+            keeper=self._keeper,
+            nodes=lambda: [(n, z.factor) for name, z in self._zones.items() for n in self._fleet.in_zone(name)],
+            zones=lambda: [summary for _, summary in self._summaries()],
+            named=lambda zone: zone in self._links,
+            mine=lambda zone: self._link_of(zone) is not None,
+            publish=self._publish_over,
+        )
+
+    def _publish_over(self, zone: str, post: Post) -> bool:
+        link = self._link_of(zone)
+        return link is not None and self._may_act() and link.publish(post)
 
     def _rule(self, zone: str, node: str) -> NodeRule:
         return self._rules.node(zone, node)
@@ -587,12 +620,17 @@ class Collector:
         return Link(
             self._settings.mqtt,
             f"{client_id}-{zone}" if named else client_id,
-            [zone_filter(zone, kind) for kind in [*HEARD_KINDS, *beats]],
-            receive=self._ingest.receive,
-            greeting=lambda: [self._presence(zone, NodeState.READY), *self._trust(zone)] if named else [],
+            [*(zone_filter(zone, kind) for kind in [*HEARD_KINDS, *beats]), *self._neighbours.filters],
+            receive=self._neighbours.receiver(self._ingest.receive),
+            greeting=lambda: self._greeting(zone),
             will=self._presence(zone, NodeState.LOST) if named else None,
             oversized=self._ingest.oversized,
         )
+
+    def _greeting(self, zone: str) -> list[Post]:
+        every = zone == _EVERY_ZONE
+        self._neighbours.connected(lambda one: every or one == zone)
+        return [] if every else [self._presence(zone, NodeState.READY), *self._trust(zone)]
 
     def _link_of(self, zone: str) -> Link | None:
         return self._links.get(zone) or self._links.get(_EVERY_ZONE)

@@ -1,0 +1,32 @@
+// Asking the collector. What goes wrong is said in one sentence.
+
+const PATIENCE_MS = 15_000;
+
+/** Something that was asked and not answered; `status` is that of HTTP, or 0 without an answer. */
+export class ApiError extends Error {
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** Return the JSON at a path of this collector; throws ApiError. `options` as for fetch. */
+export async function getJson(path, options = {}) {
+  let answer;
+  try {
+    const signal = options.signal ?? AbortSignal.timeout(PATIENCE_MS);
+    answer = await fetch(path, { credentials: "same-origin", ...options, signal });
+  } catch (error) {
+    const why = error.name === "TimeoutError" ? `no answer within ${PATIENCE_MS / 1000} s` : "it cannot be reached";
+    throw new ApiError(`The collector did not answer: ${why}.`, 0);
+  }
+  const body = await answer.json().catch(() => null);
+  if (!answer.ok) {
+    const why = body?.error ?? body?.reasons?.join("; ") ?? `status ${answer.status}`;
+    throw new ApiError(`The collector refused ${path.split("?")[0]}: ${why}.`, answer.status);
+  }
+  if (body === null) {
+    throw new ApiError(`The collector's answer to ${path.split("?")[0]} was no JSON.`, answer.status);
+  }
+  return body;
+}
