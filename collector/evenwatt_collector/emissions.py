@@ -20,6 +20,7 @@ from evenwatt_collector.carbon.providers.build import last_resort, providers
 from evenwatt_collector.carbon.providers.feed import GridFeed
 from evenwatt_collector.carbon.providers.http import Net
 from evenwatt_collector.carbon.series import Kind, Standing
+from evenwatt_collector.decided import Decided, DecisionKind
 from evenwatt_collector.forecasting import Forecasting, Subject
 from evenwatt_collector.grids import BEHIND_S, Grids
 from evenwatt_collector.report.build import Made
@@ -32,9 +33,10 @@ from evenwatt_collector.webhooks import Webhooks
 from evenwatt_daemon import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
     from datetime import datetime
 
+    from evenwatt_collector.alerts import Alert
     from evenwatt_collector.carbon import Factor, IntensityTable
     from evenwatt_collector.carbon.budgets import BudgetSettings
     from evenwatt_collector.carbon.loop import Intensities
@@ -61,14 +63,23 @@ class Emissions:
         table: Annual averages.
         keeper: Stores and queries.
         hub: Tells alerts.
+        decided: Tells them as decisions.
 
     Raises:
         Failure: a source or webhook is not configured rightly.
     """
 
-    def __init__(self, settings: CollectorSettings, table: IntensityTable, keeper: Keeper, hub: Hub) -> None:
+    def __init__(
+        self,
+        settings: CollectorSettings,
+        table: IntensityTable,
+        keeper: Keeper,
+        hub: Hub,
+        decided: Callable[[Iterable[Decided]], None],
+    ) -> None:
         self._log: Any = get_logger("emissions")
         self._settings, self._table, self._keeper, self._hub = settings, table, keeper, hub
+        self._decided = decided
         self._facts: dict[str, SiteFacts] = {}
         self.grids = Grids({grid.name: tuple(source.name for source in grid.sources) for grid in settings.grids})
         self._net = Net(Path(settings.state_dir) / "intensity-cache")
@@ -231,6 +242,7 @@ class Emissions:
             for alert in self._burn.step(made.now_s, self._spent):
                 self._log.warning("budget", alert=alert.words, state=alert.state.value, severity=alert.severity.value)
                 self._hub.say("alerts", alert.document())
+                self._decided([_decided(alert)])
                 self._webhooks.post(alert)
             state = self._burn.state()
             self._keeper.ask(lambda c, s=state: remember(c, _BURN, s))  # type: ignore[misc]
@@ -238,6 +250,13 @@ class Emissions:
 
     def _ask(self, job: Callable[[Connection], Any]) -> Awaitable[Any]:
         return asyncio.wrap_future(self._keeper.ask(job))
+
+
+def _decided(alert: Alert) -> Decided:
+    what = f"{alert.severity.value}, {alert.state.value}: {alert.words}"
+    words = f"{what}. {alert.advice}" if alert.advice else what
+    zone = alert.scope.removeprefix("zone:") if alert.scope.startswith("zone:") else ""
+    return Decided(kind=DecisionKind.ALERT, wall_s=alert.at_s, zone=zone, name=alert.about, words=words)
 
 
 def _subjects(settings: CollectorSettings) -> list[Subject]:

@@ -86,7 +86,8 @@ class Steering:
         self._due_s = -inf
         self._dry_w: Floats = np.zeros(0)
         self._paused: dict[tuple[str, str], tuple[str, ...]] = {}
-        self._operators: dict[tuple[str, str], tuple[float, float] | None] = {}
+        self._operators: dict[tuple[str, str], tuple[float, float]] = {}
+        """Nodes that an operator's lease holds."""
         self.narrator = Narrator()
         """Why nodes and zones are treated as they are."""
         self.decision: Decision | None = None
@@ -225,7 +226,7 @@ class Steering:
             paused_by_us=self._controller.pausing.paused,
             rule=self._rules.node,
             paused=lambda zone, node: self._paused.get((zone, node), ()),
-            operator=lambda zone, node: self._operators.get((zone, node)),
+            operators=self._operators,
         )
 
     # --- inside ---------------------------------------------------------------------------------------------------
@@ -238,6 +239,7 @@ class Steering:
     def _observe(self, fleet: Fleet, now_s: float, reachable: Callable[[str], bool]) -> Bools:
         """Write every node into its slot; return which are in dry run."""
         self._seen.present[:] = False
+        self._operators = {}
         slots: list[int] = []
         for name, z in self._index.items():
             ours, dry = reachable(name), self._is_dry(z)
@@ -245,7 +247,8 @@ class Steering:
                 slot = self._slot_of(node)
                 node.write_into(self._seen, slot, now_s)
                 self._paused[name, node.name] = tuple(node.summary.paused) if node.summary else ()
-                self._operators[name, node.name] = node.operator_lease(now_s)
+                if (operator := node.operator_lease(now_s)) is not None:
+                    self._operators[name, node.name] = operator
                 self._apply_rule(node, slot)
                 self._seen.zone[slot] = z
                 if not ours:

@@ -18,6 +18,7 @@ from evenwatt_collector.control import OnLost
 from evenwatt_collector.control.issue import deadband_w
 from evenwatt_collector.control.waterfill import CLASSES, SURPLUS
 from evenwatt_collector.explain.log import Log
+from evenwatt_collector.explain.news import News
 from evenwatt_collector.explain.records import CAP_MOVED, CAP_MOVED_W, Cause, NodeReason, Short, ZoneReason
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Scene:
     rule: Callable[[str, str], NodeRule]
     paused: Callable[[str, str], tuple[str, ...]]
     """What a node says of its work is paused."""
-    operator: Callable[[str, str], tuple[float, float] | None]
+    operators: Mapping[tuple[str, str], tuple[float, float]]
     """The cap that an operator's lease holds a node at, and for how many seconds more."""
 
 
@@ -67,6 +68,8 @@ class Narrator:
     def __init__(self) -> None:
         self.nodes: Log[NodeReason] = Log()
         self.zones: Log[ZoneReason] = Log()
+        self.news = News()
+        """What of it is told as it happens."""
         self._code: Ints = np.zeros(0, dtype=np.int64)
         self._cap_w: Floats = np.zeros(0)
         self._noted_s: Floats = np.zeros(0)
@@ -88,6 +91,7 @@ class Narrator:
             self._note(view, slot)
         self._latest = view
         self._zones(view, capped, count)
+        self.news.look(scene, view.cap_w, view.cause)
 
     def refresh(self, zone: str, node: str) -> None:
         """Put the latest step's decision about a node into the record, if there is one."""
@@ -133,7 +137,7 @@ class _View:
         self.floors_w: Floats = _floors_w(scene, count)
         self._place: Ints = np.full(count, -1, dtype=np.int64)
         """Each slot's position in ``why``."""
-        self._cause: Ints = np.full(count, _CAUSES.index(Cause.UNSTEERED), dtype=np.int64)
+        self.cause: Ints = np.full(count, _CAUSES.index(Cause.UNSTEERED), dtype=np.int64)
         self._zone: Ints = np.full(count, -1, dtype=np.int64)
         self._class: Ints = np.full(count, -1, dtype=np.int64)
         self.cap_w: Floats = np.full(count, np.nan)
@@ -141,16 +145,16 @@ class _View:
             self._take(why)
         dry = ~np.isnan(scene.dry_w[:count]) if len(scene.dry_w) >= count else np.zeros(count, dtype=np.bool_)
         self._dry = dry
-        self._cause[dry] = _CAUSES.index(Cause.DRY_RUN)
+        self.cause[dry] = _CAUSES.index(Cause.DRY_RUN)
         self.cap_w[dry] = scene.dry_w[:count][dry] if dry.any() else self.cap_w[dry]
         flags = seen.paused[:count].astype(np.int64) + 2 * dry + 4 * seen.priority[:count]
-        self.code: Ints = ((flags * 16 + self._cause) * 16 + self._class + 1) * (len(scene.tree) + 1) + self._zone + 1
+        self.code: Ints = ((flags * 16 + self.cause) * 16 + self._class + 1) * (len(scene.tree) + 1) + self._zone + 1
 
     @property
     def capped(self) -> Bools:
         """Which nodes may draw less than they want."""
         fed = [_CAUSES.index(c) for c in (Cause.FREE, Cause.SURPLUS, Cause.UNSTEERED, Cause.MET, Cause.DRY_RUN)]
-        capped: Bools = ~np.isin(self._cause, fed)
+        capped: Bools = ~np.isin(self.cause, fed)
         return capped
 
     def _take(self, why: Why) -> None:
@@ -175,7 +179,7 @@ class _View:
         essential_left = (stage >= CLASSES) & (causes == _CAUSES.index(Cause.WAITS))
         essential_only = (stage < CLASSES) & (causes == _CAUSES.index(Cause.MET))
         causes[essential_left | essential_only] = _CAUSES.index(Cause.PART)
-        self._cause[at], self._zone[at] = causes, bound
+        self.cause[at], self._zone[at] = causes, bound
         self._class[at] = np.where(held & (stage >= 0) & (stage < SURPLUS), level, -1)
 
     def reason(self, slot: int) -> NodeReason:
@@ -187,12 +191,12 @@ class _View:
         steered = why is not None and i >= 0
         cap_w = float(self.cap_w[slot])
         waiting_w = float(why.allotment.share_w[i]) - cap_w if why is not None and steered and not dry else 0.0
-        operator = scene.operator(zone, node)
+        operator = scene.operators.get((zone, node))
         return NodeReason(
             wall_s=scene.wall_s,
             node=node,
             zone=zone,
-            cause=_CAUSES[self._cause[slot]],
+            cause=_CAUSES[self.cause[slot]],
             cap_w=operator[0] if operator else cap_w if isfinite(cap_w) else None,
             power_w=float(seen.power_w[slot]),
             floor_w=float(seen.floor_w[slot]),

@@ -73,6 +73,19 @@ _BAND_NAMES: Final = {
     "cap": "is capped",
     "brake": "is over its limit",
 }
+_BAND_PAST: Final = {
+    "normal": "had room",
+    "hold": "was near its limit",
+    "cap": "was capped",
+    "brake": "was over its limit",
+}
+
+
+def band_words(band: str, *, was: bool = False) -> str:
+    """Return what a zone is or was in a band, as follows its name."""
+    return (_BAND_PAST if was else _BAND_NAMES)[band]
+
+
 _CAUSE_NAMES: Final = {
     Cause.FREE: "nothing holds it back",
     Cause.SURPLUS: "has what it wants",

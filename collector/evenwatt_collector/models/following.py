@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from evenwatt_collector.fleet import Fleet
     from evenwatt_collector.jobs.spec import JobSpec
     from evenwatt_collector.models.rules import Ahead
+    from evenwatt_collector.models.variants import Change
     from evenwatt_collector.settings import CollectorSettings
     from evenwatt_collector.storage import Connection
     from evenwatt_wire.messages import Deployment
@@ -69,6 +70,11 @@ class Following:
         """Why no variant could be chosen, by service."""
         return self._controller.troubles
 
+    @property
+    def changes(self) -> list[Change]:
+        """What the last step changed."""
+        return self._controller.changes
+
     def restore(self, connection: Connection) -> None:
         """Take up what ran before; what is damaged is decided anew.
 
@@ -96,6 +102,7 @@ class Following:
         """
         services = services_of(specs)
         if not services and not self._controller.state():
+            self._controller.changes.clear()
             return []  # where there are none the ledger need not be read
         costs, wall_s = await self._desk.costs(), time.time()
         ahead = {zone: found for zone in self._fleet.zones if (found := self._ahead(zone, wall_s)) is not None}

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from evenwatt_collector.decided import Decided, DecisionKind
 from evenwatt_collector.feedback.counterfactual import FullPower
 from evenwatt_collector.jobs import progress
 from evenwatt_collector.jobs.book import active
@@ -183,6 +184,7 @@ class Capping:
         before = self.choices.get(run.id)
         if before is None or (before.cap_w, before.exploring) != (choice.cap_w, choice.exploring):
             self._log.info("cap", job=record.id, node=node.name, cap_w=round(choice.cap_w), why=choice.why)
+            self._around.decided([_tuned(record, run, choice, wall_s)])
         self.choices[run.id] = choice
         return choice.cap_w
 
@@ -238,6 +240,19 @@ class Capping:
         self._changed.clear()
         states = self._known | {key: learner.state() for key, learner in self._learners.items()}
         self._around.keeper.ask(lambda c: remember(c, _MEMORY, states))
+
+
+def _tuned(record: JobRecord, run: Run, choice: Choice, wall_s: float) -> Decided:
+    what = "tries" if choice.exploring else "keeps to"
+    return Decided(
+        kind=DecisionKind.TUNE,
+        wall_s=wall_s,
+        zone=run.zone,
+        nodes=[f"{run.zone}:{run.node}"],
+        job=record.id,
+        name=record.spec.name,
+        words=f"{run.node} {what} {choice.cap_w:.0f} W for {record.spec.name}: {choice.why}",
+    )
 
 
 def _kind(node: Node) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from msgspec.structs import replace
 
+from evenwatt_collector.decided import Decided, DecisionKind
 from evenwatt_collector.feedback.actual import Came, Used
 from evenwatt_collector.feedback.counterfactual import AT_ONCE_S, Facts, counterfactual, unclaimed
 from evenwatt_collector.feedback.guard import BASELINE, Guard
@@ -136,6 +137,8 @@ class Closing:
         rolled_back = self.guard.observe(outcome)
         if rolled_back is not None:
             self._log.error("a policy was rolled back", why=rolled_back.words)
+            words = f"the policy of plans was rolled back: {rolled_back.words}"
+            self._around.decided([Decided(kind=DecisionKind.POLICY, wall_s=time.time(), words=words)])
 
     def _take(self, outcome: Outcome, state: JobState) -> None:
         self._log.info(

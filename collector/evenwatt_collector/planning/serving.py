@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from evenwatt_collector.decided import Decided, DecisionKind
 from evenwatt_collector.jobs.model import JobState
 from evenwatt_collector.models.following import Following, make_desk
 from evenwatt_collector.models.variants import service_id
@@ -16,10 +17,11 @@ from evenwatt_wire import Deployments, Kind, Topic, encode
 from evenwatt_wire.topics import CONTROLLER_NODE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from evenwatt_collector.jobs.book import Book
     from evenwatt_collector.jobs.model import JobRecord
+    from evenwatt_collector.models.variants import Change
     from evenwatt_collector.planning.surroundings import Surroundings
     from evenwatt_collector.storage import Connection
     from evenwatt_wire import Deployment
@@ -85,6 +87,7 @@ class Serving:
                 _explain(record, f"no variant can be chosen: {error}", book)
             return
         self._trouble = None
+        self._around.decided(_changed(self._following.changes, services))
         self._explain(services, book)
         for deployment in said:
             record = services[deployment.service]
@@ -125,6 +128,22 @@ class Serving:
         if self._trouble != words:
             self._log.error("services stay as they are", why=words)
         self._trouble = words
+
+
+def _changed(changes: Iterable[Change], services: Mapping[str, JobRecord]) -> Iterator[Decided]:
+    for change in changes:
+        zone, _, node = change.after.rpartition(" at ")[2].partition(":")
+        was = f", instead of {change.before}" if change.before else ""
+        record = services.get(change.service)
+        yield Decided(
+            kind=DecisionKind.VARIANT,
+            wall_s=time.time(),
+            zone=zone,
+            nodes=[f"{zone}:{node}"] if node else [],
+            job=record.id if record else "",
+            name=change.service,
+            words=f"{change.service} is to run {change.after}{was}: {change.why}",
+        )
 
 
 def _explain(record: JobRecord, why: str, book: Book) -> None:

@@ -34,6 +34,7 @@ from evenwatt_collector.planning.desk import Desk
 from evenwatt_collector.planning.keeping import Keeping, snapshot
 from evenwatt_collector.planning.listening import Listening
 from evenwatt_collector.planning.lists import job_rows
+from evenwatt_collector.planning.news import JobNews
 from evenwatt_collector.planning.places import hosts, places
 from evenwatt_collector.planning.problems import beside, pieces
 from evenwatt_collector.planning.publishing import Lists
@@ -78,7 +79,7 @@ class Planning:
         self.closing, self.serving = Closing(around, self.capping.curve), Serving(around)
         self.deciding = Deciding(around, self.closing, self.capping)
         self._keeping, self._lists = Keeping(around.keeper, self._not_stored), Lists(around)
-        self._listening = Listening()
+        self._listening, self._news = Listening(), JobNews()
         self._planner = Planner(self.deciding.objective)
         self.desk = Desk(self, around)
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -130,6 +131,7 @@ class Planning:
             waited_for = sorted({id_ for record in records for id_ in record.spec.after})
             ended = await self._keeping.ask(lambda c: find_records(c, waited_for))
             self.book.load([*ended.values(), *records])
+            self._news.know(self.book.jobs)
             await self._keeping.ask(self.capping.restore)
             await self._keeping.ask(self.serving.restore)
             await self.closing.prepare()
@@ -380,6 +382,7 @@ class Planning:
         ids = [id_ for id_ in self.book.changed if id_ in self.book.jobs]
         self.book.changed.clear()
         if ids:
+            self._around.decided(self._news.look(ids, self.book.jobs, time.time()))
             records = snapshot(self.book.jobs[id_] for id_ in ids)
             self._keeping.store(lambda c: save_records(c, records), again=ids)
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from evenwatt_collector.decided import Decided
     from evenwatt_collector.emissions import Emissions
     from evenwatt_collector.fleet import Fleet
     from evenwatt_collector.issuer import Order
@@ -46,3 +47,5 @@ class Surroundings:
     publish: Callable[[Topic, bytes], None]
     note: Callable[[str, Facts], None]
     """Enter in the audit log what somebody asked for."""
+    decided: Callable[[Iterable[Decided]], None]
+    """Tell decisions as they happen."""
