@@ -20,6 +20,7 @@ from evenwatt_collector.carbon.providers.settings import GridSettings, annual_ro
 from evenwatt_collector.carbon.series import Standing
 from evenwatt_collector.carbon.site import YEAR_S, Contract, DeviceFacts, SiteFacts
 from evenwatt_collector.jobs.settings import JobsSettings, check_jobs
+from evenwatt_collector.neighbours.settings import HomeAssistantSettings, OtlpSettings
 from evenwatt_collector.standby.settings import StandbySettings
 from evenwatt_collector.storage.keeping import HOURS_DAYS, MINUTES_DAYS
 from evenwatt_collector.webhook_settings import WebhookSettings
@@ -169,6 +170,10 @@ class CollectorSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     ``budget_w``."""
     standby: StandbySettings | None = None
     """This is one of two collectors; docs/standby.md."""
+    otlp: OtlpSettings | None = None
+    """Metrics to an OpenTelemetry receiver; docs/neighbours.md."""
+    home_assistant: HomeAssistantSettings | None = None
+    """Announce nodes and zones to Home Assistant; docs/neighbours.md."""
     log: LogSettings = field(default_factory=LogSettings)
 
     @property
