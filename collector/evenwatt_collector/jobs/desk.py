@@ -103,7 +103,7 @@ class PlaceView(Struct, frozen=True, kw_only=True):
 
 
 class PlannedView(Struct, frozen=True, kw_only=True):
-    """An open job in the plan."""
+    """A job in the plan; of one that has ended, what was."""
 
     job: str
     name: str
@@ -117,6 +117,10 @@ class PlannedView(Struct, frozen=True, kw_only=True):
     deadline_s: float | None = None
     late: bool = False
     why: str = ""
+    power_w: float = 0.0
+    """What it adds to a node's power, on one slot."""
+    ran: list[Piece] = []
+    """Stretches that are over."""
 
 
 class PlanView(Struct, frozen=True, kw_only=True):
@@ -131,6 +135,9 @@ class PlanView(Struct, frozen=True, kw_only=True):
     """Whether the collector starts jobs itself; else it only plans and advises."""
     places: list[PlaceView]
     jobs: list[PlannedView]
+    """Those that are open."""
+    ended: list[PlannedView] = []
+    """Those that ended last, the latest first."""
     solver: str = ""
     notes: list[str] = []
 

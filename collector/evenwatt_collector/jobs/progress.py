@@ -55,6 +55,15 @@ def energy_j(record: JobRecord) -> float:
     return sum(run.energy_j for run in record.runs)
 
 
+def units(record: JobRecord) -> dict[str, float]:
+    """Return the work that all runs have counted, by unit."""
+    found: dict[str, float] = {}
+    for run in record.runs:
+        for unit, amount in run.units.items():
+            found[unit] = found.get(unit, 0.0) + amount
+    return found
+
+
 def grams(record: JobRecord) -> float:
     """Return what all runs have emitted, those that failed too."""
     return sum(run.grams for run in record.runs)

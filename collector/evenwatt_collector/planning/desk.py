@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -22,7 +23,7 @@ from evenwatt_collector.jobs.desk import (
 )
 from evenwatt_collector.jobs.known import Known
 from evenwatt_collector.jobs.learned import learn
-from evenwatt_collector.jobs.model import JobState
+from evenwatt_collector.jobs.model import JobState, Piece
 from evenwatt_collector.jobs.submission import SubmissionDesk, Submitted
 from evenwatt_collector.models.variants import service_id
 from evenwatt_collector.planning.keeping import snapshot
@@ -32,7 +33,7 @@ from evenwatt_collector.storage.samples import samples
 from evenwatt_wire.jobs import RunState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from evenwatt_collector.jobs.admission import Admitted
     from evenwatt_collector.jobs.desk import Explanation
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_ENDED_SHOWN: Final = 50
 _LEARNED_S: Final = 300.0
 _ADVICE: Final = "advice:asked"
 _STATES: Final = {"started": RunState.RUNNING, "ended": RunState.ENDED, "failed": RunState.FAILED}
@@ -229,6 +231,7 @@ class Desk:
                 for place in problem.places.values()
             ],
             jobs=[_view(record, planning) for record in planning.book.open()],
+            ended=[_view(record, planning) for record in _latest_ended(planning.book.jobs.values())],
             solver=plan.solver,
             notes=list(plan.notes),
         )
@@ -265,15 +268,27 @@ class Desk:
 
 def _view(record: JobRecord, planning: Planning) -> PlannedView:
     planned = planning.plan.jobs.get(record.id) if planning.plan else None
+    ahead = planned if record.open else None
     return PlannedView(
         job=record.id,
         name=record.spec.name,
         state=record.state,
         pieces=record.pieces,
-        grams=planned.grams if planned else 0.0,
-        low_g=planned.low_g if planned else 0.0,
-        high_g=planned.high_g if planned else 0.0,
+        grams=ahead.grams if ahead else 0.0,
+        low_g=ahead.low_g if ahead else 0.0,
+        high_g=ahead.high_g if ahead else 0.0,
         deadline_s=record.deadline_s,
-        late=record.late,
+        late=record.late if record.open else bool(record.outcome and record.outcome.late),
         why=record.why,
+        power_w=record.power_w,
+        ran=[
+            Piece(zone=run.zone, start_s=run.started_s, end_s=run.ended_s)
+            for run in record.runs
+            if run.started_s is not None and run.ended_s is not None
+        ],
     )
+
+
+def _latest_ended(records: Iterable[JobRecord]) -> list[JobRecord]:
+    ended = [record for record in records if record.ended_s is not None and record.runs]
+    return heapq.nlargest(_ENDED_SHOWN, ended, key=lambda record: record.ended_s or 0.0)

@@ -45,6 +45,8 @@ def job_rows(records: Iterable[JobRecord]) -> list[dict[str, Any]]:
             "id": record.id,
             "name": record.spec.name,
             "workload": record.workload,
+            "model": record.spec.model,
+            "service": record.spec.service is not None,
             "state": record.state.value,
             "zone": (record.runs[-1].zone if record.runs else "") or (record.pieces[0].zone if record.pieces else ""),
             "node": next((run.node for run in active(record)), ""),
@@ -58,6 +60,7 @@ def job_rows(records: Iterable[JobRecord]) -> list[dict[str, Any]]:
             "energy_j": progress.energy_j(record),
             "emissions_g": progress.grams(record),
             "expected_g": expected_g(record),
+            "units": progress.units(record),
             "why": record.why,
         }
         for record in ordered[:_SHOWN]
