@@ -86,8 +86,10 @@ def read_energies(connection: Connection, now_ms: int, *, components: bool) -> E
     """
     since_ms = recall(connection, _SINCE)
     if not isinstance(since_ms, int):
-        first = connection.rows("SELECT MIN(first_ms) FROM node")
-        since_ms = min(now_ms, int(first[0][0])) if first and first[0][0] is not None else now_ms
+        first_ms = connection.rows("SELECT MIN(first_ms) FROM node")[0][0]
+        if first_ms is None:
+            return NO_ENERGIES  # nothing is in the books yet
+        since_ms = min(now_ms, int(first_ms))
         remember(connection, _SINCE, since_ms)
     hosts = connection.rows(
         "SELECT zone.name, node.name, SUM(boot.energy_j + boot.energy_low_j), SUM(boot.grams + boot.grams_low) "

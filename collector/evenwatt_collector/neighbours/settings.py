@@ -6,12 +6,14 @@ import re
 import ssl
 from typing import Annotated, Final
 
-import httpx
 from msgspec import Meta, Struct
 
 from evenwatt_daemon import Failure, read_document
 
 _PATH: Final = "/v1/metrics"
+_ADDRESS: Final = re.compile(
+    r"(?P<base>https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?)/?(?P<path>(?<=/)[^\s#]+)?"
+)
 _HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)")
 """A header as RFC 9110 wants it, in ASCII."""
 
@@ -50,15 +52,12 @@ def url(settings: OtlpSettings) -> str:
     Raises:
         Failure: the endpoint is no address.
     """
-    try:
-        parts = httpx.URL(settings.endpoint)
-    except (httpx.InvalidURL, ValueError):
-        parts = httpx.URL("")
-    if parts.scheme not in {"http", "https"} or not parts.host:
+    parts = _ADDRESS.fullmatch(settings.endpoint)
+    if parts is None:
         raise Failure(
             f"key 'otlp.endpoint': {settings.endpoint!r} is not an address; expected http://HOST:4318 or https://..."
         )
-    return str(parts.copy_with(path=_PATH) if parts.path in {"", "/"} else parts)
+    return settings.endpoint if parts["path"] else parts["base"] + _PATH
 
 
 def headers(settings: OtlpSettings) -> dict[str, str]:
