@@ -30,8 +30,8 @@ _ZONE = re.compile(r"(?P<control>[a-z-]+(?:-mmio)?):(?P<index>\d+(?::\d+)*)")
 MAX_POWER_W: Final = {"package": 2_000.0, "core": 2_000.0, "uncore": 500.0, "dram": 1_000.0, "psys": 10_000.0}
 
 DENIED_FIX: Final = (
-    "energy counters are root's since CVE-2020-8694: run the agent as its systemd unit, or give its group read access "
-    "with a udev rule (see docs/install-debian.md); never make them readable for everybody"
+    "energy counters are root's since CVE-2020-8694: set control.process to 'actuator' and start evenwatt-actuator, "
+    "which lends them (see docs/install-debian.md), or run the agent as root; never make them readable for others"
 )
 
 
