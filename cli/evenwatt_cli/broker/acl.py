@@ -2,6 +2,9 @@
 
 Written for mosquitto (``acl_file``): a line for each of :data:`evenwatt_wire.rights.RIGHTS` of each client. Who is not
 listed may do nothing. There is no ``pattern`` line: a pattern would let a node speak in any zone under its name.
+
+With a discovery prefix collectors may also announce devices to Home Assistant, in a branch of their own, and viewers
+read it.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ _HEADER: Final = """\
 # Written by `evenwatt broker acl`, and anew when clients come and go; `systemctl reload mosquitto` applies it.
 # A client that does not stand here may neither publish nor receive.
 """
+_DISCOVERY: Final = {Party.COLLECTOR: "readwrite", Party.VIEWER: "read"}
+"""Who announces devices, and who finds them."""
 
 
 class Client(NamedTuple):
@@ -29,12 +34,12 @@ class Client(NamedTuple):
     zone: str = ""
 
 
-def access_list(clients: Iterable[Client]) -> str:
-    """Return the whole file."""
-    return "\n".join([_HEADER, *(_section(client) for client in sorted(set(clients), key=_order))])
+def access_list(clients: Iterable[Client], discovery: str = "") -> str:
+    """Return the whole file; with Home Assistant's discovery prefix, where it is used."""
+    return "\n".join([_HEADER, *(_section(client, discovery) for client in sorted(set(clients), key=_order))])
 
 
-def lines(client: Client) -> Iterator[str]:
+def lines(client: Client, discovery: str = "") -> Iterator[str]:
     """Yield what one client may do, a line for each topic."""
     party = client.identity.party
     for right in RIGHTS:
@@ -42,10 +47,12 @@ def lines(client: Client) -> Iterator[str]:
         if says or hears:
             access = "readwrite" if says and hears else "write" if says else "read"
             yield f"topic {access} {PREFIX}/{_zone(client)}/{_place(client, right.place)}/{right.kind.value}"
+    if discovery and party in _DISCOVERY:
+        yield f"topic {_DISCOVERY[party]} {discovery}/device/evenwatt/+/config"
 
 
-def _section(client: Client) -> str:
-    return "\n".join([f"user {client.identity}", *lines(client), ""])
+def _section(client: Client, discovery: str) -> str:
+    return "\n".join([f"user {client.identity}", *lines(client, discovery), ""])
 
 
 def _zone(client: Client) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ACL: Final = "acl"
+_PREFIX: Final = re.compile(r"[A-Za-z0-9_-]+(?:/[A-Za-z0-9_-]+)*")
 _RELOAD_S: Final = 20.0
 
 
@@ -67,10 +69,15 @@ def hand_over(ca_dir: Path, folder: Path) -> None:
         certificates.write_file(folder / name, read_document(ca_dir / name))
 
 
-def write_acl(folder: Path, clients: Iterable[Client]) -> int:
-    """Write the access list; return how many clients stand in it."""
+def write_acl(folder: Path, clients: Iterable[Client], discovery: str = "") -> int:
+    """Write the access list, with Home Assistant's discovery prefix if there is one; return how many clients it has."""
     known = set(clients)
-    _give(folder / ACL, access_list(known).encode())
+    if discovery and not _PREFIX.fullmatch(discovery):
+        raise Failure(
+            f"--discovery-prefix: {discovery!r} is no prefix; expected words of letters, digits, '-' and '_', "
+            "such as homeassistant"
+        )
+    _give(folder / ACL, access_list(known, discovery).encode())
     return len(known)
 
 

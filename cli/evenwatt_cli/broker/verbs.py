@@ -110,6 +110,12 @@ def acl(
         Optional[list[str]],  # noqa: UP045
         typer.Option("--client", help="collector.NAME, operator.NAME or viewer.NAME that has a password; repeat."),
     ] = None,
+    home_assistant: Annotated[
+        bool, typer.Option("--home-assistant", help="Let collectors announce devices, and viewers find them.")
+    ] = False,
+    discovery_prefix: Annotated[
+        str, typer.Option(help="The discovery prefix that is set in Home Assistant.")
+    ] = "homeassistant",
     ca: Authority = _CA,
     to: Folder = _TO,
     reload: Reload = False,
@@ -126,7 +132,7 @@ def acl(
     if trust is not None:
         clients = {one for one in clients if one.identity.party is not Party.NODE} | site.trusted_nodes(trust)
     clients |= {site.parse_node(one) for one in node or []} | {site.parse_client(one) for one in client or []}
-    count = site.write_acl(to, clients)
+    count = site.write_acl(to, clients, discovery_prefix if home_assistant else "")
     site.hand_over(ca, to)
     _reload(reload)
     nodes = sum(one.identity.party is Party.NODE for one in clients)
