@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from evenwatt_collector.carbon_aware_api import IntensityStore
+    from evenwatt_collector.decided import Decisions
     from evenwatt_collector.http.gate import Gate
     from evenwatt_collector.http.settings import HttpSettings
-    from evenwatt_collector.decided import Decisions
     from evenwatt_collector.jobs.desk import JobsDesk
     from evenwatt_collector.live_stream import Hub
     from evenwatt_collector.models.desk import ModelsDesk
@@ -94,17 +94,21 @@ def make_app(answers: Answers, hub: Hub, gate: Gate | None = None, hosts: Iterab
     """
     aware = carbon_aware_routes(answers.intensities, healthy=lambda: not answers.reasons())
     routes = [
+        *_watching_routes(answers),
         *_own_routes(answers),
         stream_route(hub),
         *aware,
         *jobs_routes(answers.jobs),
         *models_routes(answers.models),
         *score_routes(answers.score),
+        *decided_routes(answers.decisions),
+        *page_routes(),
     ]
     return application(routes, gate, hosts)
 
 
-def _own_routes(answers: Answers) -> list[Endpoint]:
+def _watching_routes(answers: Answers) -> list[Endpoint]:
+    """Return what machines ask of a service."""
     render = make_metrics(answers.status)
 
     async def livez(_request: Request) -> Response:
@@ -114,6 +118,17 @@ def _own_routes(answers: Answers) -> list[Endpoint]:
         why = answers.reasons()
         return json_answer({"ready": not why, "reasons": why}, 503 if why else 200)
 
+    async def metrics(_request: Request) -> Response:
+        return Response(render(), media_type=CONTENT_TYPE_LATEST)
+
+    return [
+        Endpoint("GET", "/livez", livez, _LIVEZ),
+        Endpoint("GET", "/readyz", readyz, _READYZ),
+        Endpoint("GET", "/metrics", metrics, _METRICS),
+    ]
+
+
+def _own_routes(answers: Answers) -> list[Endpoint]:
     async def show(_request: Request) -> Response:
         return json_answer(answers.status())
 
@@ -142,13 +157,7 @@ def _own_routes(answers: Answers) -> list[Endpoint]:
         except LookupError as error:
             raise RequestError(404, str(error)) from None
 
-    async def metrics(_request: Request) -> Response:
-        return Response(render(), media_type=CONTENT_TYPE_LATEST)
-
     return [
-        Endpoint("GET", "/livez", livez, _LIVEZ),
-        Endpoint("GET", "/readyz", readyz, _READYZ),
-        Endpoint("GET", "/metrics", metrics, _METRICS),
         Endpoint("GET", "/api/v1/status", show, _STATUS),
         Endpoint("GET", "/api/v1/explain/{name}", explain, _EXPLAIN),
         Endpoint("GET", "/api/v1/report", report, _REPORT),
@@ -172,9 +181,7 @@ _PERIOD: Final = (
 _LIVEZ: Final = Operation(
     summary="Whether the process answers", answer=TEXT, media="text/plain; charset=utf-8", scope=None
 )
-_READYZ: Final = Operation(
-    summary="Whether it can do its work", answer=Readiness, more={503: Readiness}, scope=None
-)
+_READYZ: Final = Operation(summary="Whether it can do its work", answer=Readiness, more={503: Readiness}, scope=None)
 _METRICS: Final = Operation(summary="Metrics for Prometheus", answer=TEXT, media=CONTENT_TYPE_LATEST)
 _STATUS: Final = Operation(summary="Everything that is known now (docs/status.md)", answer=OBJECT)
 _EXPLAIN: Final = Operation(

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
 
 from evenwatt_collector.carbon.series import Standing
 from evenwatt_collector.carbon.windows import Point, cleanest, mean, windows
 from evenwatt_collector.carbon_aware_requests import locations, missing, moment_of, ordered, rows, text_of, time_of
 from evenwatt_collector.carbon_aware_wire import Problem, invalid, span, stamp, unreadable, utc
+from evenwatt_collector.http.endpoint import OBJECT, TEXT, Endpoint, Operation
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -63,7 +63,7 @@ class IntensityStore(Protocol):
 
 def carbon_aware_routes(
     store: IntensityStore, *, healthy: Callable[[], bool], wall: Callable[[], float] = time.time, prefix: str = ""
-) -> list[Route]:
+) -> list[Endpoint]:
     """Return the routes.
 
     Args:
@@ -91,10 +91,33 @@ def carbon_aware_routes(
         "/emissions/average-carbon-intensity/batch": api.batch_average,
     }
     return [
-        *(Route(f"{prefix}{path}", _answering(make), methods=["GET"]) for path, make in gets.items()),
-        *(Route(f"{prefix}{path}", _answering(make), methods=["POST"]) for path, make in posts.items()),
-        Route(f"{prefix}/health", health, methods=["GET"]),
+        *(Endpoint("GET", f"{prefix}{path}", _answering(make), _said(path)) for path, make in gets.items()),
+        *(Endpoint("POST", f"{prefix}{path}", _answering(make), _said(path, _ROWS)) for path, make in posts.items()),
+        Endpoint("GET", f"{prefix}/health", health, _HEALTH),
     ]
+
+
+_ROWS: Final = {"type": "array", "items": OBJECT}
+_HEALTH: Final = Operation(
+    summary="Carbon Aware SDK: whether it can do its work",
+    answer=TEXT,
+    media="text/plain; charset=utf-8",
+    errors=(503,),
+    query=None,
+    scope=None,
+)
+
+
+def _said(path: str, body: Any = None) -> Operation:
+    return Operation(
+        summary=f"Carbon Aware SDK: {path} (docs/carbon-aware-api.md)",
+        answer={},
+        media="application/json; charset=utf-8",
+        more={204: None},
+        errors=(400, 413, 415, 500, 501) if body else (400, 500, 501),
+        query=None,
+        body=body,
+    )
 
 
 def _answering(make: Callable[[Request], Awaitable[Any]]) -> Callable[[Request], Awaitable[Response]]:

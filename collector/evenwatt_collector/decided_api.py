@@ -4,51 +4,43 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
-
-from evenwatt_collector.decided import MOST, DecisionKind
+from evenwatt_collector.decided import DecisionKind
+from evenwatt_collector.http.endpoint import Endpoint, Operation, Parameter
+from evenwatt_collector.http.errors import RequestError, json_answer
+from evenwatt_collector.http.paging import CURSOR, LIMIT, limit_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+    from starlette.responses import Response
 
     from evenwatt_collector.decided import Decisions
 
-_KNOWN: Final = ("kind", "zone", "limit", "cursor")
 
-
-class _WrongError(Exception):
-    """What was asked cannot be read."""
-
-
-def decided_routes(decisions: Decisions | None) -> list[Route]:
+def decided_routes(decisions: Decisions | None) -> list[Endpoint]:
     """Return the route; none without decisions."""
     if decisions is None:
         return []
 
     async def latest(request: Request) -> Response:
-        try:
-            kinds, zone, limit, cursor = _asked(request)
-        except _WrongError as error:
-            return JSONResponse({"error": str(error)}, status_code=400)
-        found = decisions.page(kinds=kinds, zone=zone, before=cursor, limit=limit)
-        answer = {"decisions": found, "cursor": found[-1]["id"] if len(found) == limit else None}
-        return Response(msgspec.json.encode(answer), media_type="application/json")
+        said, limit = request.query_params, limit_of(request)
+        kinds = frozenset(said.getlist("kind"))
+        for kind in kinds:
+            if kind not in set(DecisionKind):
+                raise RequestError(400, f"kind: found {kind[:40]!r}, expected some of {', '.join(DecisionKind)}")
+        found = decisions.page(kinds=kinds, zone=said.get("zone", ""), before=said.get("cursor", ""), limit=limit)
+        return json_answer({"decisions": found, "cursor": found[-1]["id"] if len(found) == limit else None})
 
-    return [Route("/api/v1/decisions", latest, methods=["GET"])]
+    return [Endpoint("GET", "/api/v1/decisions", latest, _DECISIONS)]
 
 
-def _asked(request: Request) -> tuple[frozenset[str], str, int, str]:
-    said = request.query_params
-    for name in said:
-        if name not in _KNOWN:
-            raise _WrongError(f"{name}: no such parameter; expected some of {', '.join(_KNOWN)}")
-    kinds = frozenset(said.getlist("kind"))
-    for kind in kinds:
-        if kind not in set(DecisionKind):
-            raise _WrongError(f"kind: found {kind[:40]!r}, expected some of {', '.join(DecisionKind)}")
-    text = said.get("limit", "100")
-    if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= MOST):
-        raise _WrongError(f"limit: found {text[:40]!r}, expected 1 to {MOST}")
-    return kinds, said.get("zone", ""), int(text), said.get("cursor", "")
+_KINDS: Final = [kind.value for kind in DecisionKind]
+_DECISIONS: Final = Operation(
+    summary="The latest decisions with their reasons, the newest first",
+    query=(
+        Parameter(name="kind", words="of these kinds", schema={"type": "string", "enum": _KINDS}, repeated=True),
+        Parameter(name="zone", words="only of this zone"),
+        LIMIT,
+        CURSOR,
+    ),
+    errors=(400,),
+)

@@ -1,4 +1,4 @@
-"""What is asked of the jobs API: who asks, and what of a body or query can be taken. Problems are answers."""
+"""What is asked of the jobs API: what of a body or query can be taken. Problems are answers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
+from evenwatt_collector.http.errors import RequestError
 from evenwatt_collector.jobs.desk import MOST_JOBS, JobQuery
 from evenwatt_collector.jobs.model import JobState
 from evenwatt_collector.jobs.reading import MOST_BYTES
@@ -15,46 +16,12 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from evenwatt_collector.jobs.tokens import Tokens
-
 S = TypeVar("S", bound=msgspec.Struct)
 
-_QUERY: Final = frozenset({"state", "workload", "limit", "cursor"})
 _GROUPS: Final[Mapping[str, frozenset[JobState]]] = {
     "open": frozenset({JobState.WAITING, JobState.STARTING, JobState.RUNNING, JobState.STOPPING}),
     "ended": frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED}),
 }
-
-
-class RequestError(Exception):
-    """What cannot be answered as it was asked: a status and one clear error."""
-
-    def __init__(self, status: int, error: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(error)
-        self.status, self.headers = status, dict(headers or {})
-
-
-def authorised(request: Request, tokens: Tokens) -> str:
-    """Return who asks; only who has a token may change anything (RFC 6750).
-
-    Raises:
-        RequestError: 403 if nobody may, 401 without a token or with a wrong one.
-    """
-    if not tokens:
-        raise RequestError(
-            403,
-            "this collector takes no jobs over HTTP: it has no tokens; write one into a file that only its user can "
-            "read (openssl rand -hex 32), name the file by token_file in [jobs] of its settings, and start it anew",
-        )
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        challenge = {"WWW-Authenticate": 'Bearer realm="evenwatt"'}
-        raise RequestError(401, "expected the header 'Authorization: Bearer TOKEN'", challenge)
-    name = tokens.name_of(token.strip())
-    if name is None:
-        challenge = {"WWW-Authenticate": 'Bearer realm="evenwatt", error="invalid_token"'}
-        raise RequestError(401, "this token is not known here; compare it with the collector's token_file", challenge)
-    return name
 
 
 async def body(request: Request) -> bytes:
@@ -97,7 +64,6 @@ def query(request: Request) -> JobQuery:
         RequestError: 400 with what is wrong with it.
     """
     given = request.query_params
-    known_keys(request, _QUERY)
     states: set[JobState] = set()
     for name in given.getlist("state"):
         states |= _GROUPS.get(name) or {_state(name)}
@@ -106,17 +72,6 @@ def query(request: Request) -> JobQuery:
     if not limit.isascii() or not limit.isdigit() or len(limit) > 9 or not 1 <= int(limit) <= MOST_JOBS:
         raise RequestError(400, f"limit: found {limit!r}, expected a whole number from 1 to {MOST_JOBS}")
     return JobQuery(states=tuple(sorted(states)), workload=given.get("workload"), limit=int(limit), cursor=cursor)
-
-
-def known_keys(request: Request, known: frozenset[str]) -> None:
-    """See that a query has no keys that mean nothing.
-
-    Raises:
-        RequestError: 400 naming the first of them.
-    """
-    unknown = sorted(request.query_params.keys() - known)
-    if unknown:
-        raise RequestError(400, f"unknown parameter {unknown[0]!r}; known are {', '.join(sorted(known)) or 'none'}")
 
 
 def flag(request: Request, name: str) -> bool:

@@ -23,8 +23,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.responses import Response
+
+from evenwatt_collector.http.endpoint import Endpoint, Operation, Parameter
+from evenwatt_collector.http.errors import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -210,7 +212,7 @@ class Hub:
             subscriber.happenings.appendleft(_gap(gone, "no longer kept"))
 
 
-def stream_route(hub: Hub, path: str = "/api/v1/stream") -> Route:
+def stream_route(hub: Hub, path: str = "/api/v1/stream") -> Endpoint:
     """Return the route that streams what is published."""
 
     async def stream(request: Request) -> Response:
@@ -218,16 +220,26 @@ def stream_route(hub: Hub, path: str = "/api/v1/stream") -> Route:
         topics = [topic for part in asked for topic in part.split(",") if topic] or _UNASKED
         unknown = next((topic for topic in topics if topic not in TOPICS), None)
         if unknown is not None:
-            return JSONResponse({"error": f"no topic {unknown!r}; there is: {', '.join(TOPICS)}"}, status_code=400)
+            raise RequestError(400, f"no topic {unknown!r}; there is: {', '.join(TOPICS)}")
         if request.method == "HEAD":
             return Response(headers=_HEADERS)
         subscriber = hub.subscribe(topics, request.headers.get("last-event-id"))
         if subscriber is None:
             why = "the collector is stopping" if hub.closing.is_set() else f"there are {hub.most} readers already"
-            return JSONResponse({"error": f"{why}; try again later"}, status_code=503, headers={"Retry-After": "10"})
+            raise RequestError(503, f"{why}; try again later", {"Retry-After": "10"})
         return _Stream(hub, subscriber)
 
-    return Route(path, stream, methods=["GET"])
+    return Endpoint("GET", path, stream, _STREAM)
+
+
+_STREAM: Final = Operation(
+    summary="What changes, as it changes: Server-Sent Events (docs/alerts.md)",
+    answer={"type": "string"},
+    media="text/event-stream; charset=utf-8",
+    errors=(400, 503),
+    query=(Parameter(name="topics", words="topics with commas between; default: all", repeated=True),),
+    headers=(Parameter(name="Last-Event-ID", words="the last id that was seen, to get what was missed"),),
+)
 
 
 class _Stream(Response):

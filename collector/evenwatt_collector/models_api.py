@@ -7,20 +7,18 @@ registry is wrong; 503 the database cannot be read.
 from __future__ import annotations
 
 from math import isfinite
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
-
+from evenwatt_collector.http.endpoint import SECONDS, Endpoint, Operation, Parameter
+from evenwatt_collector.http.errors import RequestError, json_answer
 from evenwatt_collector.models.card import Asked
 from evenwatt_collector.models.choice import Question
-from evenwatt_daemon import EXIT_FAILURE, Failure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from starlette.requests import Request
+    from starlette.responses import Response
 
     from evenwatt_collector.models.desk import ModelsDesk
 
@@ -28,21 +26,15 @@ CHOOSE: Final = ("task", "min_quality", "max_latency_s", "where", "metric")
 CARD: Final = ("model", "from", "to", "known_at", "unit", "expected_uses")
 
 
-class _WrongError(Exception):
-    """What was asked cannot be read."""
-
-
-def models_routes(desk: ModelsDesk | None) -> list[Route]:
+def models_routes(desk: ModelsDesk | None) -> list[Endpoint]:
     """Return the routes; none without a desk."""
     if desk is None:
         return []
 
-    async def models(request: Request) -> object:
-        _known(request, ("task",))
+    async def models(request: Request) -> Any:
         return {"models": await desk.models(request.query_params.get("task"))}
 
-    async def choose(request: Request) -> object:
-        _known(request, CHOOSE)
+    async def choose(request: Request) -> Any:
         return await desk.choose(
             Question(
                 task=_text(request, "task"),
@@ -53,11 +45,10 @@ def models_routes(desk: ModelsDesk | None) -> list[Route]:
             )
         )
 
-    async def card(request: Request) -> object:
-        _known(request, CARD)
+    async def card(request: Request) -> Any:
         start_s, end_s = _number(request, "from"), _number(request, "to")
         if start_s is not None and end_s is not None and start_s >= end_s:
-            raise _WrongError(f"from: found {start_s:.0f}, expected less than to, which is {end_s:.0f}")
+            raise RequestError(400, f"from: found {start_s:.0f}, expected less than to, which is {end_s:.0f}")
         return await desk.card(
             Asked(
                 model=_text(request, "model"),
@@ -69,33 +60,52 @@ def models_routes(desk: ModelsDesk | None) -> list[Route]:
             )
         )
 
-    made = {"/models": models, "/choose": choose, "/card": card}
-    return [Route(f"/api/v1{path}", _answering(make)) for path, make in made.items()]
+    made = {"/models": (models, _MODELS), "/choose": (choose, _CHOOSE), "/card": (card, _CARD)}
+    return [Endpoint("GET", f"/api/v1{path}", _answering(make), said) for path, (make, said) in made.items()]
 
 
-def _answering(make: Callable[[Request], Awaitable[object]]) -> Callable[[Request], Awaitable[Response]]:
+def _answering(make: Callable[[Request], Awaitable[Any]]) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
-        try:
-            said = await make(request)
-        except _WrongError as error:
-            return JSONResponse({"error": str(error)}, status_code=400)
-        except Failure as error:
-            return JSONResponse({"error": str(error)}, status_code=503 if error.exit_code == EXIT_FAILURE else 404)
-        return Response(msgspec.json.encode(said), media_type="application/json")
+        return json_answer(await make(request))
 
     return answer
 
 
-def _known(request: Request, names: tuple[str, ...]) -> None:
-    for name in request.query_params:
-        if name not in names:
-            raise _WrongError(f"{name}: no such parameter; expected some of {', '.join(names)}")
+_NUMBER: Final[dict[str, Any]] = {"type": "number", "minimum": 0}
+_MODELS: Final = Operation(
+    summary="Variants of models with their costs (docs/models.md)",
+    query=(Parameter(name="task", words="only of this task"),),
+    errors=(404, 503),
+)
+_CHOOSE: Final = Operation(
+    summary="The variant and node of the least carbon now",
+    query=(
+        Parameter(name="task", words="a name", required=True),
+        Parameter(name="min_quality", words="least quality", schema={"type": "number"}),
+        Parameter(name="max_latency_s", words="longest time of an answer, seconds", schema=_NUMBER),
+        Parameter(name="where", words="zones or nodes it may run on", repeated=True),
+        Parameter(name="metric", words="which measure of quality"),
+    ),
+    errors=(400, 404, 503),
+)
+_CARD: Final = Operation(
+    summary="Energy and emissions for a model card",
+    query=(
+        Parameter(name="model", words="a name", required=True),
+        Parameter(name="from", words="start of the period, Unix seconds", schema=SECONDS),
+        Parameter(name="to", words="its end, Unix seconds", schema=SECONDS),
+        Parameter(name="known_at", words="as known at this moment, Unix seconds", schema=SECONDS),
+        Parameter(name="unit", words="unit of work"),
+        Parameter(name="expected_uses", words="how often it will be used", schema=_NUMBER),
+    ),
+    errors=(400, 404, 503),
+)
 
 
 def _text(request: Request, name: str) -> str:
     found = request.query_params.get(name, "")
     if not found:
-        raise _WrongError(f"{name}: missing; expected a name")
+        raise RequestError(400, f"{name}: missing; expected a name")
     return found
 
 
@@ -109,5 +119,5 @@ def _number(request: Request, name: str, least: float | None = 0.0) -> float | N
         value = float("nan")
     if not isfinite(value) or (least is not None and value < least):
         expected = "a number" if least is None else f"a number, {least:g} or more"
-        raise _WrongError(f"{name}: found {text!r}, expected {expected}")
+        raise RequestError(400, f"{name}: found {text!r}, expected {expected}")
     return value

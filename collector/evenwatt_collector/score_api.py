@@ -7,25 +7,22 @@ database cannot be read.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
-
-import msgspec
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from typing import TYPE_CHECKING, Final
 
 from evenwatt_collector.feedback import asking as improving
+from evenwatt_collector.http.endpoint import SECONDS, Endpoint, Operation, Parameter
+from evenwatt_collector.http.errors import RequestError, json_answer
 from evenwatt_collector.score import answer, asking
-from evenwatt_daemon import EXIT_FAILURE, Failure
+from evenwatt_daemon import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
     from starlette.requests import Request
+    from starlette.responses import Response
 
     from evenwatt_collector.score.desk import ScoreDesk
 
 
-def score_routes(desk: ScoreDesk | None) -> list[Route]:
+def score_routes(desk: ScoreDesk | None) -> list[Endpoint]:
     """Return the routes; none without a desk."""
     if desk is None:
         return []
@@ -34,29 +31,43 @@ def score_routes(desk: ScoreDesk | None) -> list[Route]:
         try:
             query = asking.ScoreQuery.from_parameters(request.query_params, time.time())
         except Failure as error:
-            return JSONResponse({"error": str(error)}, status_code=400)
-        return await _answer(_scores(desk, query))
+            raise RequestError(400, str(error)) from None
+        return json_answer(answer.to_document(await desk.score(query)))
 
     async def improvement(request: Request) -> Response:
         try:
             query = improving.ImprovementQuery.from_parameters(request.query_params)
         except Failure as error:
-            return JSONResponse({"error": str(error)}, status_code=400)
-        return await _answer(_improvement(desk, query))
+            raise RequestError(400, str(error)) from None
+        return json_answer(improving.to_document(await desk.improvement(query)))
 
-    return [Route("/api/v1/score", score), Route("/api/v1/improvement", improvement)]
-
-
-async def _scores(desk: ScoreDesk, query: asking.ScoreQuery) -> dict[str, Any]:
-    return answer.to_document(await desk.score(query))
-
-
-async def _improvement(desk: ScoreDesk, query: improving.ImprovementQuery) -> dict[str, Any]:
-    return improving.to_document(await desk.improvement(query))
+    return [
+        Endpoint("GET", "/api/v1/score", score, _SCORE),
+        Endpoint("GET", "/api/v1/improvement", improvement, _IMPROVEMENT),
+    ]
 
 
-async def _answer(document: Awaitable[dict[str, Any]]) -> Response:
-    try:
-        return Response(msgspec.json.encode(await document), media_type="application/json")
-    except Failure as error:
-        return JSONResponse({"error": str(error)}, status_code=503 if error.exit_code == EXIT_FAILURE else 404)
+_SCORE: Final = Operation(
+    summary="SCI with its grade and factors (docs/score.md)",
+    query=(
+        Parameter(name="by", words="what is scored", schema={"type": "string", "enum": list(asking.SUBJECTS)}),
+        Parameter(name="name", words="only this workload, model or class"),
+        Parameter(name="from", words="start of the period, Unix seconds; default: a week earlier", schema=SECONDS),
+        Parameter(name="to", words="its end; default: now", schema=SECONDS),
+        Parameter(name="per", words="unit of work"),
+    ),
+    errors=(400, 404, 503),
+)
+_IMPROVEMENT: Final = Operation(
+    summary="What planning has saved, week by week (docs/improvement.md)",
+    query=(
+        Parameter(
+            name="weeks",
+            words="how many",
+            schema={"type": "integer", "minimum": 1, "maximum": improving.MOST_WEEKS, "default": improving.WEEKS},
+        ),
+        Parameter(name="workload", words="only of this workload"),
+        Parameter(name="by", words="each workload beside the whole", schema={"type": "string", "enum": ["workload"]}),
+    ),
+    errors=(400, 404, 503),
+)

@@ -25,9 +25,10 @@ from evenwatt_collector.emissions import Emissions
 from evenwatt_collector.event_news import of_events
 from evenwatt_collector.explain import explain
 from evenwatt_collector.fleet import Fleet
+from evenwatt_collector.http.gate import Gate
+from evenwatt_collector.http.tokens import load_tokens
 from evenwatt_collector.ingest import HEARD_KINDS, Ingest, Sinks
 from evenwatt_collector.issuer import Issuer
-from evenwatt_collector.jobs.tokens import load_tokens
 from evenwatt_collector.keeper import Keeper
 from evenwatt_collector.keys import LOOK_S, ControllerKeys
 from evenwatt_collector.link import Link, Post
@@ -105,7 +106,7 @@ class Collector:
         self._settings, self._tenure = settings, tenure
         self._log: Any = get_logger("collector")
         self._notify = Notifier()
-        self._tokens = load_tokens(settings.jobs.token_file)
+        self._gate = Gate(settings.http, load_tokens(settings.http.tokens), self._note)
         self._keys = ControllerKeys(settings.keys, settings.fleet, Path(settings.state_dir), _wall_ms)
         self._look_s = 0.0
         private = self._keys.private
@@ -170,14 +171,14 @@ class Collector:
         """
         leave = asyncio.Event()
         on_reload(self._look_now)
-        app = make_app(self._answers(), self._hub)
+        app = make_app(self._answers(), self._hub, self._gate, self._settings.http.hosts)
         try:
             self._store.start()
             self._keeper.start()
             self._note("start", self._facts())
             await self._emissions.prepare()
             await self._planning.prepare()
-            async with serve(self._http, app), asyncio.TaskGroup() as group:
+            async with serve(self._http, app, proxied=self._settings.http.tls), asyncio.TaskGroup() as group:
                 links = [group.create_task(link.run(leave), name="link") for link in self._links.values()]
                 loops = [
                     group.create_task(loop(), name="loop")
@@ -237,8 +238,11 @@ class Collector:
 
     def _on_controller(self, state: ControllerState, retained: bool) -> None:
         self._zone(state.zone).on_controller(state, time.monotonic(), retained=retained)
-        if state.epoch < self._epoch and state.state is not NodeState.READY and state.zone in self._links:
-            self._say_presence(state.zone, NodeState.READY)  # the late will of our predecessor is retained now
+        late = state.epoch < self._epoch and state.state is not NodeState.READY
+        ours = state.epoch == self._epoch and state.state is NodeState.LOST
+        if (late or ours) and state.zone in self._links:
+            # The late will of our predecessor is retained now; or that of our second connection, whose broker has left.
+            self._say_presence(state.zone, NodeState.READY)
 
     def _on_probe(self, topic: Topic, probe: Probe) -> None:
         if self._echoes.allow(str(topic), time.monotonic()):
@@ -524,7 +528,6 @@ class Collector:
             forecasts=self._emissions.forecasting.documents,
             node_forecast=self._emissions.forecasting.node,
             jobs=self._planning.desk,
-            tokens=self._tokens,
             models=self._planning.serving.desk,
             decisions=self._decisions,
             score=DatabaseDesk(self._settings.where, self._settings.fleet, __version__),

@@ -19,6 +19,7 @@ from evenwatt_collector.carbon.places import Place, Places, Published, UnknownPl
 from evenwatt_collector.carbon.providers.settings import GridSettings, annual_row, check_grids
 from evenwatt_collector.carbon.series import Standing
 from evenwatt_collector.carbon.site import YEAR_S, Contract, DeviceFacts, SiteFacts
+from evenwatt_collector.http.settings import HttpSettings
 from evenwatt_collector.jobs.settings import JobsSettings, check_jobs
 from evenwatt_collector.neighbours.settings import HomeAssistantSettings, OtlpSettings
 from evenwatt_collector.standby.settings import StandbySettings
@@ -38,15 +39,6 @@ class CollectorBroker(BrokerSettings, forbid_unknown_fields=True):
 
     client_id: str = ""
     """Default: ``evenwatt-collector-HOST``; each zone's connection adds the zone's name."""
-
-
-class HttpSettings(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Where status and metrics are served. There is no login: keep it on the loopback, or behind a proxy."""
-
-    host: str = "127.0.0.1"
-    """Address to listen on."""
-    port: Annotated[int, Meta(ge=0, le=65535)] = 9730
-    """Port to listen on; 0 takes a free one."""
 
 
 class KeySettings(Struct, forbid_unknown_fields=True, kw_only=True):

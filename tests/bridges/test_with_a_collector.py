@@ -34,12 +34,12 @@ class Advised(Middle):
             (self.dirty_s, now_s + 48 * HOUR, 500.0),
         ]
         (folder / "grid.csv").write_text("start,end,g_per_kwh\n" + "".join(f"{a},{b},{g}\n" for a, b, g in rows))
-        (folder / "tokens").write_text(f"{TOKEN}\n")
+        (folder / "tokens").write_text(f"bridge jobs {TOKEN}\n")
         (folder / "tokens").chmod(0o600)
         source = f'[[grids.sources]]\ntype = "file"\nname = "made"\npath = "{folder / "grid.csv"}"\n'
         self.write(
-            f'[[zones]]\nname = "{ZONE}"\ngrid = "DE"\n[[grids]]\nname = "DE"\n{source}'
-            f'[jobs]\ntoken_file = "{folder / "tokens"}"\n'
+            f'[[zones]]\nname = "{ZONE}"\ngrid = "DE"\n[[grids]]\nname = "DE"\n{source}',
+            http=f'tokens = "{folder / "tokens"}"',
         )
         self.url = f"http://127.0.0.1:{self.port}"
 

@@ -7,17 +7,16 @@ import asyncio
 import httpx
 import msgspec
 import pytest
-from starlette.applications import Starlette
 
+from evenwatt_collector.http.application import application
 from evenwatt_collector.jobs.desk import ExternalReport, JobPage, PlanView
 from evenwatt_collector.jobs.logs import LogPiece
 from evenwatt_collector.jobs.model import JobRecord, JobState, Run
 from evenwatt_collector.jobs.reading import MOST_BYTES
-from evenwatt_collector.jobs.tokens import Tokens, load_tokens, parse_tokens
 from evenwatt_collector.jobs_api import jobs_routes
 from evenwatt_collector.storage import DatabaseError, LedgerWriter
 from evenwatt_collector.storage import jobs as store
-from evenwatt_daemon import Failure
+from tests.collector.doors import gate
 from tests.jobs.desk import StoredDesk
 from tests.jobs.made import ID, NOW_S, decision, record, spec
 from tests.live.alerts import served
@@ -36,7 +35,7 @@ def desk(tmp_path):
 
 @pytest.fixture
 async def client(desk):
-    app = Starlette(routes=jobs_routes(desk, Tokens({TOKEN: "ada", "another-token-of-bob": "bob"})))
+    app = application(jobs_routes(desk), gate(ada=TOKEN, bob="another-token-of-bob"))
     async with served(app) as url, httpx.AsyncClient(base_url=f"{url}/api/v1") as client:
         yield client
 
@@ -108,11 +107,11 @@ async def test_who_has_no_token_changes_nothing(client, desk, headers, status, w
 
 
 async def test_without_tokens_nobody_may_and_it_says_what_to_do(desk):
-    app = Starlette(routes=jobs_routes(desk, load_tokens("")))
+    app = application(jobs_routes(desk))
     async with served(app) as url, httpx.AsyncClient(base_url=f"{url}/api/v1") as client:
         answer = await submit(client)
         assert answer.status_code == 403
-        assert "name the file by token_file in [jobs]" in answer.json()["error"]
+        assert "file named by tokens in [http]" in answer.json()["error"]
         assert (await client.get("/jobs")).status_code == 200
 
 
@@ -273,30 +272,4 @@ async def test_a_database_that_is_away_is_not_the_callers_fault(client, desk):
 
 
 def test_without_a_desk_there_are_no_routes():
-    assert jobs_routes(None, Tokens({})) == []
-
-
-# --- tokens -----------------------------------------------------------------------------------------------------------
-
-
-def test_tokens_have_names_comments_and_no_repr():
-    tokens = parse_tokens(f"# ours\n\nada {TOKEN}  # laptop\nsixteen-characters\n".encode(), "t")
-    assert (tokens.name_of(TOKEN), tokens.name_of("sixteen-characters"), tokens.name_of("")) == ("ada", "token", None)
-    assert TOKEN not in repr(tokens)
-    assert not Tokens({})
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (b"", "t: there is no token in it; write one token a line"),
-        (b"# none\n", "there is no token in it"),
-        (b"short\n", "t:1: the token has 5 characters, expected 16 at the least"),
-        (b"a b cccccccccccccccc\n", "t:1: found 3 words, expected a name and a token"),
-        (b"\xff\n", "t: it has characters that no token has"),
-        (f"a {TOKEN}\nb {TOKEN}\n".encode(), "t:2: the token of 'b' stands twice"),
-    ],
-)
-def test_a_file_of_tokens_that_cannot_be_used(text, said):
-    with pytest.raises(Failure, match=said):
-        parse_tokens(text, "t")
+    assert jobs_routes(None) == []

@@ -11,16 +11,15 @@ import time
 
 import msgspec
 import pytest
-from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from evenwatt_cli.jobs.words import when
 from evenwatt_cli.main import entry
+from evenwatt_collector.http.application import application
 from evenwatt_collector.jobs.logs import LogPiece
 from evenwatt_collector.jobs.model import JobRecord, JobState, Piece, Run
 from evenwatt_collector.jobs.submission import Cancelled, SubmissionDesk, Submitted
-from evenwatt_collector.jobs.tokens import Tokens
 from evenwatt_collector.jobs_api import jobs_routes
 from evenwatt_collector.storage import LedgerWriter
 from evenwatt_collector.storage import jobs as store
@@ -28,6 +27,7 @@ from evenwatt_wire import JobLine, JobList, KeyRing, Kind, Topic, encode
 from evenwatt_wire.command import Key, Role
 from evenwatt_wire.jobs import RunState
 from evenwatt_wire.topics import CONTROLLER_NODE
+from tests.collector.doors import gate
 from tests.jobs.desk import StoredDesk
 from tests.jobs.made import ID, NOW_S, decision, outcome, record, spec
 from tests.live.alerts import served
@@ -67,7 +67,7 @@ def url(desk):
     address, ready, stop = [], threading.Event(), threading.Event()
 
     async def serve():
-        app = Starlette(routes=[Route("/api/v1/explain/{name}", undecided), *jobs_routes(desk, Tokens({TOKEN: "ada"}))])
+        app = application([Route("/api/v1/explain/{name}", undecided), *jobs_routes(desk)], gate(ada=TOKEN))
         async with served(app) as where:
             address.append(where)
             ready.set()

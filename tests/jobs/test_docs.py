@@ -13,7 +13,6 @@ from evenwatt_collector.jobs import spec as keys
 from evenwatt_collector.jobs.check import check_all
 from evenwatt_collector.jobs.desk import ExternalReport
 from evenwatt_collector.jobs.settings import JobsSettings
-from evenwatt_collector.jobs.tokens import Tokens
 from evenwatt_collector.jobs_api import jobs_routes
 from evenwatt_collector.policy.problems import errors
 from tests.jobs.made import entries, known
@@ -38,6 +37,6 @@ def test_every_key_is_described(table):
 
 
 def test_every_path_is_described():
-    routes = jobs_routes(object(), Tokens({}))
+    routes = jobs_routes(object())
     told = set(re.findall(r"^\| `(?:GET|POST|DELETE) (/\S+)` \|", TEXT, re.MULTILINE))
     assert {route.path.removeprefix("/api/v1").replace("{job}", "{id}") for route in routes} == told

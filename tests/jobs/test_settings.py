@@ -24,7 +24,7 @@ def read(tmp_path):
 
 def test_nothing_is_started_unless_it_is_asked_for(read):
     off = load(None, TABLE).jobs
-    assert (off.enabled, off.token_file, off.slot_s, off.horizon_s) == (False, "", 1800, 96 * 3600)
+    assert (off.enabled, off.slot_s, off.horizon_s) == (False, 1800, 96 * 3600)
     on = read(f'[jobs]\nenabled = true\nslot = "15m"\nhorizon = "2d"\n{KEYS}')
     assert (on.enabled, on.slot_s, on.horizon_s) == (True, 900, 172_800)
 

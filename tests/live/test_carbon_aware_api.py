@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import msgspec
 import pytest
-from starlette.applications import Starlette
 
 from evenwatt_collector.carbon.series import Basis, Kind, Reading, Standing, resolve
 from evenwatt_collector.carbon_aware_api import Place, carbon_aware_routes
 from evenwatt_collector.carbon_aware_wire import span, stamp
+from evenwatt_collector.http.application import application
 from tests.live.alerts import served
 
 NOW = datetime(2026, 6, 2, 10, 28, 46, 864407, tzinfo=UTC)
@@ -131,7 +131,7 @@ def ask():
 
     async def asked(store, path, *, method="GET", healthy=True, prefix="", **more):
         routes = carbon_aware_routes(store, healthy=lambda: healthy, wall=NOW.timestamp, prefix=prefix)
-        async with served(Starlette(routes=routes)) as url, httpx.AsyncClient() as client:
+        async with served(application(routes)) as url, httpx.AsyncClient() as client:
             return await client.request(method, f"{url}{path}", **more)
 
     return asked

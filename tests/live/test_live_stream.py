@@ -12,8 +12,8 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.applications import Starlette
 
+from evenwatt_collector.http.application import application
 from evenwatt_collector.live_stream import TOPICS, Hub, stream_route
 from tests.live.alerts import served
 from tests.support import eventually
@@ -21,7 +21,7 @@ from tests.support import eventually
 
 @asynccontextmanager
 async def streaming(hub):
-    async with served(Starlette(routes=[stream_route(hub)])) as url:
+    async with served(application([stream_route(hub)])) as url:
         yield f"{url}/api/v1/stream"
         hub.close()
 
@@ -178,7 +178,7 @@ async def raw_reader(url):
     """Open a stream and read nothing of it; small buffers, so that the server feels it soon."""
     host, port = url.split("/")[2].split(":")
     reader, writer = await asyncio.open_connection(host, int(port), limit=8192)
-    writer.write(b"GET /api/v1/stream HTTP/1.1\r\nHost: x\r\n\r\n")
+    writer.write(b"GET /api/v1/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
     return reader, writer
 
 

@@ -72,18 +72,19 @@ class Planned(Middle):
         super().__init__(folder, broker_port)
         self.operator, public = make_key(folder / "operator.pem")
         make_trust(folder, [*self.keys, {"public": public, "role": "operator", "name": "olga"}])
-        (folder / "tokens").write_text(f"{TOKEN}\n")
+        (folder / "tokens").write_text(f"olga jobs {TOKEN}\n")
         (folder / "tokens").chmod(0o600)
         self.clean_s = int(time.time()) // 5 * 5 + dirty_s // 5 * 5
         rows = [(self.clean_s - 3600, self.clean_s, 500.0), (self.clean_s, self.clean_s + 86_400, 50.0)]
         text = "start,end,g_per_kwh\n" + "".join(f"{start},{end},{g}\n" for start, end, g in rows)
         (folder / "grid.csv").write_text(text)
-        wanted = {"enabled": True, "token_file": str(folder / "tokens"), "slot": "5s", "horizon": "5m", "replan_s": 2}
+        wanted = {"enabled": True, "slot": "5s", "horizon": "5m", "replan_s": 2}
         table = "".join(f"{key} = {json.dumps(value)}\n" for key, value in (wanted | jobs).items())
         source = f'[[grids.sources]]\ntype = "file"\nname = "made"\npath = "{folder / "grid.csv"}"\n'
         self.write(
             f'[[zones]]\nname = "{ZONE}"\ngrid = "DE"\n[[grids]]\nname = "DE"\n{source}[jobs]\n{table}'
-            f"[jobs.policy]\ncontrol_share = 0.0\n"
+            f"[jobs.policy]\ncontrol_share = 0.0\n",
+            http=f'tokens = "{folder / "tokens"}"',
         )
 
     def ask(self, method, path, body=None):

@@ -17,7 +17,6 @@ from unittest import mock
 
 import pytest
 import uvicorn
-from starlette.applications import Starlette
 
 from evenwatt_cli.exits import Exit
 from evenwatt_cli.main import entry as evenwatt
@@ -25,6 +24,7 @@ from evenwatt_cli.score.beside import collector_database
 from evenwatt_collector.carbon.site import DeviceFacts
 from evenwatt_collector.feedback.asking import ImprovementQuery
 from evenwatt_collector.feedback.guard import Guard
+from evenwatt_collector.http.application import application
 from evenwatt_collector.report.build import Made
 from evenwatt_collector.score.answer import from_document, scores
 from evenwatt_collector.score.asking import ScoreQuery
@@ -273,9 +273,7 @@ def test_improvement_from_the_database(database):
 
 @contextlib.contextmanager
 def serving(desk):
-    server = uvicorn.Server(
-        uvicorn.Config(Starlette(routes=score_routes(desk)), port=0, log_config=None, lifespan="off")
-    )
+    server = uvicorn.Server(uvicorn.Config(application(score_routes(desk)), port=0, log_config=None, lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

@@ -47,8 +47,6 @@ class JobsSettings(Struct, forbid_unknown_fields=True, kw_only=True):
 
     enabled: bool = False
     """Start jobs on nodes. Without it jobs are taken, planned and advised, and nothing is started. Needs ``[keys]``."""
-    token_file: str = ""
-    """File of bearer tokens, one a line; without one nobody can submit over HTTP."""
     slot: str = "30m"
     """Plans are made in slots of this length."""
     horizon: str = "96h"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-from starlette.applications import Starlette
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from evenwatt_collector.http.application import application
+from evenwatt_collector.http.errors import error_answer, json_answer
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from starlette.applications import Starlette
     from starlette.requests import Request
 
     from evenwatt_collector.status import Document
@@ -19,29 +21,29 @@ if TYPE_CHECKING:
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
-def standby_app(document: Callable[[], Document]) -> Starlette:
+def standby_app(document: Callable[[], Document], hosts: Iterable[str] = ()) -> Starlette:
     """Return the application; a standby is alive and not ready, so that a balancer sends nobody to it."""
 
     async def livez(_request: Request) -> Response:
         return PlainTextResponse("ok\n")
 
     async def readyz(_request: Request) -> Response:
-        return JSONResponse({"ready": False, "reasons": document()["reasons"]}, status_code=503)
+        return json_answer({"ready": False, "reasons": document()["reasons"]}, 503)
 
     async def show(_request: Request) -> Response:
-        return Response(msgspec.json.encode(document()), media_type="application/json")
+        return json_answer(document())
 
     async def elsewhere(_request: Request) -> Response:
         said = document()
         active = said["active"] or "the other collector"
-        error = f"this is the standby {said['name']}; ask {active}, which is active"
-        return JSONResponse({"error": error}, status_code=503)
+        return error_answer(503, f"this is the standby {said['name']}; ask {active}, which is active")
 
-    return Starlette(
-        routes=[
+    return application(
+        [
             Route("/livez", livez),
             Route("/readyz", readyz),
             Route("/api/v1/status", show),
             Route("/{path:path}", elsewhere, methods=_METHODS),
-        ]
+        ],
+        hosts=hosts,
     )

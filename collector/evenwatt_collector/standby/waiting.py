@@ -66,7 +66,7 @@ class Standby:
         leave, http = asyncio.Event(), listen(self._settings.http)
         tenure = None
         try:
-            async with serve(http, standby_app(self.document)), asyncio.TaskGroup() as group:
+            async with serve(http, standby_app(self.document, self._settings.http.hosts)), asyncio.TaskGroup() as group:
                 for link in self._links:
                     group.create_task(link.run(leave), name="link")
                 self._log.info("standing by", name=self._mine.name)

@@ -29,7 +29,7 @@ from evenwatt_collector.feedback.asking import ImprovementQuery
 from evenwatt_collector.jobs import reading
 from evenwatt_collector.jobs.desk import ExternalReport
 from evenwatt_collector.jobs.times import duration_s, moment_s
-from evenwatt_collector.jobs.tokens import parse_tokens
+from evenwatt_collector.http.tokens import parse_tokens
 from evenwatt_collector.jobs_requests import RequestError, decoded, query
 from evenwatt_collector.live_stream import Hub
 from evenwatt_collector.models.registry import ModelsFile, make_registry

@@ -83,6 +83,7 @@ port = {scenario.broker_port}
 
 [http]
 port = {scenario.http_port}
+tokens = "{scenario.tokens}"
 
 [keys]
 private_key = "{scenario.folder / "controller.pem"}"
@@ -109,7 +110,6 @@ period_s = {max(1, hour_s // 2)}
 
 [jobs]
 enabled = true
-token_file = "{scenario.tokens}"
 slot = "{hour_s}s"
 horizon = "{hour_s * HORIZON_HOURS}s"
 replan_s = 5.0

@@ -120,7 +120,7 @@ def make_scenario(folder: Path, day: GridDay) -> CleanScenario:
     ]
     scenario.spec.write_text(json.dumps({"machines": machines}, indent=1))
     write_keys(folder, "demo", files.ZONE, scenario.nodes)
-    scenario.tokens.write_text(f"demo {secrets.token_urlsafe(32)}\n")
+    scenario.tokens.write_text(f"demo jobs,act {secrets.token_urlsafe(32)}\n")
     scenario.tokens.chmod(0o600)
     for node in scenario.nodes:
         scenario.settings(node).write_text(files.agent(scenario, node))
