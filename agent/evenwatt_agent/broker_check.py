@@ -65,7 +65,7 @@ def judge(trip: Trip, where: str, *, collector: bool) -> list[Finding]:
 def check_certificates(broker: BrokerSettings, now_s: float) -> Finding:
     """Say until when certificates are valid."""
     if broker.ca_file is None:
-        if broker.host.startswith(_LOOPBACK):
+        if all(one.host.startswith(_LOOPBACK) for one in broker.brokers):
             return Finding("certificates", Verdict.SKIPPED, f"no TLS to {broker.where}, on this machine alone")
         fix = "set mqtt.ca_file, cert_file and key_file; docs/broker.md"
         return Finding("certificates", Verdict.SKIPPED, f"no TLS to {broker.where}: the network reads and writes", fix)
@@ -90,8 +90,11 @@ def check_secrets(paths: Iterable[str | None]) -> Finding:
 
 
 def check_connection(broker: BrokerSettings, zone: str, place: str, *, collector: bool) -> list[Finding]:
-    """Look at certificates, then prove delivery."""
-    return [check_certificates(broker, time.time()), *check_broker(broker, zone, place, collector=collector)]
+    """Look at certificates, then prove delivery by each broker."""
+    found = [check_certificates(broker, time.time())]
+    for one in broker.brokers:
+        found += check_broker(one, zone, place, collector=collector)
+    return found
 
 
 def _ms(seconds: float) -> str:

@@ -3,7 +3,7 @@
 ::
 
     OFFLINE --connected--> JOINING: nobody else of our name? state init (and the will), birth, state ready --> ONLINE
-    ONLINE/JOINING --lost--> OFFLINE, wait with full jitter, again
+    ONLINE/JOINING --lost--> OFFLINE, wait with full jitter, again; at once if a second connection is ready
     ONLINE --stop--> state disconnected --> closed
 
 While offline, live windows fall away (the newest few are kept) and the ledger waits in the spool. Every connection
@@ -23,9 +23,10 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from evenwatt_agent.replay import Replay
-from evenwatt_agent.transport import Arrived, Connection, LinkLostError, Will, connect
+from evenwatt_agent.spare import Spare, open_held
+from evenwatt_agent.transport import Arrived, Connection, LinkLostError, Will
 from evenwatt_daemon import Failure, get_logger
-from evenwatt_daemon.broker import BrokerSettings, full_jitter_s
+from evenwatt_daemon.broker import BrokerSettings, Roster, full_jitter_s
 from evenwatt_daemon.tls import CredentialsError
 from evenwatt_wire import Kind, Live, State, Topic, WireError, decode
 from evenwatt_wire.messages import NodeState
@@ -69,7 +70,7 @@ class Link:
     """Keeps this node connected.
 
     Args:
-        broker: Where to connect.
+        broker: Where to connect; of several brokers one is used, and one held ready beside it.
         zone: First half of every topic.
         node: Second half.
         boot: Boot id of this run; others under our name have another.
@@ -88,9 +89,15 @@ class Link:
         backlog: Backlog,
         receive: Callable[[Arrived], Awaitable[None]],
     ) -> None:
-        self._broker, self._zone, self._node, self._boot = broker, zone, node, boot
+        self._zone, self._node, self._boot = zone, node, boot
         self._joined = False
-        self._secret = secrets.token_hex(8)  # who knows another's client id can end its connection
+        self._client_id = f"evenwatt-{node}-{secrets.token_hex(8)}"  # who knows another's can end its connection
+        self._filters = [
+            *map(self._topic, (Kind.COMMAND, Kind.STORED, Kind.STATE)),
+            *(str(Topic(zone, CONTROLLER_NODE, kind)) for kind in (Kind.STATE, Kind.TRUST)),
+        ]
+        self._roster = Roster(broker)
+        self._spare = Spare(self._roster, self._client_id, self._filters)
         self._hurry = asyncio.Event()
         self._replay = Replay()
         self._again: bool | None = None
@@ -149,17 +156,22 @@ class Link:
     async def run(self, stop: asyncio.Event, farewell: bytes) -> None:
         """Stay connected until ``stop``, then say ``farewell`` as this node's state."""
         attempt = 0
-        while not stop.is_set():
-            try:
-                await self._session(stop, farewell)
-                attempt = 0
-            except (LinkLostError, CredentialsError) as error:
-                if isinstance(error, CredentialsError) and not self._joined:
-                    raise
-                attempt = 0 if self.state is LinkState.ONLINE else attempt + 1
-                self._say_lost(str(error))
-                await _first(stop.wait(), self._hurry.wait(), asyncio.sleep(full_jitter_s(attempt)))
-                self._hurry.clear()
+        try:
+            while not stop.is_set():
+                try:
+                    await self._session(stop, farewell)
+                    attempt = 0
+                except (LinkLostError, CredentialsError) as error:
+                    if isinstance(error, CredentialsError) and not self._joined:
+                        raise
+                    attempt = 0 if self.state is LinkState.ONLINE else attempt + 1
+                    self._say_lost(str(error))
+                    if self._spare.ready:
+                        continue
+                    await _first(stop.wait(), self._hurry.wait(), asyncio.sleep(full_jitter_s(attempt)))
+                    self._hurry.clear()
+        finally:
+            await self._spare.close()
 
     def _say_lost(self, why: str) -> None:
         if why != self.trouble:  # said once, not at every attempt
@@ -168,22 +180,28 @@ class Link:
 
     async def _session(self, stop: asyncio.Event, farewell: bytes) -> None:
         words, will = self._greeting()
-        client_id = f"evenwatt-{self._node}-{self._secret}"
-        async with connect(self._broker, client_id, will) as connection:
+        held = await self._spare.take()
+        fresh = held is None
+        if held is None:
+            held = await open_held(self._roster, self._client_id, will, ())
+        connection = held.connection
+        try:
             self.state = LinkState.JOINING
             if not self._joined:
                 await self._refuse_namesake(connection)
                 self._joined = True
-            await connection.subscribe(
-                *map(self._topic, (Kind.COMMAND, Kind.STORED, Kind.STATE)),
-                *(str(Topic(self._zone, CONTROLLER_NODE, kind)) for kind in (Kind.STATE, Kind.TRUST)),
-            )
+            if fresh:
+                await connection.subscribe(*self._filters)
             for kind, payload in words:
                 await self._publish(connection, kind, payload)
             self.state, self.trouble = LinkState.ONLINE, ""
-            self._log.info("joined", broker=self._broker.where)
+            self._log.info("joined", broker=connection.broker.where)
+            self._spare.keep(connection, lambda: self._greeting()[1])
             await self._converse(connection, stop)
+            await self._spare.close()
             await self._publish(connection, Kind.STATE, farewell)
+        finally:
+            await held.close()
 
     async def _converse(self, connection: Connection, stop: asyncio.Event) -> None:
         """Talk and listen until told to stop; the first trouble on either side ends both."""

@@ -8,14 +8,17 @@ one, and a full queue drops. So nothing here promises delivery; a ledger record 
 from __future__ import annotations
 
 import logging
-from contextlib import asynccontextmanager
+import random
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import aiomqtt
 
+from evenwatt_daemon.broker import LOGIN_S, LOGIN_SOON_S
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from evenwatt_daemon.broker import BrokerSettings
 
@@ -48,8 +51,8 @@ class LinkLostError(OSError):
 class Connection:
     """One connection to the broker, until it ends."""
 
-    def __init__(self, client: aiomqtt.Client) -> None:
-        self._client = client
+    def __init__(self, client: aiomqtt.Client, broker: BrokerSettings) -> None:
+        self._client, self.broker = client, broker
 
     async def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> None:
         """Hand a message to the broker; with QoS 1 wait until it has answered.
@@ -58,18 +61,18 @@ class Connection:
             LinkLostError: the connection is gone.
         """
         try:
-            await self._client.publish(topic, payload, qos=qos, retain=retain)
+            await self._client.publish(topic, payload, qos=min(qos, self.broker.qos), retain=retain)
         except aiomqtt.MqttError as error:
             raise LinkLostError(str(error)) from None
 
     async def subscribe(self, *filters: str) -> None:
-        """Subscribe with QoS 1.
+        """Subscribe with QoS 1, or as the settings say.
 
         Raises:
             LinkLostError: the connection is gone, or the broker refused.
         """
         try:
-            codes = await self._client.subscribe([(one, 1) for one in filters])
+            codes = await self._client.subscribe([(one, int(self.broker.qos)) for one in filters])
             refused = [one for one, code in zip(filters, codes, strict=False) if _number(code) >= 128]
             if refused:
                 raise LinkLostError(f"the broker refused the subscription to {', '.join(refused)}; check its ACL")
@@ -95,10 +98,24 @@ class Connection:
 
 @asynccontextmanager
 async def connect(broker: BrokerSettings, client_id: str, will: Will | None = None) -> AsyncIterator[Connection]:
-    """Connect, and disconnect in the end.
+    """Connect, and disconnect in the end. Of several brokers the first one that answers is taken.
 
     Raises:
         LinkLostError: the broker cannot be reached or refuses; waiting or a person can mend that.
+        CredentialsError: the password, a certificate or a key cannot be used.
+    """
+    async with AsyncExitStack() as stack:
+        yield await _first_of(random.sample(broker.brokers, len(broker.brokers)), stack, client_id, will)
+
+
+@asynccontextmanager
+async def connect_to(
+    broker: BrokerSettings, client_id: str, will: Will | None = None, login_s: float = LOGIN_S
+) -> AsyncIterator[Connection]:
+    """Connect to one broker, as :func:`connect` does.
+
+    Raises:
+        LinkLostError: it cannot be reached or refuses, or has not answered within ``login_s``.
         CredentialsError: the password, a certificate or a key cannot be used.
     """
     client = aiomqtt.Client(
@@ -109,18 +126,28 @@ async def connect(broker: BrokerSettings, client_id: str, will: Will | None = No
         username=broker.username,
         password=broker.password(),
         tls_context=broker.tls(),
-        will=aiomqtt.Will(will.topic, will.payload, qos=1, retain=True) if will else None,
+        will=aiomqtt.Will(will.topic, will.payload, qos=broker.qos, retain=True) if will else None,
         keepalive=broker.keepalive_s,
-        timeout=10,
+        timeout=login_s,
         max_queued_incoming_messages=10_000,
     )
     try:
         async with client:
-            yield Connection(client)
+            yield Connection(client, broker)
     except aiomqtt.MqttError as error:
         code = getattr(getattr(error, "rc", None), "value", None)
         refused = await broker.refusal() if isinstance(error.__context__, TimeoutError) else ""
         raise LinkLostError(refused or broker.explain(error, code)) from None
+
+
+async def _first_of(
+    brokers: Sequence[BrokerSettings], stack: AsyncExitStack, client_id: str, will: Will | None
+) -> Connection:
+    *others, last = brokers
+    for broker in others:
+        with suppress(LinkLostError):
+            return await stack.enter_async_context(connect_to(broker, client_id, will, LOGIN_SOON_S))
+    return await stack.enter_async_context(connect_to(last, client_id, will))
 
 
 def _number(code: object) -> int:

@@ -4,6 +4,9 @@ gmqtt has no types, reconnects after a fixed delay and subscribes once. So each 
 the wait between two is ours, with full jitter. This is the only module that knows gmqtt, its private parts included.
 
 States: OFFLINE --login accepted--> ONLINE --connection lost, reader dead, stop--> OFFLINE.
+
+Of several brokers one is used, and a second connection is held ready at another: a cluster that has lost a broker may
+let nobody log in for seconds. It hears what the first one hears, unheeded, until it takes the first one's place.
 """
 
 from __future__ import annotations
@@ -12,7 +15,9 @@ import asyncio
 import logging
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from gmqtt import Client, Message, Subscription
@@ -20,7 +25,7 @@ from gmqtt.mqtt.handler import MQTTConnectError
 
 from evenwatt_collector.framing import SizeGuard
 from evenwatt_daemon import get_logger
-from evenwatt_daemon.broker import full_jitter_s
+from evenwatt_daemon.broker import Roster, full_jitter_s
 from evenwatt_daemon.tls import CredentialsError
 
 if TYPE_CHECKING:
@@ -29,7 +34,7 @@ if TYPE_CHECKING:
     from evenwatt_daemon.broker import BrokerSettings
 
 _VERSIONS: Final = {"3.1.1": 4, "5": 5}
-_LOGIN_S: Final = 10.0
+_LOOK_S: Final = 0.5
 _STEADY_S: Final = 10.0
 """A connection that lasted as long ends the doubling of waits."""
 _NEVER_RECONNECT: Final = -2
@@ -49,6 +54,31 @@ class Post:
     payload: bytes
     qos: int
     retain: bool
+
+
+@dataclass(slots=True, eq=False)
+class _Session:
+    """A connection that is logged in and subscribed."""
+
+    client: Any
+    broker: BrokerSettings
+    lost: asyncio.Event
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be used."""
+        reader = self.client._connection._protocol._read_loop_future  # noqa: SLF001
+        return not (self.lost.is_set() or reader is None or reader.done())
+
+    def publish(self, post: Post) -> bool:
+        """Hand a message to the broker; False when it does not take any more."""
+        if self.client._connection._transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:  # noqa: SLF001
+            return False
+        try:
+            self.client.publish(post.topic, post.payload, qos=min(post.qos, self.broker.qos), retain=post.retain)
+        except (OverflowError, OSError):  # 65,535 unanswered messages; a socket that has just closed
+            return False
+        return True
 
 
 class _RefusedError(OSError):
@@ -86,8 +116,10 @@ class Link:
         self._client_id = f"{client_id}-{secrets.token_hex(8)}"
         self._receive, self._greeting, self._will, self._oversized = receive, greeting, will, oversized
         settings.password(), settings.tls()
-        self._client: Any = None
-        self._lost = asyncio.Event()
+        self._roster = Roster(settings)
+        self._used: _Session | None = None
+        self._spare: _Session | None = None
+        self._opened = 0
         self._log: Any = get_logger("link")
         self.online = False
         self.trouble = "not connected yet"
@@ -97,13 +129,7 @@ class Link:
 
     def publish(self, post: Post) -> bool:
         """Hand a message to the broker; False when there is no connection, or the broker does not take any more."""
-        if not self.online or self._client._connection._transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:  # noqa: SLF001
-            return False
-        try:
-            self._client.publish(post.topic, post.payload, qos=post.qos, retain=post.retain)
-        except (OverflowError, OSError):  # 65,535 unanswered messages; a socket that has just closed
-            return False
-        return True
+        return self.online and self._used is not None and self._used.publish(post)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Stay connected until ``stop``; whatever goes wrong is said once and tried again."""
@@ -114,41 +140,82 @@ class Link:
                 await self._session(stop)
             except (OSError, TimeoutError, MQTTConnectError, CredentialsError) as error:
                 self._say_lost(error)
-                attempt = 0 if time.monotonic() - began_s > _LOGIN_S + _STEADY_S else attempt + 1
-                await self._pause(stop, full_jitter_s(attempt))
+                attempt = 0 if time.monotonic() - began_s > self._roster.login_s + _STEADY_S else attempt + 1
+                if self._spare is None or not self._spare.alive:
+                    await self._pause(stop, full_jitter_s(attempt))
 
     async def _session(self, stop: asyncio.Event) -> None:
-        self._lost.clear()
-        client = self._new_client()
+        """Use one connection until it is lost or ``stop`` is set: the second one if there is one, else a new one."""
+        taken, self._spare = self._spare, None
+        if taken is not None and not taken.alive:
+            await _disconnect(taken.client)
+            taken = None
+        session = self._used = taken or await self._open(self._roster.next())
+        self._roster.took(session.broker)
+        keeping = asyncio.create_task(self._keep_spare(session.broker), name="link-spare")
         try:
-            await self._log_in(client)
-            self._guard(client)
-            client.subscribe([Subscription(one, qos=1) for one in self._filters])
-            self._client, self.online, self.trouble = client, True, ""
+            self.online, self.trouble = True, ""
             self.connections += 1
-            self._log.info("connected", broker=self._settings.where)
+            self._log.info("connected", broker=session.broker.where)
             for post in self._greeting():
                 self.publish(post)
-            await self._until_lost(client, stop)
-            await _answered(client)
+            await self._until_lost(session, stop)
+            await _answered(session.client)
         finally:
             self.online = False
-            await _disconnect(client)
+            keeping.cancel()
+            await asyncio.wait([keeping])
+            if stop.is_set():
+                await self._drop_spare()
+            await _disconnect(session.client)
 
-    def _new_client(self) -> Any:
-        client = Client(self._client_id, will_message=_message(self._will) if self._will else None)
+    async def _drop_spare(self) -> None:
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            await _disconnect(spare.client)
+
+    async def _keep_spare(self, used: BrokerSettings) -> None:
+        """Hold a second connection beside the one that is used, where there is another broker."""
+        attempt = 0
+        while self._roster.several:
+            await asyncio.sleep(full_jitter_s(attempt))
+            try:
+                self._spare = await self._open(self._roster.beside(used))
+            except (OSError, TimeoutError, MQTTConnectError, CredentialsError) as error:
+                attempt += 1
+                self._log.debug("no second connection", why=str(error))
+                continue
+            attempt = 0
+            while self._spare.alive:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_S):
+                        await self._spare.lost.wait()
+            await self._drop_spare()
+
+    async def _open(self, broker: BrokerSettings) -> _Session:
+        self._opened += 1
+        client_id = f"{self._client_id}-{self._opened}" if self._roster.several else self._client_id
+        client = Client(client_id, will_message=_message(self._will, broker.qos) if self._will else None)
+        session = _Session(client, broker, asyncio.Event())
         client.set_config({"reconnect_retries": _NEVER_RECONNECT})
-        client.on_message = self._on_message
-        client.on_disconnect = self._on_disconnect
+        client.on_message = partial(self._on_message, session)
+        client.on_disconnect = lambda *_: session.lost.set()
         client.on_subscribe = self._on_subscribe
-        if self._settings.username is not None:
-            client.set_auth_credentials(self._settings.username, self._settings.password())
-        return client
-
-    async def _log_in(self, client: Any) -> None:
-        settings = self._settings
         try:
-            async with asyncio.timeout(_LOGIN_S):
+            if broker.username is not None:
+                client.set_auth_credentials(broker.username, broker.password())
+            await self._log_in(client, broker)
+            self._guard(client)
+            client.subscribe([Subscription(one, qos=broker.qos) for one in self._filters])
+        except BaseException:
+            await _disconnect(client)
+            raise
+        return session
+
+    async def _log_in(self, client: Any, settings: BrokerSettings) -> None:
+        login_s = self._roster.login_s
+        try:
+            async with asyncio.timeout(login_s):
                 await client.connect(
                     settings.host,
                     settings.port,
@@ -160,7 +227,7 @@ class Link:
             if refused := await settings.refusal():
                 raise _RefusedError(refused) from None
             raise TimeoutError(
-                f"no answer to the login within {_LOGIN_S:.0f} s; does it speak MQTT {settings.protocol} "
+                f"no answer to the login within {login_s:.0f} s; does it speak MQTT {settings.protocol} "
                 f"(mqtt.protocol), and with or without TLS (mqtt.ca_file)?"
             ) from None
 
@@ -168,12 +235,11 @@ class Link:
         protocol, handler = client._connection._protocol, client._package_handler  # noqa: SLF001
         protocol._read_packet = SizeGuard(protocol._read_packet, handler._send_puback, self._oversized)  # noqa: SLF001
 
-    async def _until_lost(self, client: Any, stop: asyncio.Event) -> None:
+    async def _until_lost(self, session: _Session, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            reader = client._connection._protocol._read_loop_future  # noqa: SLF001
-            if self._lost.is_set() or reader is None or reader.done():
+            if not session.alive:
                 raise ConnectionError("connection lost")
-            await self._pause(stop, 1.0, also=self._lost)
+            await self._pause(stop, 1.0, also=session.lost)
 
     async def _pause(self, stop: asyncio.Event, seconds: float, *, also: asyncio.Event | None = None) -> None:
         """Wait, but no longer than until ``stop`` or ``also``; say that we are alive meanwhile."""
@@ -197,11 +263,11 @@ class Link:
             self._log.warning("no connection to the broker; nodes hold their leases, then fall back", why=why)
         self.trouble = why
 
-    def _on_message(self, _client: Any, topic: str, payload: bytes, _qos: int, properties: dict[str, Any]) -> None:
-        self._receive(topic, payload, bool(properties["retain"]))
-
-    def _on_disconnect(self, _client: Any, _packet: Any, _error: Any = None) -> None:
-        self._lost.set()
+    def _on_message(
+        self, session: _Session, _client: Any, topic: str, payload: bytes, _qos: int, properties: dict[str, Any]
+    ) -> None:
+        if session is self._used:
+            self._receive(topic, payload, bool(properties["retain"]))
 
     def _on_subscribe(self, _client: Any, _mid: int, granted: Sequence[int], _properties: Any) -> None:
         refused = [one for one, qos in zip(self._filters, granted, strict=False) if qos >= _REFUSED_FILTER]
@@ -209,8 +275,8 @@ class Link:
             self._log.error("the broker's access list forbids what we must hear; allow it", filters=refused)
 
 
-def _message(post: Post) -> Any:
-    return Message(post.topic, post.payload, qos=post.qos, retain=post.retain)
+def _message(post: Post, qos: int) -> Any:
+    return Message(post.topic, post.payload, qos=min(post.qos, qos), retain=post.retain)
 
 
 async def _answered(client: Any) -> None:

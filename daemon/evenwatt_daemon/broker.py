@@ -4,30 +4,45 @@ from __future__ import annotations
 
 import random
 import time
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from evenwatt_daemon import tls
 from evenwatt_daemon.settings import read_document
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable, Sequence
 
     from evenwatt_daemon.validity import Validity
 
 _BACKOFF_FIRST_S: Final = 0.5
 _BACKOFF_MAX_S: Final = 8.0
 """Below the ten seconds of a lease: a short outage must not cost a node its lease."""
+LOGIN_S: Final = 10.0
+"""How long a broker may take to answer."""
+LOGIN_SOON_S: Final = 4.0
+"""The same where there is another broker to be asked."""
+_HOME: Final = "127.0.0.1"
+_PORT: Final = 1883
 
 
 class BrokerSettings(Struct, forbid_unknown_fields=True):
     """The ``mqtt`` table of a settings file."""
 
-    host: str = "127.0.0.1"
+    host: str = _HOME
     """Name or address of the broker; with TLS one that its certificate names."""
-    port: Annotated[int, Meta(ge=1, le=65535)] = 1883
+    port: Annotated[int, Meta(ge=1, le=65535)] = _PORT
     """Usually 1883, or 8883 with TLS."""
+    hosts: list[str] = []
+    """Instead of ``host``: each broker of a cluster, as ``HOST`` or ``HOST:PORT``. One is used, a second one held ready
+    beside it, and another one taken when one is lost; docs/scale.md."""
+    qos: Literal[0, 1] = 1
+    """1: the broker answers for what is handed to it. 0: it only passes it on, for clusters that stand still for
+    seconds otherwise; what must arrive is answered by us and repeated in any case."""
     protocol: Literal["3.1.1", "5"] = "3.1.1"
     """Version of MQTT that is spoken."""
     username: str | None = None
@@ -44,10 +59,26 @@ class BrokerSettings(Struct, forbid_unknown_fields=True):
     """Seconds without traffic after which the connection is tested; a broker gives it up after one and a half times as
     long."""
 
+    def __post_init__(self) -> None:
+        """Refuse settings that contradict each other."""
+        if self.hosts and self.host != _HOME:
+            raise ValueError("mqtt.host and mqtt.hosts are both set; name the brokers of a cluster in mqtt.hosts alone")
+        named = [_host_port(one, self.port) for one in self.hosts]
+        if len(set(named)) != len(named):
+            raise ValueError("mqtt.hosts names a broker twice; name each one once")
+
     @property
     def where(self) -> str:
-        """Host and port, for messages."""
-        return f"{self.host}:{self.port}"
+        """Host and port, of each one if there are several, for messages."""
+        return ", ".join(self.hosts and [one.where for one in self.brokers]) or f"{self.host}:{self.port}"
+
+    @property
+    def brokers(self) -> list[Self]:
+        """The same settings for each broker alone."""
+        if not self.hosts:
+            return [self]
+        named = [_host_port(one, self.port) for one in self.hosts]
+        return [replace(self, host=host, port=port, hosts=[]) for host, port in named]
 
     def password(self) -> str | None:
         """Read the password.
@@ -109,6 +140,54 @@ class BrokerSettings(Struct, forbid_unknown_fields=True):
         if text == "Operation timed out":
             text = f"no answer; does it speak MQTT {self.protocol}, and with or without TLS (mqtt.ca_file, mqtt.port)?"
         return f"broker {self.where}: {text}{''.join(f'; {one}' for one in ended)}"
+
+
+class Roster:
+    """Which of several brokers is next: any but the one that was lost, so that a fleet spreads over the others.
+
+    Args:
+        settings: Of one broker, or of a cluster.
+        choose: Returns one of several.
+    """
+
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        choose: Callable[[Sequence[BrokerSettings]], BrokerSettings] = random.choice,
+    ) -> None:
+        self._brokers, self._choose = settings.brokers, choose
+        self.several = len(self._brokers) > 1
+        self._last: BrokerSettings | None = None
+
+    @property
+    def login_s(self) -> float:
+        """How long a broker may take to answer: where there is another one, not for the time of a lease."""
+        return LOGIN_SOON_S if self.several else LOGIN_S
+
+    def next(self) -> BrokerSettings:
+        """Return the broker to try now, another one than the last time."""
+        self._last = self.beside(self._last)
+        return self._last
+
+    def took(self, broker: BrokerSettings) -> None:
+        """Note that this one is used now."""
+        self._last = broker
+
+    def beside(self, used: BrokerSettings | None) -> BrokerSettings:
+        """Return a broker other than one that is used, if there is another."""
+        return self._choose([one for one in self._brokers if used is None or one.where != used.where] or self._brokers)
+
+
+def _host_port(named: str, port: int) -> tuple[str, int]:
+    """Return host and port of ``HOST``, ``HOST:PORT`` or ``[ADDRESS]:PORT``."""
+    try:
+        parts = urlsplit(f"//{named}")
+        host, own = parts.hostname, parts.port
+    except ValueError:
+        host, own = None, None
+    if not host or own == 0 or set(named) & set("/@?# "):
+        raise ValueError(f"mqtt.hosts: {named!r} is no broker; write HOST or HOST:PORT, such as 'nats-1.example:1883'")
+    return host, own or port
 
 
 def full_jitter_s(attempt: int) -> float:
