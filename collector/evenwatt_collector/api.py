@@ -19,6 +19,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from evenwatt_collector.carbon_aware_api import carbon_aware_routes
 from evenwatt_collector.decided_api import decided_routes
+from evenwatt_collector.detail_api import detail_routes
 from evenwatt_collector.http.application import application
 from evenwatt_collector.http.endpoint import OBJECT, SECONDS, TEXT, Endpoint, Operation, Parameter
 from evenwatt_collector.http.errors import RequestError, json_answer
@@ -73,6 +74,10 @@ class Answers:
     """Makes a forecast of a node's power, by zone and name; raises LookupError."""
     intensities: IntensityStore
     """What is known of intensity, for the Carbon Aware API."""
+    node: Callable[[str, str], Document | None] = lambda _zone, _node: None
+    """Returns a node down to its counters, by zone and name; None where there is none."""
+    history: Callable[[str, float], Document | None] = lambda _zone, _back_s: None
+    """Returns the latest samples of a zone, so many seconds back; None where none are kept."""
     models: ModelsDesk | None = None
     """Knows the variants of models and their costs."""
     decisions: Decisions | None = None
@@ -96,6 +101,7 @@ def make_app(answers: Answers, hub: Hub, gate: Gate | None = None, hosts: Iterab
     routes = [
         *_watching_routes(answers),
         *_own_routes(answers),
+        *detail_routes(answers.node, answers.history),
         stream_route(hub),
         *aware,
         *jobs_routes(answers.jobs),

@@ -35,6 +35,7 @@ from evenwatt_collector.link import Link, Post
 from evenwatt_collector.live_stream import Hub
 from evenwatt_collector.locations import Locations
 from evenwatt_collector.neighbours.desk import Middle, Neighbours
+from evenwatt_collector.node_detail import node_detail
 from evenwatt_collector.planning import Planning, Surroundings
 from evenwatt_collector.planning.capping import CappedRules
 from evenwatt_collector.policy import Watcher, limits_at
@@ -51,6 +52,7 @@ from evenwatt_collector.storage.identity import Identity, identities, identity_o
 from evenwatt_collector.store import Store
 from evenwatt_collector.telling import Told
 from evenwatt_collector.zone import Zone, with_inner
+from evenwatt_collector.zone_history import ZoneHistory
 from evenwatt_daemon import Failure, Notifier, get_logger, on_reload
 from evenwatt_daemon.certificate_watch import CertificateWatch
 from evenwatt_wire import Ack, ControllerState, Kind, Ledger, Stored, Topic, ZoneSummary, encode
@@ -116,7 +118,7 @@ class Collector:
         fence = tenure.epoch if tenure else None
         self._store = Store(settings.where, self._from_writer, slots, settings.labels, fence)
         self._keeper = Keeper(settings.where, settings.keep.minutes_days, settings.keep.hours_days, fence)
-        self._hub = Hub()
+        self._hub, self._history = Hub(), ZoneHistory()
         self._labels = Labels(settings.labels)
         self._decisions = Decisions(self._hub)
         self._emissions = Emissions(settings, table, self._keeper, self._hub, self._decided)
@@ -334,6 +336,7 @@ class Collector:
             for trouble in self._certificates.look(time.monotonic(), time.time()):
                 self._log.warning("certificate", why=trouble)
             summaries = self._summaries()
+            self._history.add(time.time(), (summary for _, summary in summaries))
             for _, summary in summaries if self._may_act() else []:
                 self._publish(Topic(summary.zone, ZONE_NODE, Kind.SUMMARY), encode(summary), qos=1)
             if time.monotonic() >= presence_s and self._may_act():
@@ -527,12 +530,18 @@ class Collector:
             report=self._report,
             forecasts=self._emissions.forecasting.documents,
             node_forecast=self._emissions.forecasting.node,
+            node=self._node_detail,
+            history=lambda zone, back_s: self._history.document(zone, time.time() - back_s),
             jobs=self._planning.desk,
             models=self._planning.serving.desk,
             decisions=self._decisions,
             score=DatabaseDesk(self._settings.where, self._settings.fleet, __version__),
             intensities=Locations(self._settings, self._emissions.grids, self._emissions.facts),
         )
+
+    def _node_detail(self, zone: str, name: str) -> Document | None:
+        node = self._fleet.find(zone, name)
+        return None if node is None else node_detail(node, time.monotonic())
 
     async def _report(self, query: ReportQuery) -> Report:
         """Make a report on a connection of its own: it may take long, and the keeper has other work."""
