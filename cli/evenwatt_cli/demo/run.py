@@ -60,6 +60,7 @@ def run_demo(options: Options) -> Exit:
         view: View = Progress() if options.headless else LiveView()
         try:
             demo.start()
+            print(f"demo: the page is http://127.0.0.1:{scenario.http_port}/", file=sys.stderr)
             if options.keep:
                 looks = "".join(f"\n  evenwatt {verb} -c {folder}/operator.toml" for verb in ("status", "report"))
                 print(f"demo: look at it from another terminal:{looks}", file=sys.stderr)

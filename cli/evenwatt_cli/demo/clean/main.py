@@ -48,6 +48,7 @@ def run_clean_hours(seconds: float, keep: Path | None, *, headless: bool, as_jso
         print(f"demo: time is accelerated: an hour of the grid lasts {HOUR_S} s", file=sys.stderr)
         try:
             demo.start()
+            print(f"demo: the page is {scenario.url}/", file=sys.stderr)
             if keep:
                 print(at_start(scenario), file=sys.stderr)
             with view:
