@@ -40,9 +40,9 @@ def test_every_metric_stands_in_the_documentation_and_no_other():
 
 
 def expressions():
-    """What the panels of the dashboard ask for."""
-    board = json.loads((ROOT / "packaging" / "grafana" / "fleet.json").read_text())
-    return [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    """What the panels of the dashboards ask for."""
+    boards = [json.loads(path.read_text()) for path in sorted((ROOT / "packaging" / "grafana").glob("*.json"))]
+    return [target["expr"] for board in boards for panel in board["panels"] for target in panel["targets"]]
 
 
 @pytest.mark.parametrize("text", [RULES, "\n".join(expressions())], ids=["rules", "dashboard"])
@@ -72,7 +72,7 @@ def test_promtool_is_content(arguments):
 
 def test_promtool_can_read_every_panel(tmp_path):
     promtool = shutil.which("promtool") or pytest.skip("needs promtool (apt-get install prometheus)")
-    rules = [{"record": f"panel:{i}", "expr": text.replace("$zone", ".*")} for i, text in enumerate(expressions())]
+    rules = [{"record": f"panel:{i}", "expr": text.replace("$__range", "1h")} for i, text in enumerate(expressions())]
     (tmp_path / "panels.yml").write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))
     said = subprocess.run(
         [promtool, "check", "rules", tmp_path / "panels.yml"], capture_output=True, text=True, check=False

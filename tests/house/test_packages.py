@@ -51,6 +51,16 @@ def test_a_package_holds_what_it_should(packages, name):
     assert ask("--field", packages[name], "Version").strip() == "9.8.7"
 
 
+def test_the_collectors_package_has_what_its_neighbours_need(packages):
+    share, paths = "/usr/share/evenwatt-collector", ask("--contents", packages["evenwatt-collector"])
+    for path in (
+        "prometheus/evenwatt.rules.yml", "grafana/fleet.json", "grafana/node.json", "neighbours/telegraf.conf",
+        "grafana/provisioning/dashboards/evenwatt.yml", "grafana/provisioning/datasources/evenwatt.yml",
+        "neighbours/node-red.json",
+    ):  # fmt: skip
+        assert f"{share}/{path}" in paths
+
+
 def test_every_program_that_a_unit_starts_is_in_a_package(packages):
     paths = "".join(ask("--contents", package) for package in packages.values())
     for unit in (ROOT / "systemd").glob("*.service"):
