@@ -115,6 +115,19 @@ def status(
 
 
 @app.command()
+def top(
+    *,
+    via: Annotated[str, typer.Option(help="auto, collector, or local (this node's agent).")] = "auto",
+    once: Annotated[bool, typer.Option("--once", help="Print one plain frame and end; needs no terminal.")] = False,
+    config: Config = None,
+) -> None:
+    """Watch the fleet live: watts against budgets and caps, node by node. Press ? for its keys."""
+    from evenwatt_cli.top.run import show_top
+
+    raise typer.Exit(show_top(via=via, once=once, config=config))
+
+
+@app.command()
 def explain(
     name: Annotated[
         str,

@@ -39,8 +39,10 @@ _ZONE_KEYS: Final = (
     "intensity_source", "intensity_standing", "pue", "nodes", "silent", "capped", "alarms",
 )  # fmt: skip
 
-_COLLECTOR_KEYS: Final = ("role", "name", "active", "epoch", "ready", "reasons")
-_COLLECTORS_KEYS: Final = ("zones", "nodes", "workloads", "grids", "budgets", "alerts", "webhooks")
+_COLLECTOR_KEYS: Final = ("role", "name", "active", "shard", "shards", "epoch", "ready", "reasons")
+_COLLECTORS_KEYS: Final = (
+    "zones", "nodes", "workloads", "grids", "jobs", "services", "planning", "budgets", "alerts", "webhooks",
+)  # fmt: skip
 """Rows are passed on as they are: a collector knows more of each than anybody else."""
 
 Document = dict[str, Any]
@@ -64,7 +66,10 @@ def show_status(name: str | None, *, via: str, as_json: bool, config: Path | Non
 def worries(document: Document) -> list[str]:
     """Return in words what makes a status degraded; docs/cli.md lists the same."""
     collector = document.get("collector")
-    found = [f"collector: {why}" for why in collector["reasons"]] if collector and not collector["ready"] else []
+    found = []
+    if collector and not collector["ready"]:
+        reasons = collector["reasons"][collector["role"] == "standby" :]  # that a standby stands by is as it should be
+        found += [f"collector: {why}" for why in reasons]
     for zone in document["zones"]:
         found += [f"zone {zone['zone']}: {alarm}" for alarm in zone["alarms"] or ()]
         if zone["silent"]:
@@ -103,6 +108,24 @@ def _ask(settings: OperatorSettings, via: str) -> Document:
     )
 
 
+def ask_collector(settings: OperatorSettings) -> Document:
+    """Return the collector's status document.
+
+    Raises:
+        Failure: it cannot be had.
+    """
+    return _by("collector", _from_collector, settings)
+
+
+def ask_socket(settings: OperatorSettings) -> Document:
+    """Return the status document of this node's own agent.
+
+    Raises:
+        Failure: it cannot be had.
+    """
+    return _by("local", _from_socket, settings)
+
+
 def _by(name: str, way: Callable[[OperatorSettings], Document], settings: OperatorSettings) -> Document:
     try:
         return plain({"via": name, **way(settings)})  # type: ignore[no-any-return]
@@ -124,7 +147,11 @@ def _from_socket(settings: OperatorSettings) -> Document:
     path = Path(settings.socket)
     if not os.access(path, os.W_OK):
         raise OSError(f"{path}: {'not open to this user' if path.exists() else 'no agent here'}")
-    said = json.loads(asyncio.run(read_status(path)))
+    return from_socket_document(json.loads(asyncio.run(read_status(path))))
+
+
+def from_socket_document(said: Document) -> Document:
+    """Return what an agent says on its socket as a status document."""
     node = {**said["summary"], "zone": said["zone"], "state": "ready", "age_s": 0.0}
     return {"zones": [], "nodes": [_only(node, _NODE_KEYS)], "local": said}
 
