@@ -76,6 +76,20 @@ class Store {
     return () => this.handlers[topic].delete(handler);
   }
 
+  /** The last hour of a zone. */
+  ring(zone) {
+    let ring = this.rings.get(zone);
+    if (!ring) this.rings.set(zone, (ring = new Ring()));
+    return ring;
+  }
+
+  /** The latest power of a node, a sample per second, the oldest first; NaN where it is not known. */
+  nodeRing(key) {
+    let ring = this.nodeRings.get(key);
+    if (!ring) this.nodeRings.set(key, (ring = new NodeRing()));
+    return ring;
+  }
+
   start() {
     this.#connect();
     setInterval(() => this.#look(), 1000);
@@ -166,11 +180,7 @@ class Store {
     this.#change("collector", { ...this.#state.collector, ...collector });
     if (alerts) this.#change("alerts", alerts);
     this.#change("told_ms", Date.now());
-    for (const zone of this.#state.zones.values()) {
-      const ring = this.rings.get(zone.zone) ?? new Ring();
-      this.rings.set(zone.zone, ring);
-      ring.add(wall_ms / 1000, zone);
-    }
+    for (const zone of this.#state.zones.values()) this.ring(zone.zone).add(wall_ms / 1000, zone);
   }
 
   #takeRow(topic, row) {
@@ -195,19 +205,13 @@ class Store {
       const row = { ...rows.get(key), ...all, zone, node: node[i] };
       for (const name of names) row[name] = columns[name][i];
       rows.set(key, row);
-      this.#nodeRing(key).add(row.power_w);
+      this.nodeRing(key).add(row.power_w);
     }
     for (const [key, row] of rows) if (row.zone === zone && !here.has(key)) rows.delete(key);
   }
 
   #takeEvents(events) {
     this.#change("events", merged(this.#state.events, events).slice(-EVENTS_KEPT));
-  }
-
-  #nodeRing(key) {
-    let ring = this.nodeRings.get(key);
-    if (!ring) this.nodeRings.set(key, (ring = new NodeRing()));
-    return ring;
   }
 
   // --- changes ------------------------------------------------------------------------------------------------------
@@ -234,34 +238,45 @@ class Store {
 
 /** The last hour of a zone, a sample per second. */
 class Ring {
-  at_s = [];
-  power_w = [];
-  budget_w = [];
-  leased_w = [];
-  grams_per_h = [];
-  intensity = [];
+  #columns = { at_s: [], power_w: [], budget_w: [], leased_w: [], grams_per_h: [], intensity: [] };
 
   add(at_s, zone) {
-    if (this.at_s.length && at_s <= this.at_s.at(-1)) return;
-    const sample = [at_s, zone.power_w, zone.budget_w, zone.leased_w, zone.emissions_g_per_h, zone.intensity_g_per_kwh];
-    this.#columns().forEach((column, i) => {
-      column.push(sample[i]);
+    const last_s = this.#columns.at_s.at(-1) ?? -Infinity;
+    if (at_s < last_s) this.#clear(); // the collector's clock was set back
+    else if (at_s === last_s) return;
+    for (const [name, column] of Object.entries(this.#columns)) {
+      column.push(name === "at_s" ? at_s : (zone[COLUMNS[name]] ?? null));
       if (column.length > RING) column.splice(0, RING / 10);
-    });
+    }
   }
 
   /** Put what the collector remembers before what was seen here. */
   seed(history) {
-    const first_s = this.at_s[0] ?? Infinity;
+    const first_s = this.#columns.at_s[0] ?? Infinity;
     const kept = history.at_s.filter((at_s) => at_s < first_s).length;
-    const names = ["at_s", "power_w", "budget_w", "leased_w", "emissions_g_per_h", "intensity_g_per_kwh"];
-    this.#columns().forEach((column, i) => column.unshift(...history[names[i]].slice(0, kept)));
+    for (const [name, column] of Object.entries(this.#columns)) column.unshift(...history[COLUMNS[name]].slice(0, kept));
   }
 
-  #columns() {
-    return [this.at_s, this.power_w, this.budget_w, this.leased_w, this.grams_per_h, this.intensity];
+  /** Return the columns since a moment (Unix seconds). */
+  since(from_s) {
+    const from = this.#columns.at_s.findIndex((at_s) => at_s >= from_s);
+    const cut = ([name, column]) => [name, from < 0 ? [] : column.slice(from)];
+    return Object.fromEntries(Object.entries(this.#columns).map(cut));
+  }
+
+  #clear() {
+    for (const column of Object.values(this.#columns)) column.length = 0;
   }
 }
+
+const COLUMNS = {
+  at_s: "at_s",
+  power_w: "power_w",
+  budget_w: "budget_w",
+  leased_w: "leased_w",
+  grams_per_h: "emissions_g_per_h",
+  intensity: "intensity_g_per_kwh",
+};
 
 /** The latest power of a node, a sample per second, oldest first. */
 class NodeRing {

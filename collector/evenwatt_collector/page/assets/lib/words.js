@@ -1,0 +1,85 @@
+// What the collector's short words mean to a reader, each with its tone.
+
+import { NONE, duration } from "/page/lib/format.js";
+
+/** The state of a node as {tone, word}. */
+export function nodeState(node) {
+  if (node.state === "lost") return { tone: "bad", word: "lost" };
+  if (node.state === "disconnected") return { tone: "off", word: "has left" };
+  if (node.state === "init") return { tone: "warn", word: "starting" };
+  if (node.silent) return { tone: "bad", word: "silent" };
+  if (node.two_agents) return { tone: "warn", word: "two agents" };
+  if (node.paused?.length) return { tone: "note", word: "paused" };
+  return { tone: "good", word: "ready" };
+}
+
+const BANDS = {
+  normal: ["good", "normal", "Power is well below the budget: nothing is held back."],
+  hold: ["note", "hold", "Power is near the budget: nobody gets more for now."],
+  cap: ["note", "capping", "Nodes are held below what they want, so that the budget holds."],
+  brake: ["bad", "braking", "Power is above the budget: use is being cut at once."],
+  off: ["off", "not steered", "This zone has no budget, or control is off."],
+};
+
+/** The band of a zone as {tone, word, help}. */
+export function zoneBand(zone) {
+  const [tone, word, help] = BANDS[zone.band] ?? ["off", zone.band, ""];
+  return { tone, word: zone.dry_run ? `${word} (dry run)` : word, help };
+}
+
+const LEASES = {
+  unmanaged: "none: not steered",
+  leased: "in force",
+  ramping: "ended: going to its fallback",
+  fallback: "fallback, by itself",
+};
+
+/** The state of a node's lease in words, with who set it. */
+export function leaseWords(node) {
+  if (!node.lease) return NONE;
+  const by = node.lease_by ? `, by the ${node.lease_by}` : "";
+  return `${LEASES[node.lease] ?? node.lease}${by}`;
+}
+
+const QUALITIES = {
+  measured: ["good", "measured", "Counted by the hardware."],
+  integrated: ["good", "integrated", "Readings of power, multiplied by time."],
+  estimated: ["note", "estimated", "From use and a stated curve; there is no counter."],
+  unknown: ["warn", "unknown", "A gap that no counter bridges."],
+};
+
+/** How a figure is known, as {tone, word, help}. */
+export function quality(name) {
+  const [tone, word, help] = QUALITIES[name] ?? ["off", name ?? NONE, ""];
+  return { tone, word, help };
+}
+
+const STANDINGS = { measured: "measured", estimated: "estimated", forecast: "a forecast", fallback: "fallback: no source tells it now" };
+
+/** How an intensity is known. */
+export const standing = (name) => STANDINGS[name] ?? name ?? NONE;
+
+/** How long ago; "now" within two seconds. */
+export const ago = (age_s) => (age_s === null || age_s === undefined ? NONE : age_s < 2 ? "now" : `${duration(age_s)} ago`);
+
+/** An event as a sentence. */
+export function eventWords(event) {
+  const facts = Object.entries(event.facts ?? {}).map(([name, value]) => fact(name, value));
+  const about = event.subject && event.subject !== "node" ? ` (${event.subject})` : "";
+  return `${event.name.replaceAll("-", " ")}${about}${facts.length ? `: ${facts.join(", ")}` : ""}`;
+}
+
+const UNITS = { w: "W", s: "s", j: "J", g: "g", pct: "%", mb: "MB" };
+
+function fact(name, value) {
+  const [, stem, unit] = name.match(/^(.*)_([a-z]+)$/) ?? [null, name, ""];
+  if (typeof value !== "number") return `${name.replaceAll("_", " ")} ${value ?? NONE}`;
+  const shown = Number.isInteger(value) ? value : value.toFixed(1);
+  return UNITS[unit] ? `${stem.replaceAll("_", " ")} ${shown} ${UNITS[unit]}` : `${name.replaceAll("_", " ")} ${shown}`;
+}
+
+/** What cannot be had from zones inside others, whose figures stand in the outer ones: the outermost only. */
+export function outermost(zones) {
+  const inner = new Set([...zones.values()].flatMap((zone) => zone.inside ?? []));
+  return [...zones.values()].filter((zone) => !inner.has(zone.zone));
+}
