@@ -179,7 +179,8 @@ def write_policy(scenario: Scenario, events: Sequence[Event], began_s: float) ->
     for number, event in enumerate(events, start=1):
         start, end = (datetime.fromtimestamp(began_s + at_s, UTC) for at_s in (event.start_s, event.end_s))
         parts.append(
-            f'[[zones.events]]\nname = "grid operator calls, {number}"\nstart = {start.isoformat()}\nend = {end.isoformat()}\n'
+            f'[[zones.events]]\nname = "grid operator calls, {number}"\n'
+            f"start = {start.isoformat()}\nend = {end.isoformat()}\n"
             f"budget_w = {event.budget_w:.1f}\nlead_s = {event.lead_s:.1f}\n"
         )
     parts.append('[[classes]]\nname = "serving"\nnodes = ["gpu-*"]\npriority = 8\n')
