@@ -128,6 +128,33 @@ def top(
 
 
 @app.command()
+def watch(
+    what: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(
+            help="status, events, alerts, decisions, nodes, workloads, jobs; or names of nodes, zones and jobs, of "
+            "which only these are told. Default: events, alerts and decisions."
+        ),
+    ] = None,
+    *,
+    after: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Go on after the happening with this id, as --json tells it; the latest 1,000 are kept."),
+    ] = None,
+    count: Annotated[Optional[int], typer.Option(min=1, help="End after so many lines.")] = None,  # noqa: UP045
+    duration: Annotated[Optional[str], typer.Option("--for", help="End after this time, e.g. 90s, 10m, 2h.")] = None,  # noqa: UP045
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document per line.")] = False,
+    config: Config = None,
+) -> None:
+    """Follow what happens, line by line, until Ctrl-C; after a break it goes on where it was."""
+    from evenwatt_cli.watch import WatchOptions
+    from evenwatt_cli.watch import watch as follow
+
+    options = WatchOptions(what=what or [], after=after, count=count, for_=duration, as_json=json, config=config)
+    raise typer.Exit(follow(options))
+
+
+@app.command()
 def explain(
     name: Annotated[
         str,

@@ -32,23 +32,19 @@ if TYPE_CHECKING:
 _DRAW_S = 0.5
 _TALL, _MIDDLE, _LOW = 34, 24, 15
 HELP = """\
-[b]evenwatt top[/b]
+[b]P E C[/b]   sort by power, energy, carbon
+[b]N S[/b]     by name; by state, what needs a person first
+[b]← →[/b]     by the next of these; [b]I[/b] turns the order round
+[b]↑ ↓[/b]     choose a node; also k j, PgUp PgDn, Home End
+[b]Enter[/b]   its counters, cap and work; Esc goes back
+[b]/[/b]       only names with this text; Esc ends it
+[b]z[/b]       only one zone, the next one, all
+[b]Space[/b]   hold the picture still
+[b]?[/b]       this help; [b]q[/b] quits
 
-  P E C     sort by power, energy, carbon; again: the other way round
-  N S       sort by name, by state (what needs a person first)
-  ← →       sort by the column before or after
-  I         turn the order round
-  ↑ ↓       choose a node (also k j, PgUp PgDn, Home End)
-  Enter     its counters, its cap, the work on it; Esc goes back
-  /         only nodes whose name or zone has this text; Esc ends it
-  z         only one zone, the next one, all
-  space     hold the picture still
-  ?         this help
-  q         quit
-
-[green]█[/green] below its cap   [yellow]█[/yellow] at its cap   [bold red]█[/bold red] above it   \
-[bold cyan]│ ─[/bold cyan] the cap, or a zone's budget   [bright_black]·[/bright_black] not heard
-Grey rows are old; the state says why. [b]~[/b] is an estimate.
+[ansi_green]█[/] below its cap  [ansi_yellow]█[/] at it  [b ansi_red]█[/] above it
+[b ansi_cyan]│ ─[/] the cap or budget  · not heard  ~ estimated
+Grey rows are old: the state says why.
 """
 
 
@@ -107,7 +103,7 @@ class Top(App[int]):
     NodeTable { height: 1fr; scrollbar-size: 1 1; }
     .keys { height: 1; color: ansi_bright_black; dock: bottom; }
     Help { align: center middle; }
-    #help { text-wrap: wrap; width: 74; max-width: 100%; height: auto; border: round ansi_bright_black; padding: 1 2; }
+    #help { text-wrap: wrap; width: 60; max-width: 100%; height: auto; border: round ansi_bright_black; padding: 0 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q,ctrl+c,ctrl+q", "leave", priority=False, show=False),
