@@ -1,4 +1,4 @@
-"""Hold a demo's report against what the README promises; reads the report on standard input."""
+"""Hold a demo's report against what docs/demo.md promises; reads the report on standard input."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _clean_hours(report: dict[str, Any]) -> dict[str, tuple[float, float]]:
     """Figures that must not be above a limit: what has to be high is turned round.
 
     Limits leave room for a slow machine: there a job of seconds starts late, and learning gets less far. What is usual
-    stands in the README.
+    stands in docs/demo.md.
     """
     jobs, clean, caps, energy = (report[key] for key in ("jobs", "clean", "caps", "energy"))
     service, scores = report["service"], report["score"]
