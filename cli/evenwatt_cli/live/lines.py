@@ -18,7 +18,7 @@ Row = dict[str, Any]
 
 def line(said: Said, now_s: float) -> str:
     """Return a message as one line, beginning with its moment in this machine's time zone."""
-    tell = _KINDS.get(said.topic, _other)
+    tell: Callable[[Row], tuple[float | None, str]] = _KINDS.get(said.topic, _other)
     moment_s, words = tell(said.data)
     return f"{_clock(now_s if moment_s is None else moment_s)} {' '.join(words.split())}"
 
