@@ -213,13 +213,14 @@ def _why(scene: Scene, slots: Ints, cause: Ints) -> str:
     slot = int(slots[np.flatnonzero(cause == most)[0]])
     held = scene.rule(*scene.names[slot]).held
     if held and _CAUSES[most] in {Cause.FREE, Cause.SURPLUS, Cause.MET}:
-        return f"held at {held}"
+        named, _, _ = held.partition(" (")
+        return f"held at {named}"
     others = "" if (cause == most).all() else f" (so for {int((cause == most).sum()):,} of them)"
     return f"{_REASONS[_CAUSES[most]]}{others}"
 
 
 _REASONS: Final = {
-    Cause.FREE: "no zone around them is short of power",
+    Cause.FREE: "no zone here is short of power",
     Cause.SURPLUS: "every demand is met, and what is left over is shared",
     Cause.MET: "important work gets what it wants, and others share the rest",
     Cause.LEVEL: "what is left after more important work is shared",

@@ -29,6 +29,10 @@ export const VIEWS = {
   zones: { name: "Zones", key: "z", load: () => import("/page/views/zones.js") },
   zone: { load: () => import("/page/views/zone.js") },
   node: { load: () => import("/page/views/node.js") },
+  work: { name: "Work", key: "w", load: () => import("/page/views/work.js") },
+  decisions: { name: "Decisions", key: "d", load: () => import("/page/views/decisions.js") },
+  plan: { name: "Plan", key: "p", load: () => import("/page/views/plan.js") },
+  score: { name: "Score", key: "s", load: () => import("/page/views/score.js") },
   data: { name: "Data quality", key: "q", load: () => import("/page/views/data.js") },
 };
 const FIRST = "fleet";

@@ -25,7 +25,7 @@ function scaled(value, units) {
 }
 
 const WATTS = [[1e6, "MW"], [1e3, "kW"], [1, "W"]];
-const GRAMS = [[1e6, "t"], [1e3, "kg"], [1, "g"], [1e-3, "mg"]];
+const GRAMS = [[1e6, "t"], [1e3, "kg"], [1, "g"], [1e-3, "mg"], [1e-6, "µg"]];
 const ENERGY = [[3.6e9, "MWh"], [3.6e6, "kWh"], [3.6e3, "Wh"], [1, "J"]];
 const JOULES = [[1e9, "GJ"], [1e6, "MJ"], [1e3, "kJ"], [1, "J"], [1e-3, "mJ"]];
 
