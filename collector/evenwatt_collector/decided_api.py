@@ -28,7 +28,7 @@ def decided_routes(decisions: Decisions | None) -> list[Endpoint]:
             if kind not in set(DecisionKind):
                 raise RequestError(400, f"kind: found {kind[:40]!r}, expected some of {', '.join(DecisionKind)}")
         found = decisions.page(kinds=kinds, zone=said.get("zone", ""), before=said.get("cursor", ""), limit=limit)
-        return json_answer({"decisions": found, "cursor": found[-1]["id"] if len(found) == limit else None})
+        return json_answer({"decisions": found, "next": found[-1]["id"] if len(found) == limit else None})
 
     return [Endpoint("GET", "/api/v1/decisions", latest, _DECISIONS)]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from starlette.applications import Starlette
 
 from evenwatt_collector.decided import BURST, KEPT, Decided, DecisionKind, Decisions
 from evenwatt_collector.decided_api import decided_routes
 from evenwatt_collector.event_news import of_events
+from evenwatt_collector.http.application import application
 from evenwatt_collector.live_stream import Hub
 from evenwatt_wire import Event
 from tests.collector.said import BOOT
@@ -56,7 +56,7 @@ async def client():
     said = [line(1), line(2, DecisionKind.START), line(3, zone="lab"), line(4, DecisionKind.POLICY, zone="")]
     decisions.say(said, 0.0, WALL_S)
     async with (
-        served(Starlette(routes=decided_routes(decisions))) as url,
+        served(application(decided_routes(decisions))) as url,
         httpx.AsyncClient(base_url=f"{url}/api/v1") as found,
     ):
         yield found
@@ -70,7 +70,7 @@ async def test_they_can_be_asked_for_by_kind_and_zone_page_by_page(client):
     assert await words(zone="hall") == ["line 4", "line 2", "line 1"]
     assert await words(kind=["start", "policy"]) == ["line 4", "line 2"]
     first = (await client.get("/decisions", params={"limit": 3})).json()
-    assert await words(cursor=first["cursor"]) == ["line 1"]
+    assert await words(cursor=first["next"]) == ["line 1"]
 
 
 @pytest.mark.parametrize("wrong", [{"kind": "caps"}, {"limit": "0"}, {"limit": "-1"}, {"limit": "1e9"}, {"since": "1"}])

@@ -133,7 +133,7 @@ function useDecisions(store) {
 }
 
 async function ask(cursor) {
-  const { decisions, cursor: next } = await getJson(`/api/v1/decisions?limit=200${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`);
+  const { decisions, next } = await getJson(`/api/v1/decisions?limit=200${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`);
   return [decisions, next];
 }
 
