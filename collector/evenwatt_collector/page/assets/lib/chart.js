@@ -96,7 +96,7 @@ function options(width, height, series, bands, latest) {
       y: { range: (_plot, from, until) => spread(from, until, latest.current.from_zero) },
     },
     axes: [
-      { ...axis(), size: 28, space: 70, values: (_plot, splits, _axis, _space, step_s) => splits.map((at_s) => tick(at_s, step_s)) },
+      { ...axis(), size: 24, space: 70, values: (_plot, splits, _axis, _space, step_s) => splits.map((at_s) => tick(at_s, step_s)) },
       { ...axis(), size: (_plot, labels) => 16 + 7 * Math.max(...(labels ?? []).map((text) => text.length), 4), space: 34, values: (_plot, splits) => splits.map((value) => latest.current.format(value)) },
     ],
     series: [{}, ...series.map((one) => line(one))],

@@ -83,7 +83,7 @@ class Store {
     return ring;
   }
 
-  /** The latest power of a node, a sample per second, the oldest first; NaN where it is not known. */
+  /** The latest power and cap of a node, a sample per second. */
   nodeRing(key) {
     let ring = this.nodeRings.get(key);
     if (!ring) this.nodeRings.set(key, (ring = new NodeRing()));
@@ -205,7 +205,7 @@ class Store {
       const row = { ...rows.get(key), ...all, zone, node: node[i] };
       for (const name of names) row[name] = columns[name][i];
       rows.set(key, row);
-      this.nodeRing(key).add(row.power_w);
+      this.nodeRing(key).add(row.power_w, row.cap_w);
     }
     for (const [key, row] of rows) if (row.zone === zone && !here.has(key)) rows.delete(key);
   }
@@ -278,18 +278,22 @@ const COLUMNS = {
   intensity: "intensity_g_per_kwh",
 };
 
-/** The latest power of a node, a sample per second, oldest first. */
+/** The latest power and cap of a node, a sample per second. */
 class NodeRing {
-  #values = new Float32Array(NODE_RING).fill(NaN);
+  #power_w = new Float32Array(NODE_RING).fill(NaN);
+  #cap_w = new Float32Array(NODE_RING).fill(NaN);
   #next = 0;
 
-  add(power_w) {
-    this.#values[this.#next] = power_w ?? NaN;
+  add(power_w, cap_w) {
+    this.#power_w[this.#next] = power_w ?? NaN;
+    this.#cap_w[this.#next] = cap_w ?? NaN;
     this.#next = (this.#next + 1) % NODE_RING;
   }
 
+  /** Return {power_w, cap_w}, the oldest first; null where it is not known. */
   list() {
-    return [...this.#values.subarray(this.#next), ...this.#values.subarray(0, this.#next)];
+    const turned = (values) => [...values.subarray(this.#next), ...values.subarray(0, this.#next)].map((value) => (Number.isNaN(value) ? null : value));
+    return { power_w: turned(this.#power_w), cap_w: turned(this.#cap_w) };
   }
 }
 

@@ -9,8 +9,8 @@ const RESORT_MS = 3_000; // rows that change places each second cannot be read
 
 /**
  * @param caption What the table holds; read out, not shown.
- * @param columns [{key, title, value: row => number|string|null, cell?: row => content, number?, minor?, help?}];
- *     `minor` columns are left out where there is little width. The first names the row.
+ * @param columns [{key, title, value: row => number|string|null, cell?: row => content, number?, minor?, wrap?, help?}];
+ *     `minor` columns are left out where there is little width, `wrap` ones may take several lines. The first names the row.
  * @param rows Any rows.
  * @param keyOf Row => a key that stays.
  * @param sort {key, down} to begin with.
@@ -48,9 +48,10 @@ export function Table({ caption, columns, rows, keyOf, sort, href, rowClass, emp
 
 function Head({ column, order, setOrder }) {
   const chosen = order.key === column.key;
+  const arrow = chosen ? html`<span class="arrow" aria-hidden="true">${order.down ? "▼" : "▲"}</span>` : null;
   const turn = () => setOrder({ key: column.key, down: chosen ? !order.down : Boolean(column.number) });
   return html`<th scope="col" class=${place(column)} title=${column.help} aria-sort=${chosen ? (order.down ? "descending" : "ascending") : undefined}>
-    <button type="button" onClick=${turn}>${column.title}<span class="arrow" aria-hidden="true">${chosen ? (order.down ? "▼" : "▲") : ""}</span></button>
+    <button type="button" onClick=${turn}>${column.number ? arrow : null}${column.title}${column.number ? null : arrow}</button>
   </th>`;
 }
 
@@ -64,7 +65,7 @@ function Row({ row, columns, href, index, reachable, name }) {
   </tr>`;
 }
 
-const place = (column) => `${column.number ? "number" : ""} ${column.minor ? "minor" : ""}`;
+const place = (column) => ["number", "minor", "wrap"].filter((name) => column[name]).join(" ");
 
 /** Return the rows in order; they change places at most every few seconds, unless the reader asks for another order. */
 function useSorted(rows, columns, order, keyOf) {

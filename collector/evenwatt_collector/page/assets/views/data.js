@@ -27,7 +27,7 @@ export function View({ store }) {
       <${Figure} name="Waiting on nodes" value=${count(nodes.spooled)} stale=${stale} note=${`records on ${count(nodes.spooling)} nodes that the collector does not have yet`} />
       <${Figure} name="Measured" value=${nodes.watts ? percent(nodes.measured_w / nodes.watts) : NONE} stale=${stale} note="of the power now; the rest is estimated or not known" />
     </dl>
-    <div class="grid">
+    <div class="flow">
       <${Panel} id="quality" title="How nodes know their power"><${Qualities} nodes=${nodes} /><//>
       <${Panel} id="account" title="The account">
         <${Facts} rows=${[
@@ -52,8 +52,6 @@ export function View({ store }) {
           ["Caps rejected or clamped", `${count(collector.caps.rejected)} and ${count(collector.caps.clamped)} of ${count(collector.caps.sent)}`],
         ]} />
       <//>
-    </div>
-    <div class="grid">
       <${Panel} id="sources" title="Where intensities come from"><${Sources} store=${store} grids=${collector.grids} /><//>
       <${Panel} id="messages" title="Messages"><${Table} caption="Messages by kind and what became of them" columns=${MESSAGES} rows=${messages.by_kind} keyOf=${(row) => `${row.kind} ${row.result}`}
         sort=${{ key: "count", down: true }} empty="Nothing has come yet." /><//>
@@ -100,7 +98,7 @@ const QUALITIES = [
   { key: "quality", title: "Known as", value: (row) => row.quality, cell: (row) => html`<${State} tone=${quality(row.quality).tone}>${quality(row.quality).word}<//>` },
   { key: "nodes", title: "Nodes", number: true, value: (row) => row.nodes, cell: (row) => count(row.nodes) },
   { key: "watts", title: "Watts now", number: true, value: (row) => row.watts, cell: (row) => count(row.watts) },
-  { key: "help", title: "Means", minor: true, value: (row) => quality(row.quality).help },
+  { key: "help", title: "Means", minor: true, wrap: true, value: (row) => quality(row.quality).help },
 ];
 
 function Sources({ store, grids }) {

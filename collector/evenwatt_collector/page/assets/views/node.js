@@ -14,6 +14,7 @@ import { ago, eventWords, leaseWords, nodeState, quality } from "/page/lib/words
 export const title = "Node";
 
 const EVENTS = 10;
+const SHORTEST_S = 60;
 
 export function View({ store, params }) {
   const [zone, name] = params;
@@ -40,12 +41,10 @@ export function View({ store, params }) {
       <${Figures} node=${node} stale=${stale} />
       <${Panel} id="power" title="Power, last three minutes"><${Recent} store=${store} node=${node} name=${key} /><//>
       <${Counters} detail=${detail} />
-      <div class="grid">
+      <div class="flow">
         <${Lease} node=${node} detail=${detail} />
-        <${Work} store=${store} node=${node} detail=${detail} />
-      </div>
-      <div class="grid">
         <${Panel} id="why" title="Why it is so"><${Why} node=${node} name=${key} /><//>
+        <${Work} store=${store} node=${node} detail=${detail} />
         <${About} node=${node} detail=${detail} />
         <${Events} store=${store} zone=${zone} name=${name} />
       </div>
@@ -80,12 +79,14 @@ function Figures({ node, stale }) {
 }
 
 function Recent({ store, node, name }) {
-  const values = useMemo(() => store.nodeRing(name).list().map((value) => (Number.isFinite(value) ? value : null)), [node]);
+  const { power_w, cap_w } = useMemo(() => store.nodeRing(name).list(), [node]);
   const now_s = Math.round(store.now() / 1000);
-  const x = values.map((_, i) => now_s - (values.length - 1 - i));
-  const series = [{ label: "Power", values, colour: "power", width: 1.8, fill: true }];
-  if (node.cap_w !== null) series.push({ label: "Cap now", values: values.map(() => node.cap_w), colour: "budget", dash: [6, 4], width: 1.4 });
-  return html`<${Chart} title=${`Power of ${node.node}, last three minutes`} x=${x} series=${series} format=${watts} height=${170} />`;
+  const x = power_w.map((_, i) => now_s - (power_w.length - 1 - i));
+  const series = [{ label: "Power", values: power_w, colour: "power", width: 1.8, fill: true }];
+  if (node.cap_w !== null) series.push({ label: "Cap", values: cap_w, colour: "budget", dash: [6, 4], width: 1.4, stepped: true });
+  const first = Math.max(0, power_w.findIndex((value) => value !== null));
+  const from_s = Math.min(x[first], now_s - SHORTEST_S);
+  return html`<${Chart} title=${`Power of ${node.node}, last three minutes`} x=${x} series=${series} format=${watts} height=${170} range=${[from_s, now_s]} />`;
 }
 
 function Counters({ detail }) {

@@ -46,7 +46,7 @@ export function View({ store, params }) {
     <${Panel} id="power" title="Power" aside=${html`<${Spans} minutes=${minutes} setMinutes=${setMinutes} />`}>
       <${ZoneChart} store=${store} zone=${zone} height=${260} minutes=${minutes} />
     <//>
-    <div class="grid">
+    <div class="flow">
       <${Panel} id="why" title="Why it is so">
         ${zone.controlled ? html`<${PowerReason} name=${`${zone.zone}:`} />` : html`<${Empty}>This zone is not steered: it has no budget, or the collector has no key to sign caps with.<//>`}
       <//>
