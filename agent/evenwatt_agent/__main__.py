@@ -13,12 +13,17 @@ if TYPE_CHECKING:
     import asyncio
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run until SIGTERM; return the exit code: 0 stopped, 1 failed, 2 the settings or the machine must be changed."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return what reads the arguments; the manual page is made of it."""
     parser = argparse.ArgumentParser(prog="evenwatt-agent", description="Measure this node's power, obey its leases.")
     parser.add_argument("--config", metavar="FILE", help="settings (TOML); without it, defaults: measure, do not obey")
     parser.add_argument("--check", action="store_true", help="check the settings and the broker files, and exit")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run until SIGTERM; return the exit code: 0 stopped, 1 failed, 2 the settings or the machine must be changed."""
+    options = make_parser().parse_args(arguments)
     try:
         settings = load(options.config)
         if options.check:

@@ -102,14 +102,19 @@ def put_back(rows: Sequence[Saved]) -> list[str]:
     return problems
 
 
-def main() -> int:
-    """Restore one state directory; exit 0 when everything is back, 1 when something is not, 2 for a broken file."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return what reads the arguments; the manual page is made of it."""
     parser = argparse.ArgumentParser(
         prog="evenwatt-restore", description="Give this machine its own power limits back."
     )
     state = os.environ.get("STATE_DIRECTORY", "/var/lib/evenwatt").split(":")[0]
     parser.add_argument("--state-dir", type=Path, default=Path(state), help="the agent's state directory (%(default)s)")
-    path = originals_path(parser.parse_args().state_dir)
+    return parser
+
+
+def main() -> int:
+    """Restore one state directory; exit 0 when everything is back, 1 when something is not, 2 for a broken file."""
+    path = originals_path(make_parser().parse_args().state_dir)
     try:
         problems = restore(path)
     except ValueError as error:

@@ -16,14 +16,19 @@ if TYPE_CHECKING:
     import asyncio
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run until SIGTERM; return the exit code: 0 stopped, 1 failed, 2 the settings or the machine must be changed."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return what reads the arguments; the manual page is made of it."""
     parser = argparse.ArgumentParser(
         prog="evenwatt-actuator", description="Hold this machine's power limits, on signed commands only."
     )
     parser.add_argument("--config", metavar="FILE", required=True, help="the agent's settings (TOML)")
     parser.add_argument("--check", action="store_true", help="check whether it is to run here, and could; then exit")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run until SIGTERM; return the exit code: 0 stopped, 1 failed, 2 the settings or the machine must be changed."""
+    options = make_parser().parse_args(arguments)
     try:
         settings = _load(options.config)
     except Failure as failure:
