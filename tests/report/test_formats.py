@@ -138,6 +138,12 @@ def test_codecarbon_has_its_columns_in_its_order():
     assert as_codecarbon(EXAMPLE).splitlines()[0] == ",".join(CODECARBON)
 
 
+def test_codecarbon_itself_has_these_columns():
+    data = pytest.importorskip("codecarbon.output_methods.emissions_data", reason="needs codecarbon==3.3.2")
+    assert [field.name for field in fields(data.EmissionsData)] == CODECARBON
+
+
+
 @given(any_report())
 def test_codecarbon_reads_back_and_adds_up_in_its_units(report):
     rows = rows_of(as_codecarbon(report))
