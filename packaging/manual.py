@@ -1,6 +1,6 @@
-"""Writes the manual pages of a package: of each verb of ``evenwatt`` and of the daemons, from what reads their arguments.
+"""Writes a package's manual pages and shell completions: of each verb and the daemons, from what reads their arguments.
 
-usage: python packaging/manual.py --version VERSION --out FOLDER [--only PROGRAM ...]
+usage: python packaging/manual.py --version VERSION --out FOLDER [--daemons NAME ...]
 
 What a program takes is never written twice. What no parser knows (files, what it is for) stands in ``debian/man``, with
 ``@OPTIONS@`` where the options go. Every verb has a page of its own, with the verbs below it as sections.
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
+from typer.completion import get_completion_script
 
 from evenwatt_agent import restore
 from evenwatt_agent.__main__ import make_parser as agent_parser
@@ -76,14 +77,24 @@ def pages(version: str) -> dict[str, str]:
     return made
 
 
+def completions() -> dict[str, str]:
+    """Return typer's own scripts by where shells look for them below ``share``; zsh runs its file at the first use."""
+    bash, zsh, fish = (get_completion_script(prog_name="evenwatt", complete_var="_EVENWATT_COMPLETE", shell=shell)
+                       for shell in ("bash", "zsh", "fish"))  # fmt: skip
+    return {
+        "bash-completion/completions/evenwatt": f"{bash}\n",
+        "zsh/vendor-completions/_evenwatt": f'{zsh}\n[ "$funcstack[1]" != _evenwatt ] || _evenwatt_completion "$@"\n',
+        "fish/vendor_completions.d/evenwatt.fish": f"{fish}\n",
+    }
+
+
 def daemon_page(name: str, version: str) -> str:
     """Return the page of a daemon: its template with its options."""
     parser = DAEMONS[name]()
     options = []
     for action in parser._actions:  # noqa: SLF001  (argparse has no other way to ask)
-        words = ", ".join(action.option_strings) + (
-            f" {action.metavar or action.dest.upper()}" if action.nargs != 0 else ""
-        )
+        value = f" {action.metavar or action.dest.upper()}" if action.nargs != 0 else ""
+        words = ", ".join(action.option_strings) + value
         help_ = (action.help or "") % {"default": action.default, "prog": parser.prog}
         options += [".TP", f".B {escaped(words)}", escaped(help_)]
     text = (TEMPLATES / f"{name}.8").read_text()
@@ -188,23 +199,21 @@ def _exits() -> list[str]:
 
 
 def main() -> None:
-    """Write the pages that are asked for, each into the folder of its section."""
+    """Write the pages, each into the folder of its section, and what completes words for three shells."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--version", required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--only", nargs="*", default=[], help="programs; default: all")
+    parser.add_argument("--daemons", nargs="*", default=list(DAEMONS), help="whose pages; those of verbs always")
     asked = parser.parse_args()
     for name, page in pages(asked.version).items():
-        program = name.rpartition(".")[0]
-        if (
-            asked.only
-            and program not in asked.only
-            and not (program.split("-")[0] in asked.only and name.endswith(".1"))
-        ):
+        if name.endswith(".8") and name.removesuffix(".8") not in asked.daemons:
             continue
         folder = asked.out / f"man{name[-1]}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(page)
+    for place, script in completions().items():
+        (asked.out / place).parent.mkdir(parents=True, exist_ok=True)
+        (asked.out / place).write_text(script)
 
 
 if __name__ == "__main__":
