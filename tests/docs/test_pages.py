@@ -47,3 +47,12 @@ def test_every_check_of_doctor_is_explained(check):
 def test_every_verdict_that_needs_a_person_is_explained():
     text = (DOCS / "troubleshooting.md").read_text()
     assert [verdict for verdict in UNHEALTHY if f"`{verdict.value}`" not in text] == []
+
+
+def test_the_messages_that_troubleshooting_quotes_are_said_somewhere():
+    sources = [path.read_text() for root in ROOTS for path in (ROOT / root).rglob("*.py")]
+    said = "\n".join(re.sub(r"\"\s*\n\s*f?\"", "", source) for source in sources)
+    text = (DOCS / "troubleshooting.md").read_text().split("## Installing")[0]
+    quoted = [line for line in re.findall(r"\"([^\"|]{8,})\"", text) if " " in line]
+    assert len(quoted) > 8
+    assert [words for words in quoted if words not in said] == []
