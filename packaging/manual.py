@@ -70,7 +70,7 @@ def pages(version: str) -> dict[str, str]:
     """Return all pages by file name."""
     made = {f"{name}.8": daemon_page(name, version) for name in DAEMONS}
     root = typer.main.get_command(app)
-    context = root.context_class(root, info_name="evenwatt")
+    context = root.context_class(root, info_name="evenwatt", **root.context_settings)
     made["evenwatt.1"] = root_page(root, context, version)
     for name, verb in verbs_of(root, context):
         made[f"evenwatt-{name}.1"] = verb_page(name, verb, context, version)
@@ -140,7 +140,7 @@ def root_page(root: Any, context: Any, version: str) -> str:
 
 def verb_page(name: str, verb: Any, parent: Any, version: str) -> str:
     """Return the page of a verb, with the verbs below it."""
-    context = verb.context_class(verb, info_name=name, parent=parent)
+    context = verb.context_class(verb, info_name=name, parent=parent, **verb.context_settings)
     lines = [
         _head(f"evenwatt-{name}", version),
         ".SH NAME",
@@ -156,7 +156,7 @@ def verb_page(name: str, verb: Any, parent: Any, version: str) -> str:
     if below:
         lines.append(".SH VERBS")
     for inner_name, inner in below:
-        inner_context = inner.context_class(inner, info_name=inner_name, parent=context)
+        inner_context = inner.context_class(inner, info_name=inner_name, parent=context, **inner.context_settings)
         lines += [f".SS {escaped(inner_name)}", *_usage(inner, inner_context), ".PP", *_paragraphs(inner.help or "")]
         lines += _options(inner, inner_context)
     lines += [_FILES.rstrip(), *_exits(), ".SH SEE ALSO", ".BR evenwatt (1)", ""]

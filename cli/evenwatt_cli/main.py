@@ -11,6 +11,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from evenwatt_cli import completing
 from evenwatt_cli.advise_verbs import advise_app
 from evenwatt_cli.audit.verbs import audit_app
 from evenwatt_cli.broker.verbs import broker_app
@@ -55,8 +56,11 @@ Config = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
-Zone = Annotated[Optional[str], typer.Option("--zone", "-z", help="Zone of the node; default from the settings.")]  # noqa: UP045
-Node = Annotated[str, typer.Argument(help="The node, by its name.")]
+Zone = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--zone", "-z", help="Zone of the node; default from the settings.", autocompletion=completing.zone),
+]
+Node = Annotated[str, typer.Argument(help="The node, by its name.", autocompletion=completing.node)]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the command.")]
 For = Annotated[str, typer.Option("--for", help="How long, e.g. 90s, 10m, 2h; it ends by itself.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Let the node check everything, and do nothing.")]
@@ -102,7 +106,10 @@ def collector(
 
 @app.command()
 def status(
-    name: Annotated[Optional[str], typer.Argument(help="A zone or a node; default: everything.")] = None,  # noqa: UP045
+    name: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Argument(help="A zone or a node; default: everything.", autocompletion=completing.place),
+    ] = None,
     *,
     json: Json = False,
     via: Annotated[str, typer.Option(help="auto, local (this node's agent), collector, or mqtt.")] = "auto",
@@ -133,7 +140,8 @@ def watch(
         Optional[list[str]],  # noqa: UP045
         typer.Argument(
             help="status, events, alerts, decisions, nodes, workloads, jobs; or names of nodes, zones and jobs, of "
-            "which only these are told. Default: events, alerts and decisions."
+            "which only these are told. Default: events, alerts and decisions.",
+            autocompletion=completing.watched,
         ),
     ] = None,
     *,
@@ -159,7 +167,8 @@ def explain(
     name: Annotated[
         str,
         typer.Argument(
-            help="NODE, ZONE:NODE, ZONE, or ZONE: where a node has its name; or a job: name, id or its beginning."
+            help="NODE, ZONE:NODE, ZONE, or ZONE: where a node has its name; or a job: name, id or its beginning.",
+            autocompletion=completing.place_or_job,
         ),
     ],
     *,
@@ -214,7 +223,10 @@ def doctor(
     broker: Annotated[
         bool, typer.Option("--broker", help="As an operator: your way to the broker, the collector and --node.")
     ] = False,
-    node: Annotated[Optional[str], typer.Option(help="With --broker: send this node a signed ping.")] = None,  # noqa: UP045
+    node: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="With --broker: send this node a signed ping.", autocompletion=completing.node),
+    ] = None,
     zone: Zone = None,
     write_caps: Annotated[bool, typer.Option("--write-caps", help="Write a limit, read it back, put it back.")] = False,
     json: Json = False,
@@ -387,8 +399,14 @@ def report(
         Optional[str],  # noqa: UP045
         typer.Option(help="As known then: without later corrections and late energy."),
     ] = None,
-    zone: Annotated[Optional[str], typer.Option("--zone", "-z", help="Only this zone.")] = None,  # noqa: UP045
-    node: Annotated[Optional[str], typer.Option(help="Only this node.")] = None,  # noqa: UP045
+    zone: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--zone", "-z", help="Only this zone.", autocompletion=completing.zone),
+    ] = None,
+    node: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Only this node.", autocompletion=completing.node),
+    ] = None,
     workload: Annotated[Optional[str], typer.Option("--workload", "-w", help="Only this workload.")] = None,  # noqa: UP045
     form: Annotated[
         str, typer.Option("--format", "-f", help="table, json, csv, parquet, html or codecarbon.")

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from evenwatt_cli import completing
+
 jobs_app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
 
 Config = Annotated[
@@ -83,7 +85,10 @@ def submit(
 @jobs_app.command()
 def jobs(
     job: Annotated[
-        str | None, typer.Argument(help="A job's id, its beginning, or its name; default: all open.")
+        str | None,
+        typer.Argument(
+            help="A job's id, its beginning, or its name; default: all open.", autocompletion=completing.job
+        ),
     ] = None,
     *,
     all_: Annotated[bool, typer.Option("--all", "-a", help="Those that have ended as well.")] = False,
@@ -107,7 +112,9 @@ def jobs(
 
 @jobs_app.command()
 def cancel(
-    job: Annotated[list[str], typer.Argument(help="Ids of jobs, their beginnings, or names.")],
+    job: Annotated[
+        list[str], typer.Argument(help="Ids of jobs, their beginnings, or names.", autocompletion=completing.job)
+    ],
     *,
     via: Via = "http",
     json: Json = False,
