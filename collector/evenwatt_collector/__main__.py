@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"evenwatt-collector: {failure}", file=sys.stderr)  # noqa: T201
         return failure.exit_code
     setup_logging(settings.log.level, settings.log.style)
-    return run_daemon(lambda stop: _run(settings, table, stop), "evenwatt-collector")
+    return run_daemon(lambda stop: _run(settings, table, stop), "evenwatt-collector", fast_loop=True)
 
 
 def _check(settings: CollectorSettings) -> int:

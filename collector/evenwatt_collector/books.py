@@ -93,6 +93,7 @@ class Books:
 
     def __init__(self) -> None:
         self._nodes: dict[tuple[str, str], NodeBooks] = {}
+        self._zones: dict[str, list[NodeBooks]] = {}
         self.duplicate = 0
         """Records that came more than once since this collector started."""
         self._conflicts: dict[tuple[str, str], int] = {}
@@ -107,7 +108,11 @@ class Books:
     def load(self, totals: Iterable[BootTotals]) -> None:
         """Take in totals as they stand in the store."""
         for boot in totals:
-            self._nodes.setdefault((boot.zone, boot.node), NodeBooks({})).boots[boot.boot] = boot
+            books = self._nodes.get((boot.zone, boot.node))
+            if books is None:
+                books = self._nodes[boot.zone, boot.node] = NodeBooks({})
+                self._zones.setdefault(boot.zone, []).append(books)
+            books.boots[boot.boot] = boot
 
     def node(self, zone: str, node: str) -> NodeBooks:
         """Return a node's books, empty ones if nothing is stored."""
@@ -134,7 +139,7 @@ class Books:
 
     def grams(self, zone: str) -> float:
         """Emissions of a zone's stored records."""
-        return fsum(books.grams for (known, _), books in self._nodes.items() if known == zone)
+        return fsum(books.grams for books in self._zones.get(zone, ()))
 
     @property
     def records(self) -> int:

@@ -9,7 +9,7 @@ from evenwatt_collector.node import Heard, Node
 from evenwatt_wire.messages import NodeState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from evenwatt_wire import Ack, Birth, Event, Live, NodeSummary, State
 
@@ -27,6 +27,9 @@ class Fleet:
 
     def __init__(self) -> None:
         self._zones: dict[str, dict[str, Node]] = {}
+        self._sorted: dict[str, list[Node]] = {}
+        """Nodes of zones in which none has come or gone since they were sorted."""
+        self._changed: dict[tuple[str, str], None] = {}
         self._count = 0
         self.events: deque[tuple[str, Event]] = deque(maxlen=_EVENTS_KEPT)
         self.happened = 0
@@ -42,9 +45,17 @@ class Fleet:
         """Nodes known, in all zones."""
         return self._count
 
-    def in_zone(self, zone: str) -> list[Node]:
+    def take_changed(self) -> dict[tuple[str, str], None]:
+        """Return which nodes, by zone and name, anything was heard of since the last call, and which are gone."""
+        changed, self._changed = self._changed, {}
+        return changed
+
+    def in_zone(self, zone: str) -> Sequence[Node]:
         """Return a zone's nodes by name."""
-        return [node for _, node in sorted(self._zones.get(zone, {}).items())]
+        nodes = self._sorted.get(zone)
+        if nodes is None:
+            nodes = self._sorted[zone] = [node for _, node in sorted(self._zones.get(zone, {}).items())]
+        return nodes
 
     def find(self, zone: str, name: str) -> Node | None:
         """Return a node if it is known."""
@@ -59,6 +70,8 @@ class Fleet:
         """Drop a node whose retained state was deleted."""
         if self._zones.get(zone, {}).pop(name, None):
             self._count -= 1
+            self._sorted.pop(zone, None)
+            self._changed[zone, name] = None
 
     def on_state(self, zone: str, state: State, now_s: float) -> bool:
         """Take a state; False if it is stale."""
@@ -71,7 +84,10 @@ class Fleet:
     def on_summary(self, zone: str, summary: NodeSummary) -> bool:
         """Take a node's own summary; False if it is of another boot than the current one."""
         node = self.find(zone, summary.node)
-        return node is not None and node.on_summary(summary)
+        if node is None:
+            return False
+        self._changed[node.key] = None
+        return node.on_summary(summary)
 
     def on_live(self, zone: str, live: Live, now_s: float) -> Heard:
         """Take a window.
@@ -79,7 +95,10 @@ class Fleet:
         Raises:
             FleetFullError: it is of one node too many.
         """
-        return self._node(zone, live.node, now_s).on_live(live, now_s)
+        nodes = self._zones.get(zone)
+        node = (nodes.get(live.node) if nodes else None) or self._node(zone, live.node, now_s)
+        self._changed[node.key] = None
+        return node.on_live(live, now_s)
 
     def on_event(self, zone: str, event: Event) -> None:
         """Keep an event for whoever looks."""
@@ -90,6 +109,7 @@ class Fleet:
         """Take a verified acknowledgement's readback."""
         node = self.find(zone, ack.node)
         if node is not None:
+            self._changed[node.key] = None
             node.on_ack(ack)
 
     def alarms(self, zone: str, now_s: float, *, linked: bool = True) -> list[str]:
@@ -119,10 +139,13 @@ class Fleet:
         nodes = self._zones.get(zone)
         node = nodes.get(name) if nodes else None
         if node is not None:
+            self._changed[node.key] = None
             return node
         if self._count >= MAX_NODES:
             raise FleetFullError(f"{zone}/{name}: already {MAX_NODES} nodes; delete retained states of nodes long gone")
         self._count += 1
+        self._sorted.pop(zone, None)
+        self._changed[zone, name] = None
         return self._zones.setdefault(zone, {}).setdefault(name, Node(zone, name, now_s))
 
 

@@ -123,8 +123,9 @@ class Issuer:
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
 
     def _expire(self, now_s: float) -> None:
-        for identity, (_, _, sent_s) in list(self._open.items()):
-            if now_s - sent_s <= _ANSWER_S:
+        while self._open:
+            identity = next(iter(self._open))
+            if now_s - self._open[identity][2] <= _ANSWER_S:
                 return  # they stand in the order of sending: the rest is younger
             del self._open[identity]
             self.counts.expired += 1

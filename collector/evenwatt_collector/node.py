@@ -64,6 +64,7 @@ class Node:
         "cap_w",
         "first_total_j",
         "heard_s",
+        "key",
         "lease",
         "live",
         "lost",
@@ -76,6 +77,7 @@ class Node:
 
     def __init__(self, zone: str, name: str, now_s: float) -> None:
         self.zone, self.name = zone, name
+        self.key = zone, name
         self.rival_s = float("-inf")
         self.lost = 0
         """Live windows that never came, by the gaps in their numbers."""
@@ -98,6 +100,7 @@ class Node:
         self.cap_w: float | None = None
         """Node cap, read back from the devices: by the latest window or acknowledgement."""
         self._peaks: deque[tuple[float, float]] = deque(maxlen=_PEAKS_KEPT)
+        """Times and watts, falling: the first is the highest."""
         self._behind = self._behind_seq = self._rival_windows = 0
 
     # --- what is heard --------------------------------------------------------------------------------------------
@@ -139,7 +142,10 @@ class Node:
         self._behind = 0
         self.live, self.heard_s = live, now_s
         self.lease, self.cap_w = live.lease.state, live.lease.cap_w
-        self._peaks.append((now_s, live.total.max_w))
+        peaks, max_w = self._peaks, live.total.max_w
+        while peaks and peaks[-1][1] <= max_w:
+            peaks.pop()  # what was lower and earlier cannot be the highest any more
+        peaks.append((now_s, max_w))
         if self.state not in _PRESENT:
             self.state = NodeState.READY  # a will overtaken by a quick reconnection: it speaks, so it is there
         return Heard.JUMP if self.birth and live.duration_s < 0.9 * self.birth.window_s else Heard.TAKEN
@@ -223,7 +229,12 @@ class Node:
         """Highest 100 ms bin of the last ten seconds."""
         while self._peaks and self._peaks[0][0] < now_s - PEAK_S:
             self._peaks.popleft()
-        return max((watts for _, watts in self._peaks), default=self.power_w)
+        return self._peaks[0][1] if self._peaks else self.power_w
+
+    @property
+    def peak_until_s(self) -> float:
+        """Until when that peak counts."""
+        return self._peaks[0][0] + PEAK_S if self._peaks else float("inf")
 
     def write_into(self, seen: Observations, slot: int, now_s: float) -> None:
         """Write the node into its slot as the control core wants it; not present before its birth, or when it left."""

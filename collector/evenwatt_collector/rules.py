@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from evenwatt_collector.control import OnLost, ZoneSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from evenwatt_collector.settings import ZoneSettings
 
@@ -48,6 +48,9 @@ class NodeRule:
     """What holds it below what it could use, besides its zone; for people."""
 
 
+_AS_IT_SAYS: Final = NodeRule()
+
+
 class Rules(Protocol):
     """Where limits come from."""
 
@@ -60,6 +63,9 @@ class Rules(Protocol):
 
     def node(self, zone: str, name: str) -> NodeRule:
         """Return what is decided about a node."""
+
+    def moved(self) -> Iterable[tuple[str, str]]:
+        """Return the nodes, by zone and name, about which something else is decided than at the last call."""
 
 
 class SettingsRules:
@@ -82,4 +88,8 @@ class SettingsRules:
 
     def node(self, _zone: str, _name: str) -> NodeRule:
         """Return that every node is as it says."""
-        return NodeRule()
+        return _AS_IT_SAYS
+
+    def moved(self) -> Iterable[tuple[str, str]]:
+        """Return none."""
+        return ()

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from evenwatt_collector.control import Controller, Decision, Limits, Observations, ZoneTree
+from evenwatt_collector.control import Controller, Decision, Limits, ZoneTree
+from evenwatt_collector.control.controller import APPLIED
 from evenwatt_collector.control.dry import would_share_w
 from evenwatt_collector.explain import Narrator, Scene
 from evenwatt_collector.fleet import named
 from evenwatt_collector.issuer import Order
+from evenwatt_collector.observing import Observing
 from evenwatt_collector.rules import NodeRule, ZoneLimit
 from evenwatt_wire.command import Op
 
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
     from evenwatt_collector.control.arrays import Bools, Floats
     from evenwatt_collector.fleet import Fleet
-    from evenwatt_collector.node import Node
     from evenwatt_collector.rules import Rules
     from evenwatt_wire import Ack
 
@@ -34,7 +35,6 @@ _TOLERANCE_S: Final = 0.05
 """A step may come that much early, rather than half a second late."""
 _NAMED: Final = 3
 """So many nodes are named in an alarm; the others are counted."""
-_FIRST_SLOTS: Final = 64
 _NO_LIMIT: Final = ZoneLimit()
 
 
@@ -78,16 +78,12 @@ class Steering:
         self._limits = Limits()
         self._controller = Controller(ZoneTree.of(rules.zones), self._limits, quiet_s=quiet_s, seed=seed)
         self._index = {name: z for z, name in enumerate(self._controller.tree.names)}
-        self._seen = Observations(_FIRST_SLOTS)
-        self._slots: dict[tuple[str, str], int] = {}
-        self._names: list[tuple[str, str]] = []
-        self._targets: dict[int, tuple[str, ...]] = {}
+        self._observing = Observing()
         self._now: dict[str, ZoneLimit] = {}
         self._due_s = -inf
         self._dry_w: Floats = np.zeros(0)
-        self._paused: dict[tuple[str, str], tuple[str, ...]] = {}
-        self._operators: dict[tuple[str, str], tuple[float, float]] = {}
-        """Nodes that an operator's lease holds."""
+        self._answers: list[tuple[int, Ack, float]] = []
+        """Slot, answer and when it came: the controller gets them together."""
         self.narrator = Narrator()
         """Why nodes and zones are treated as they are."""
         self.decision: Decision | None = None
@@ -106,10 +102,11 @@ class Steering:
         if tree.names != self._controller.tree.names or tree.parent != self._controller.tree.parent:
             self._controller.replant(tree)
             self._index = {name: z for z, name in enumerate(tree.names)}
-            for slot, (zone, _) in enumerate(self._names):
-                self._seen.zone[slot] = self._index.get(zone, 0)
-            gone = [slot for slot, (zone, _) in enumerate(self._names) if zone not in self._index]
+            for slot, (zone, _) in enumerate(self._observing.names):
+                self._observing.seen.zone[slot] = self._index.get(zone, 0)
+            gone = [slot for slot, (zone, _) in enumerate(self._observing.names) if zone not in self._index]
             self._controller.accounts.close(np.array(gone, dtype=np.int64))
+        self._observing.begin_anew()
         self._due_s = -inf
 
     def step(
@@ -131,16 +128,17 @@ class Steering:
         if not np.isfinite(budget_w).any():
             self.decision = None
             return []
+        self._take_answers()
         dry = self._observe(fleet, now_s, reachable)
         self._controller.set_limits(budget_w, unmanaged_w)
         self._dry_w = would_share_w(
-            self._controller.tree, self._limits, self._seen, dry, budget_w, self._controller.fixed_w
+            self._controller.tree, self._limits, self._observing.seen, dry, budget_w, self._controller.fixed_w
         )
-        self._seen.controllable &= ~dry
-        self.decision = self._controller.step(now_s, self._seen)
+        self._observing.seen.controllable &= ~dry
+        self.decision = self._controller.step(now_s, self._observing.seen)
         if self.quiet_until_s > now_s:  # nodes wait for their first grants
             self._due_s = min(self._due_s, self.quiet_until_s)
-        self.narrator.look(self._scene(self.decision, wall_s))
+        self.narrator.look(self._scene(self.decision, now_s, wall_s))
         return list(self._sendings(self.decision))
 
     @property
@@ -150,10 +148,10 @@ class Steering:
 
     def acknowledge(self, zone: str, ack: Ack, now_s: float) -> bool:
         """Note a node's answer to an order; True if a raise may wait for it."""
-        slot = self._slots.get((zone, ack.node))
+        slot = self._observing.slot(zone, ack.node)
         if slot is None:
             return False
-        self._controller.acknowledge(slot, ack.seq, ack.code.value, ack.after_w, now_s)
+        self._answers.append((slot, ack, now_s))
         return self.decision is not None and self.decision.waiting_w > 0
 
     def take_seq(self) -> int:
@@ -196,13 +194,13 @@ class Steering:
 
     def floors_w(self, name: str) -> float:
         """Return what a zone's nodes, and those of zones inside it, can be brought down to, with unmanaged load."""
-        z, seen = self._index[name], self._seen
+        z, seen = self._index[name], self._observing.seen
         floors_w = np.where(seen.present & seen.controllable, seen.floor_w, 0.0)
         return float(self._controller.tree.totals(seen.zone, floors_w)[z] + self._controller.fixed_w[z])
 
     def slot(self, zone: str, node: str) -> int | None:
         """Return a node's slot."""
-        return self._slots.get((zone, node))
+        return self._observing.slot(zone, node)
 
     def rule(self, zone: str, node: str) -> NodeRule:
         """Return what is decided about a node."""
@@ -213,23 +211,55 @@ class Steering:
         share_w = self._dry_w[slot] if slot < len(self._dry_w) else np.nan
         return None if np.isnan(share_w) else float(share_w)
 
-    def _scene(self, decision: Decision, wall_s: float) -> Scene:
+    def _scene(self, decision: Decision, now_s: float, wall_s: float) -> Scene:
+        observing = self._observing
+
+        def paused(zone: str, name: str) -> tuple[str, ...]:
+            node = observing.node(zone, name)
+            return tuple(node.summary.paused) if node and node.summary else ()
+
         return Scene(
             wall_s=wall_s,
             decision=decision,
             tree=self._controller.tree,
             limits=self._now,
-            seen=self._seen,
-            names=self._names,
+            seen=self._observing.seen,
+            names=self._observing.names,
             sent_w=self._controller.accounts.intent_w,
             dry_w=self._dry_w,
             paused_by_us=self._controller.pausing.paused,
             rule=self._rules.node,
-            paused=lambda zone, node: self._paused.get((zone, node), ()),
-            operators=self._operators,
+            paused=paused,
+            operators={
+                key: (cap_w, max(0.0, until_s - now_s)) for key, (cap_w, until_s) in observing.operators.items()
+            },
         )
 
     # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _take_answers(self) -> None:
+        """Hand on what nodes have answered since the last step, at once where each has answered once."""
+        answers, self._answers = self._answers, []
+        while answers:
+            first: dict[int, tuple[Ack, float]] = {}
+            later = []
+            for slot, ack, came_s in answers:
+                if slot in first:
+                    later.append((slot, ack, came_s))
+                else:
+                    first[slot] = ack, came_s
+            self._acknowledge(first)
+            answers = later
+
+    def _acknowledge(self, answers: dict[int, tuple[Ack, float]]) -> None:
+        good = [(slot, ack, came_s) for slot, (ack, came_s) in answers.items() if ack.code in APPLIED]
+        if good:
+            slots, seqs = np.array([slot for slot, _, _ in good]), np.array([ack.seq for _, ack, _ in good])
+            after_w = np.array([np.nan if ack.after_w is None else ack.after_w for _, ack, _ in good])
+            self._controller.acknowledge_many(slots, seqs, after_w, np.array([came_s for _, _, came_s in good]))
+        for slot, (ack, came_s) in answers.items():
+            if ack.code not in APPLIED:
+                self._controller.acknowledge(slot, ack.seq, ack.code.value, ack.after_w, came_s)
 
     def _take_limits(self, wall_s: float) -> tuple[Floats, Floats]:
         self._now = dict(self._rules.limits(wall_s))
@@ -238,56 +268,14 @@ class Steering:
 
     def _observe(self, fleet: Fleet, now_s: float, reachable: Callable[[str], bool]) -> Bools:
         """Write every node into its slot; return which are in dry run."""
-        self._seen.present[:] = False
-        self._operators = {}
-        slots: list[int] = []
-        for name, z in self._index.items():
-            ours, dry = reachable(name), self._is_dry(z)
-            for node in fleet.in_zone(name):
-                slot = self._slot_of(node)
-                node.write_into(self._seen, slot, now_s)
-                self._paused[name, node.name] = tuple(node.summary.paused) if node.summary else ()
-                if (operator := node.operator_lease(now_s)) is not None:
-                    self._operators[name, node.name] = operator
-                self._apply_rule(node, slot)
-                self._seen.zone[slot] = z
-                if not ours:
-                    self._seen.controllable[slot] = False
-                if dry:
-                    slots.append(slot)
-        marked = np.zeros(len(self._seen), dtype=np.bool_)
-        marked[slots] = True
-        return marked
+        names = self._controller.tree.names
+        ours = np.array([reachable(name) for name in names], dtype=np.bool_)
+        dry = np.array([self._is_dry(z) for z in range(len(names))], dtype=np.bool_)
+        return self._observing.look(fleet, self._rules, self._index, now_s, ours, dry)
 
     def _is_dry(self, z: int) -> bool:
         names = self._controller.tree.names
         return any(self._now.get(names[around], _NO_LIMIT).dry_run for around in self._controller.tree.path(z))
-
-    def _slot_of(self, node: Node) -> int:
-        key = (node.zone, node.name)
-        slot = self._slots.get(key)
-        if slot is None:
-            slot = self._slots[key] = len(self._names)
-            self._names.append(key)
-            if slot >= len(self._seen):
-                self._seen = self._seen.grown(2 * len(self._seen))
-        return slot
-
-    def _apply_rule(self, node: Node, slot: int) -> None:
-        seen, rule = self._seen, self._rules.node(node.zone, node.name)
-        allowed = tuple(node.birth.pausable) if node.birth else ()
-        targets = allowed if "*" in rule.targets else tuple(name for name in rule.targets if name in allowed)
-        self._targets[slot] = targets
-        seen.pausable[slot] = bool(targets)
-        seen.on_lost[slot] = rule.on_lost
-        if rule.priority is not None:
-            seen.priority[slot] = rule.priority
-        if rule.weight is not None:
-            seen.weight[slot] = rule.weight
-        if rule.ceiling_w is not None:
-            seen.ceiling_w[slot] = max(seen.floor_w[slot], min(seen.ceiling_w[slot], rule.ceiling_w))
-        if rule.floor_w is not None:
-            seen.floor_w[slot] = min(seen.ceiling_w[slot], max(seen.floor_w[slot], rule.floor_w))
 
     def _sendings(self, decision: Decision) -> Iterator[Sending]:
         grants, why = decision.grants, decision.why
@@ -295,48 +283,46 @@ class Steering:
             grants.slot.tolist(), grants.seq.tolist(), grants.cap_w.tolist(), grants.fallback_w.tolist(), strict=True
         )
         for slot, seq, cap_w, fallback_w in rows:
-            zone, node = self._names[slot]
+            zone, node = self._observing.names[slot]
             reason = why.text(slot, cap_w) if why else ""
             order = Order(node, seq, grants.ttl_s, reason, cap_w=cap_w, fallback_w=fallback_w)
             yield Sending(zone, order)
         pauses = decision.pauses
         for slot, pause in zip(pauses.slot.tolist(), pauses.pause.tolist(), strict=True):
-            zone, node = self._names[slot]
-            for target in self._targets[slot]:
+            zone, node = self._observing.names[slot]
+            for target in self._observing.targets[slot]:
                 yield Sending(zone, self._pause_order(decision, slot, node, target, pause=pause))
 
     def _pause_order(self, decision: Decision, slot: int, node: str, target: str, *, pause: bool) -> Order:
         ttl_s, seq = decision.pauses.ttl_s, self._controller.take_seq()
         if not pause:
             return Order(node, seq, 0.0, "there is room for it again", Op.RESUME, target)
-        z = int(self._seen.zone[slot])
+        z = int(self._observing.seen.zone[slot])
         limit = self._now.get(self._controller.tree.names[z], _NO_LIMIT)
         reason = (
             f"caps alone cannot keep to {limit.budget_w:.0f} W ({limit.why}): every cap is at its floor; "
-            f"class {self._seen.priority[slot]} may be paused"
+            f"class {self._observing.seen.priority[slot]} may be paused"
         )
         return Order(node, seq, ttl_s, reason, Op.PAUSE, target)
 
     def _alarms(self, decision: Decision, z: int) -> tuple[str, ...]:
-        inside = self._controller.tree.inside(z)
+        inside, names = self._controller.tree.inside(z), self._observing.names
         said = list(decision.alarms[z])
-        over = decision.disobeying[inside[self._seen.zone[decision.disobeying]]]
+        over = decision.disobeying[inside[self._observing.seen.zone[decision.disobeying]]]
         if len(over):
             caps_w = self._controller.accounts.last_out_w
             words = [
-                f"{self._names[s][1]} draws {self._seen.power_w[s]:.0f} W under a cap of {caps_w[s]:.0f} W"
+                f"{names[s][1]} draws {self._observing.seen.power_w[s]:.0f} W under a cap of {caps_w[s]:.0f} W"
                 for s in over
             ]
             said.append(f"over the cap: {named(words, _NAMED)}")
-        wild = decision.unbelieved[inside[self._seen.zone[decision.unbelieved]]]
+        wild = decision.unbelieved[inside[self._observing.seen.zone[decision.unbelieved]]]
         if len(wild):
-            words = [f"{self._names[s][1]} says {self._seen.power_w[s]:.0f} W" for s in wild]
+            words = [f"{names[s][1]} says {self._observing.seen.power_w[s]:.0f} W" for s in wild]
             said.append(f"more than it can draw, not believed; look at its meter: {named(words, _NAMED)}")
-        loose = decision.unmanageable[inside[self._seen.zone[decision.unmanageable]]]
+        loose = decision.unmanageable[inside[self._observing.seen.zone[decision.unmanageable]]]
         if len(loose):
-            said.append(
-                f"devices ignore limits, counted by their power: {named([self._names[s][1] for s in loose], _NAMED)}"
-            )
+            said.append(f"devices ignore limits, counted by their power: {named([names[s][1] for s in loose], _NAMED)}")
         if self._now.get(self._controller.tree.names[z], _NO_LIMIT).dry_run:
             said.append("dry run: nothing is sent to this zone's nodes")
         return tuple(said)

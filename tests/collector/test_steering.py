@@ -28,6 +28,9 @@ class Rules:
     def node(self, _zone, name):
         return self._nodes.get(name, NodeRule())
 
+    def moved(self):
+        return ()
+
 
 def add(fleet, zone, name, power_w=300.0, now_s=0.0, seq=1, **known):
     fleet.on_state(zone, state(name), now_s)
@@ -73,7 +76,7 @@ def test_a_rule_stands_over_what_a_node_says():
     rule = NodeRule(kind="batch", priority=1, weight=2.0, floor_w=120.0, ceiling_w=200.0, on_lost=OnLost.HOLD)
     steering = Steering(Rules([ZoneSpec("z")], {"z": ZoneLimit(budget_w=1000.0)}, {"n1": rule}), 0.0, 1)
     (sent,) = steering.step(0.0, 0.0, fleet, everything, hurry=True)
-    seen = steering._seen
+    seen = steering._observing.seen
     assert (seen.priority[0], seen.weight[0], seen.floor_w[0], seen.ceiling_w[0]) == (1, 2.0, 120.0, 200.0)
     assert sent.order.fallback_w == sent.order.cap_w
     assert steering.rule("z", "n1").kind == "batch"
@@ -141,6 +144,6 @@ def test_a_paused_node_says_so_and_counts_until_then():
     fleet.on_summary("z", summary)
     steering = Steering(Rules([ZoneSpec("z")], {"z": ZoneLimit(budget_w=1000.0)}), 0.0, 1)
     steering.step(0.0, 0.0, fleet, everything, hurry=True)
-    assert steering._seen.paused[0]
-    assert not steering._seen.pausable[0], "the rules allow nothing"
+    assert steering._observing.seen.paused[0]
+    assert not steering._observing.seen.pausable[0], "the rules allow nothing"
     assert np.isnan(steering._dry_w[0])

@@ -183,8 +183,8 @@ class Accounts:
         self.sent_s[slots] = now_s
         self.sent_seq[slots] = seqs
 
-    def confirm(self, slots: Ints, seqs: Ints, after_w: Floats, now_s: float) -> None:
-        """Note that grants are in the devices, read back as ``after_w`` (NaN: not said).
+    def confirm(self, slots: Ints, seqs: Ints, after_w: Floats, now_s: Floats | float) -> None:
+        """Note that grants are in the devices since ``now_s``, read back as ``after_w`` (NaN: not said).
 
         Unknown, older and doubled answers change nothing. Each slot at most once.
         """
@@ -198,13 +198,14 @@ class Accounts:
         if not good.any():
             return
         at, seqs, after_w, entry = slots[good], seqs[good], after_w[good], inside[good].argmax(axis=1)
+        ends_s = np.broadcast_to(now_s, slots.shape)[good] + TTL_S + CLOCK_GUARD_S
         cap_w = self.offer_cap_w[at, entry]
         raised_w = np.fmax(cap_w, after_w)
         self.acked_seq[at] = seqs
         self.acked_w[at] = raised_w
         # A node that stands above what was asked is at a floor of its own, and rests there too.
         self.rest_w[at] = np.where(raised_w <= cap_w, self.offer_rest_w[at, entry], raised_w)
-        self.acked_until_s[at] = np.minimum(self.offer_until_s[at, entry], now_s + TTL_S + CLOCK_GUARD_S)
+        self.acked_until_s[at] = np.minimum(self.offer_until_s[at, entry], ends_s)
         self.unmanaged[at] = False
         until_s = self.offer_until_s[at]
         until_s[self.offer_last[at] <= seqs[:, None]] = _NEVER

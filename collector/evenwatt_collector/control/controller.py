@@ -38,7 +38,8 @@ IN_FLIGHT: Final = 0.02
 """With more than this fraction of B on its way back, the trim waits: the reading is older than the caps."""
 FIRST_DELAY_S: Final = 1.5
 """Delay of the loop until one was measured: a window of one second, two ways and a device (our choice)."""
-_APPLIED: Final = frozenset({"applied", "clamped"})
+APPLIED: Final = frozenset({"applied", "clamped"})
+"""Answers that say that a cap is in the device."""
 _DISOBEYS: Final = frozenset({"locked", "unsupported", "restored"})
 
 
@@ -138,17 +139,18 @@ class Controller:
         A device that does not obey makes its node unmanaged. Any other refusal proves nothing, for a duplicate of a
         grant that was applied is refused as well: the grant keeps counting until it has ended.
         """
-        if code in _APPLIED:
+        if code in APPLIED:
             self.acknowledge_many(
                 np.array([slot]), np.array([seq]), np.array([np.nan if after_w is None else after_w]), now_s
             )
         elif code in _DISOBEYS and slot < len(self._accounts):
             self._accounts.refuse(slot, seq)
 
-    def acknowledge_many(self, slots: Ints, seqs: Ints, after_w: Floats, now_s: float) -> None:
-        """Note answers that say ``applied`` or ``clamped``, of different slots."""
+    def acknowledge_many(self, slots: Ints, seqs: Ints, after_w: Floats, now_s: Floats | float) -> None:
+        """Note answers that say ``applied`` or ``clamped``, of different slots, each as of its time or all of one."""
         known = slots < len(self._accounts)
         if not known.all():
+            now_s = np.broadcast_to(now_s, slots.shape)[known]
             slots, seqs, after_w = slots[known], seqs[known], after_w[known]
         self._accounts.confirm(slots, seqs, after_w, now_s)
 

@@ -74,6 +74,7 @@ class CappedRules:
 
     def __init__(self, rules: Rules, caps_w: Mapping[tuple[str, str], float]) -> None:
         self._rules, self._caps_w = rules, caps_w
+        self._before_w: dict[tuple[str, str], float] = {}
 
     @property
     def zones(self) -> Sequence[ZoneSpec]:
@@ -92,6 +93,12 @@ class CappedRules:
         if rule.ceiling_w is not None and rule.ceiling_w <= cap_w:
             return rule
         return replace(rule, ceiling_w=cap_w, held=_HELD)
+
+    def moved(self) -> Iterable[tuple[str, str]]:
+        """Return the nodes whose learned cap has changed, and those of the rules below."""
+        before_w, self._before_w = self._before_w, dict(self._caps_w)
+        caps = {key for key, _ in before_w.items() ^ self._before_w.items()}
+        return [*self._rules.moved(), *caps]
 
 
 class Capping:

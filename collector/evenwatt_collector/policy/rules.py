@@ -10,7 +10,7 @@ from evenwatt_collector.policy.policy import class_of, limits_at, next_change_s
 from evenwatt_collector.rules import NodeRule, ZoneLimit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from evenwatt_collector.policy.overrides import Override
     from evenwatt_collector.policy.policy import Limit, Policy
@@ -69,6 +69,10 @@ class PolicyRules:
         if rule is None:
             rule = self._nodes[zone, name] = self._rule(zone, name)
         return rule
+
+    def moved(self) -> Iterable[tuple[str, str]]:
+        """Return none: a changed policy is other rules."""
+        return ()
 
     def _rule(self, zone: str, name: str) -> NodeRule:
         kind, default = class_of(self.policy, zone, name), self.policy.document.on_lost
