@@ -6,7 +6,7 @@ import re
 import shutil
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -72,7 +72,16 @@ class Fleet:
         self.folder, self.broker = folder, broker
         self.middle = Middle(folder, broker.port)
         self.port = self.middle.port
-        self.speakers = None
+        self.speakers = self.collector = None
+        self._running = ExitStack()
+
+    def start(self):
+        """Start the collector, the first time or again."""
+        self.collector = self._running.enter_context(self.middle.run())
+        self.ready()
+
+    def close(self):
+        self._running.close()
 
     def ready(self):
         def answers():
@@ -108,10 +117,10 @@ def fleet(tmp_path_factory):
     made.middle.write(
         zone="".join(f'[[zones]]\nname = "hall-{name}"\ngrid = "DE"\nbudget_w = 20000\n' for name in "ab")
     )
-    with made.middle.run():
-        made.ready()
-        with made.speaking(100):
-            yield made
+    made.start()
+    with made.speaking(100):
+        yield made
+    made.close()
     broker.kill()
 
 

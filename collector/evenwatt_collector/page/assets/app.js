@@ -15,7 +15,7 @@
 // Style: style.css has the tokens (colours are custom properties) and all shared classes; views.css is for views. No inline
 // script, no style attribute in markup (style={{...}} is fine: it is set from script, which the policy allows).
 
-import { html, render, useEffect, useErrorBoundary, useRef, useState } from "/page/vendor/htm-preact.js";
+import { html, render, useEffect, useErrorBoundary, useLayoutEffect, useRef, useState } from "/page/vendor/htm-preact.js";
 import { Header } from "/page/lib/header.js";
 import { Help } from "/page/lib/help.js";
 import { useShortcuts } from "/page/lib/keys.js";
@@ -67,7 +67,7 @@ function Shown({ name, asked, store, params }) {
       () => setTrouble("This view could not be loaded; is the collector there? Load the page again."),
     );
   }, []);
-  useEffect(() => {
+  useLayoutEffect(() => {
     document.title = `${module?.title ?? "Not found"} · evenwatt`;
   }, [module]);
   if (!name) return html`<h1>Not found</h1><${Notice} tone="warn">There is no view "${asked}". <a href="#/">To the fleet</a><//>`;

@@ -30,7 +30,7 @@ export function Table({ caption, columns, rows, keyOf, sort, href, rowClass, emp
   const active = Math.min(current, sorted.length - 1);
   const move = useKeys(box, sorted.length, active, setCurrent, windowed);
   if (!rows.length) return html`<p class="empty">${empty}</p>`;
-  return html`<div class=${`table ${windowed ? "windowed" : ""}`} ref=${box} onKeyDown=${move} role="region" aria-label=${caption}
+  return html`<div class=${`table ${windowed ? "windowed" : ""}`} ref=${box} onKeyDown=${move} role="group" aria-label=${caption}
     tabindex=${windowed && !href ? 0 : undefined}>
     <table aria-rowcount=${windowed ? sorted.length + 1 : undefined}>
       <caption class="hidden">${caption}</caption>

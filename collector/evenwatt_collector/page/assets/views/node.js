@@ -21,7 +21,7 @@ export function View({ store, params }) {
   const key = `${zone}:${name}`;
   const node = useStore(store, (all) => all.nodes.get(key));
   const connection = useStore(store, (all) => all.connection);
-  const { detail, trouble } = useDetail(zone, name, node?.live_total_j ?? node?.age_s, connection.state);
+  const { detail, trouble } = useDetail(zone, name, node, connection.state);
   useEffect(() => {
     document.title = `${name} · node · evenwatt`;
   }, [key]);
@@ -52,17 +52,17 @@ export function View({ store, params }) {
 }
 
 /** Ask for the details again whenever the pulse says something new of the node. */
-function useDetail(zone, name, beat, connected) {
+function useDetail(zone, name, node, connected) {
   const [told, setTold] = useState({ detail: null, trouble: "" });
   useEffect(() => {
-    if (!zone || !name) return undefined;
+    if (!node) return undefined;
     const stop = new AbortController();
     getJson(`/api/v1/nodes/${encodeURIComponent(zone)}/${encodeURIComponent(name)}`).then(
       (detail) => stop.signal.aborted || setTold({ detail, trouble: "" }),
       (error) => stop.signal.aborted || setTold((before) => ({ ...before, trouble: error.message })),
     );
     return () => stop.abort();
-  }, [zone, name, beat, connected]);
+  }, [zone, name, node, connected]);
   return told;
 }
 
