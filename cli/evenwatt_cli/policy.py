@@ -14,19 +14,16 @@ from evenwatt_cli.operator_settings import load
 from evenwatt_collector.policy import (
     KnownNode,
     Limit,
-    Override,
     Policy,
     PolicyError,
     Problem,
     errors,
     limits_at,
-    load_overrides,
     load_policy,
     located,
     misfits,
     next_change_s,
     over,
-    path_beside,
 )
 from evenwatt_daemon import Failure
 
@@ -58,8 +55,7 @@ def check_policy(path: Path, *, at: str | None, with_nodes: bool, as_json: bool,
         problems += located(misfits(policy.document, nodes), policy.lines)
     if errors(problems):
         return _refused(path, problems, as_json=as_json)
-    overrides = load_overrides(path_beside(path))
-    document = _document(policy, problems, wall_s, overrides, nodes)
+    document = _document(policy, problems, wall_s, nodes)
     print(json.dumps(document)) if as_json else _print(document)
     return Exit.OK
 
@@ -102,11 +98,10 @@ def _document(
     policy: Policy,
     problems: Sequence[Problem],
     wall_s: float,
-    overrides: Sequence[Override],
     nodes: Sequence[KnownNode] | None,
 ) -> Document:
-    next_s = next_change_s(policy, wall_s, overrides)
-    limits = limits_at(policy, wall_s, overrides).values()
+    next_s = next_change_s(policy, wall_s)
+    limits = limits_at(policy, wall_s).values()
     return {
         "file": policy.path,
         "ok": True,

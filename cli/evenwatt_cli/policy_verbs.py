@@ -11,7 +11,7 @@ POLICY = "/etc/evenwatt/policy.toml"
 
 policy_app = typer.Typer(
     name="policy",
-    help="Check the policy file, and override it for a while.",
+    help="Check the policy file, and tighten limits for a while.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -45,18 +45,17 @@ def override(
     *,
     budget: Annotated[Optional[float], typer.Option(min=0, help="Limit of the zone in watts.")] = None,  # noqa: UP045
     cap: Annotated[Optional[float], typer.Option(min=0, help="Cap of the node in watts.")] = None,  # noqa: UP045
+    pause: Annotated[bool, typer.Option("--pause", help="Pause what the node's owner lets be paused.")] = False,
     cancel: Annotated[bool, typer.Option("--cancel", help="End it now.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")] = False,
     duration: Annotated[str, typer.Option("--for", help="How long, e.g. 30m or 2h; it ends by itself.")] = "30m",
     reason: Annotated[str, typer.Option("--reason", help="Why; kept and shown.")] = "",
     zone: Annotated[Optional[str], typer.Option("--zone", "-z", help="Zone of the node; default: settings.")] = None,  # noqa: UP045
-    policy: Annotated[Path, typer.Option("--policy", "-p", envvar="EVENWATT_POLICY", help="The policy.")] = Path(
-        POLICY
-    ),
     json: Json = False,
     config: Config = None,
 ) -> None:
-    """Tighten a zone's limit or a node's cap for a while, a day at the most. It can never loosen one."""
-    from evenwatt_cli.override import Wish, override_limit
+    """Tighten a zone's limit, cap or pause a node for a while, a day at the most. It can never loosen anything."""
+    from evenwatt_cli.override import Wanted, override_limit
 
-    wish = Wish(name, budget, cap, cancel, duration, reason, zone)
-    raise typer.Exit(override_limit(wish, policy, as_json=json, config=config))
+    wanted = Wanted(name, budget, cap, pause, cancel, dry_run, duration, reason, zone)
+    raise typer.Exit(override_limit(wanted, as_json=json, config=config))

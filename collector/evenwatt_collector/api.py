@@ -23,10 +23,15 @@ from evenwatt_collector.detail_api import detail_routes
 from evenwatt_collector.http.application import application
 from evenwatt_collector.http.endpoint import OBJECT, SECONDS, TEXT, Endpoint, Operation, Parameter
 from evenwatt_collector.http.errors import RequestError, json_answer
+from evenwatt_collector.http.gate import Gate
+from evenwatt_collector.http.session_api import session_routes
+from evenwatt_collector.http.settings import HttpSettings
+from evenwatt_collector.http.tokens import Tokens
 from evenwatt_collector.jobs_api import jobs_routes
 from evenwatt_collector.live_stream import stream_route
 from evenwatt_collector.metrics import make_metrics
 from evenwatt_collector.models_api import models_routes
+from evenwatt_collector.overrides_api import overrides_routes
 from evenwatt_collector.page import page_routes
 from evenwatt_collector.report.asking import ReportQuery
 from evenwatt_collector.report.document import to_document
@@ -42,11 +47,10 @@ if TYPE_CHECKING:
 
     from evenwatt_collector.carbon_aware_api import IntensityStore
     from evenwatt_collector.decided import Decisions
-    from evenwatt_collector.http.gate import Gate
-    from evenwatt_collector.http.settings import HttpSettings
     from evenwatt_collector.jobs.desk import JobsDesk
     from evenwatt_collector.live_stream import Hub
     from evenwatt_collector.models.desk import ModelsDesk
+    from evenwatt_collector.overrides.desk import OverrideDesk
     from evenwatt_collector.report.model import Report
     from evenwatt_collector.score.desk import ScoreDesk
     from evenwatt_collector.status import Document
@@ -80,6 +84,8 @@ class Answers:
     """Returns the latest samples of a zone, so many seconds back; None where none are kept."""
     models: ModelsDesk | None = None
     """Knows the variants of models and their costs."""
+    overrides: OverrideDesk | None = None
+    """Keeps overrides; there are none without."""
     decisions: Decisions | None = None
     """The latest decisions, of all kinds."""
     score: ScoreDesk | None = None
@@ -97,6 +103,7 @@ def make_app(answers: Answers, hub: Hub, gate: Gate | None = None, hosts: Iterab
         gate: Who may ask.
         hosts: Names by which it may be called, see ``HttpSettings.hosts``.
     """
+    gate = gate or Gate(HttpSettings(), Tokens())
     aware = carbon_aware_routes(answers.intensities, healthy=lambda: not answers.reasons())
     routes = [
         *_watching_routes(answers),
@@ -108,6 +115,8 @@ def make_app(answers: Answers, hub: Hub, gate: Gate | None = None, hosts: Iterab
         *models_routes(answers.models),
         *score_routes(answers.score),
         *decided_routes(answers.decisions),
+        *overrides_routes(answers.overrides),
+        *session_routes(gate),
         *page_routes(),
     ]
     return application(routes, gate, hosts)

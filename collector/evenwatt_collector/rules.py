@@ -5,15 +5,17 @@ Two things say so: the ``zones`` of the settings (``SettingsRules``), and a poli
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 
 from evenwatt_collector.control import OnLost, ZoneSpec
+from evenwatt_collector.overrides.model import told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from evenwatt_collector.overrides.model import Override
     from evenwatt_collector.settings import ZoneSettings
 
 
@@ -44,6 +46,8 @@ class NodeRule:
     targets: tuple[str, ...] = ()
     """Names on the node's allow-list that may be paused; ``*`` for all of them."""
     on_lost: OnLost = OnLost.FALLBACK
+    pause: str = ""
+    """Who has asked for its work to be paused, in words; empty: nobody."""
     held: str = ""
     """What holds it below what it could use, besides its zone; for people."""
 
@@ -60,6 +64,9 @@ class Rules(Protocol):
 
     def limits(self, wall_s: float) -> Mapping[str, ZoneLimit]:
         """Return what holds at a moment (Unix time)."""
+
+    def set_overrides(self, overrides: Sequence[Override]) -> None:
+        """Take the limits that a person has set for a while."""
 
     def node(self, zone: str, name: str) -> NodeRule:
         """Return what is decided about a node."""
@@ -82,9 +89,23 @@ class SettingsRules:
             for zone in zones
         }
 
-    def limits(self, _wall_s: float) -> Mapping[str, ZoneLimit]:
-        """Return the settings' budgets."""
-        return self._limits
+        self._overrides: tuple[Override, ...] = ()
+
+    def set_overrides(self, overrides: Sequence[Override]) -> None:
+        """Take the limits that a person has set for a while."""
+        self._overrides = tuple(overrides)
+
+    def limits(self, wall_s: float) -> Mapping[str, ZoneLimit]:
+        """Return the settings' budgets, or what a person has set below them."""
+        if not self._overrides:
+            return self._limits
+        limits = dict(self._limits)
+        for one in self._overrides:
+            limit = limits.get(one.zone)
+            if limit is not None and one.watts is not None and one.watts < limit.budget_w and one.holds(wall_s):
+                why = f"an override {told(one)}"
+                limits[one.zone] = replace(limit, budget_w=one.watts, why=why)
+        return limits
 
     def node(self, _zone: str, _name: str) -> NodeRule:
         """Return that every node is as it says."""

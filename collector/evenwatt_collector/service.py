@@ -36,6 +36,9 @@ from evenwatt_collector.live_stream import Hub
 from evenwatt_collector.locations import Locations
 from evenwatt_collector.neighbours.desk import Middle, Neighbours
 from evenwatt_collector.node_detail import node_detail
+from evenwatt_collector.overrides.book import Book
+from evenwatt_collector.overrides.desk import Around, OverrideDesk
+from evenwatt_collector.overrides.rules import OverriddenRules
 from evenwatt_collector.planning import Planning, Surroundings
 from evenwatt_collector.planning.capping import CappedRules
 from evenwatt_collector.policy import Watcher, limits_at
@@ -133,7 +136,9 @@ class Collector:
         self._policy = Watcher(Path(settings.policy)) if settings.policy else None
         self._rules: Rules = self._policy.rules if self._policy else SettingsRules(settings.zones)
         self._caps_w: dict[tuple[str, str], float] = {}
-        self._steering = Steering(CappedRules(self._rules, self._caps_w), quiet_s, seed=self._epoch)
+        self._asked_for = Book()
+        self._steering = Steering(self._with_wishes(self._rules), quiet_s, seed=self._epoch)
+        self._overrides = self._override_desk()
         self._carbon = CarbonBudgets(self._grams_since)
         self._asked: dict[str, asyncio.Task[float]] = {}
         self._zones: dict[str, Zone] = {}
@@ -180,6 +185,7 @@ class Collector:
             self._note("start", self._facts())
             await self._emissions.prepare()
             await self._planning.prepare()
+            await self._overrides.prepare()
             async with serve(self._http, app, proxied=self._settings.http.tls), asyncio.TaskGroup() as group:
                 links = [group.create_task(link.run(leave), name="link") for link in self._links.values()]
                 loops = [
@@ -275,6 +281,7 @@ class Collector:
             self._steered_s = time.monotonic()
             hurried, self._hurried = self._hurried, False
             self._wake.clear()
+            self._overrides.look(time.time())
             self._step(self._steered_s, hurry=hurried)
             await asyncio.sleep(_SOONEST_S)
             quiet_s = self._steering.quiet_until_s - time.monotonic()
@@ -357,7 +364,7 @@ class Collector:
         before = policy.trouble
         if policy.poll():
             self._rules = policy.rules
-            self._steering.use(CappedRules(policy.rules, self._caps_w))
+            self._steering.use(self._with_wishes(policy.rules))
             self._log.info("policy taken", path=self._settings.policy)
             self._note("policy", policy.facts())
             self._tell_policy(f"another policy holds: {self._settings.policy}")
@@ -535,6 +542,7 @@ class Collector:
             jobs=self._planning.desk,
             models=self._planning.serving.desk,
             decisions=self._decisions,
+            overrides=self._overrides,
             score=DatabaseDesk(self._settings.where, self._settings.fleet, __version__),
             intensities=Locations(self._settings, self._emissions.grids, self._emissions.facts),
         )
@@ -623,8 +631,37 @@ class Collector:
         link = self._link_of(zone)
         return link is not None and self._may_act() and link.publish(post)
 
+    def _with_wishes(self, rules: Rules) -> Rules:
+        """Return rules as people and learned caps have tightened them."""
+        return CappedRules(OverriddenRules(rules, self._asked_for), self._caps_w)
+
+    def _override_desk(self) -> OverrideDesk:
+        around = Around(
+            zones=lambda: [zone.name for zone in self._rules.zones],
+            fleet=self._fleet,
+            steering=self._steering,
+            keeper=self._keeper,
+            idle=self._idle,
+            changed=self._overrides_changed,
+            note=self._note,
+            decided=self._decided,
+        )
+        return OverrideDesk(around, self._asked_for)
+
+    def _idle(self) -> str | None:
+        """Why nothing can be ordered here now."""
+        if self._issuer is None:
+            return "this collector steers nothing: there is no [keys] table in its settings"
+        if not self._may_act():
+            return "nobody confirms that this collector is the active one"
+        return self._keys.stopped
+
+    def _overrides_changed(self) -> None:
+        self._steering.set_overrides(self._asked_for.limits)
+        self._hurry("")
+
     def _rule(self, zone: str, node: str) -> NodeRule:
-        return self._rules.node(zone, node)
+        return OverriddenRules(self._rules, self._asked_for).node(zone, node)
 
     def _link(self, zone: str) -> Link:
         named = zone != _EVERY_ZONE

@@ -23,10 +23,11 @@ from evenwatt_collector.rules import NodeRule, ZoneLimit
 from evenwatt_wire.command import Op
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from evenwatt_collector.control.arrays import Bools, Floats
     from evenwatt_collector.fleet import Fleet
+    from evenwatt_collector.overrides.model import Override
     from evenwatt_collector.rules import Rules
     from evenwatt_wire import Ack
 
@@ -153,6 +154,12 @@ class Steering:
             return False
         self._answers.append((slot, ack, now_s))
         return self.decision is not None and self.decision.waiting_w > 0
+
+    def set_overrides(self, overrides: Sequence[Override]) -> None:
+        """Take what a person has set; rules of nodes are asked anew at the next step, which comes at once."""
+        self._rules.set_overrides(overrides)
+        self._observing.begin_anew()
+        self._due_s = -inf
 
     def take_seq(self) -> int:
         """Return a sequence number for an order that control did not make."""
@@ -296,8 +303,11 @@ class Steering:
     def _pause_order(self, decision: Decision, slot: int, node: str, target: str, *, pause: bool) -> Order:
         ttl_s, seq = decision.pauses.ttl_s, self._controller.take_seq()
         if not pause:
-            return Order(node, seq, 0.0, "there is room for it again", Op.RESUME, target)
+            reason = "there is room for it again, and nobody asks for its pause"
+            return Order(node, seq, 0.0, reason, Op.RESUME, target)
         z = int(self._observing.seen.zone[slot])
+        if asked := self._rules.node(self._observing.names[slot][0], node).pause:
+            return Order(node, seq, ttl_s, asked, Op.PAUSE, target)
         limit = self._now.get(self._controller.tree.names[z], _NO_LIMIT)
         reason = (
             f"caps alone cannot keep to {limit.budget_w:.0f} W ({limit.why}): every cap is at its floor; "

@@ -1,24 +1,15 @@
-"""Hot reload and overrides on a real disk."""
+"""Hot reload on a real disk, and the verbs."""
 
 import json
 import os
-import stat
 import subprocess
 import sys
-import threading
-import time
 
 import pytest
 
-from evenwatt_collector.policy import (
-    Override,
-    Watcher,
-    cancel_override,
-    load_overrides,
-    path_beside,
-    put_override,
-)
+from evenwatt_collector.policy import Watcher
 from evenwatt_daemon import Failure
+from tests.policy.texts import limit_override
 
 GOOD = '[[zones]]\nname = "site"\nbudget_w = {}\n'
 NOW = 1_768_392_000.0
@@ -29,10 +20,6 @@ def path(tmp_path):
     file = tmp_path / "policy.toml"
     file.write_text(GOOD.format(5000))
     return file
-
-
-def override(zone="site", watts=100.0, length_s=600.0):
-    return Override(zone=zone, budget_w=watts, since_s=NOW, until_s=NOW + length_s)
 
 
 def site_w(watcher):
@@ -83,68 +70,17 @@ def test_a_wrong_policy_at_the_start_is_a_failure(path):
         Watcher(path)
 
 
-def test_overrides_come_go_and_survive_a_restart(path):
-    watcher = Watcher(path)
-    put_override(path, override(), NOW)
-    assert watcher.poll()
-    assert site_w(watcher) == 100
-    assert site_w(Watcher(path)) == 100
-    assert cancel_override(path, "site", NOW).budget_w == 100
-    assert watcher.poll()
-    assert site_w(watcher) == 5000
-    assert cancel_override(path, "site", NOW) is None
-
-
 def test_a_policy_that_changes_keeps_its_overrides_and_carbon_limits(path):
     watcher = Watcher(path)
-    put_override(path, override(), NOW)
-    watcher.poll()
+    watcher.rules.set_overrides([limit_override("site", 100, NOW, NOW + 600)])
     watcher.rules.set_carbon("site", 50.0)
     path.write_text(GOOD.format(4000) + "carbon = { grams_per_day = 5 }\n")
     assert watcher.poll()
     assert site_w(watcher) == 50
     watcher.rules.set_carbon("site", None)
     assert site_w(watcher) == 100
-
-
-def test_broken_overrides_do_not_end_those_before(path):
-    watcher = Watcher(path)
-    put_override(path, override(), NOW)
-    watcher.poll()
-    path_beside(path).write_text("{")
-    assert not watcher.poll()
-    assert site_w(watcher) == 100
-    assert "delete it" in watcher.trouble
-
-
-def test_a_new_override_of_a_zone_takes_the_place_of_the_one_before_and_ended_ones_go(path):
-    put_override(path, override("other", length_s=10), NOW)
-    put_override(path, override(watts=200), NOW)
-    put_override(path, override(watts=300), NOW + 60)
-    assert [entry.budget_w for entry in load_overrides(path_beside(path))] == [300]
-    assert stat.S_IMODE(path_beside(path).stat().st_mode) == 0o644
-    assert sorted(file.name for file in path.parent.iterdir()) == ["overrides.json", "policy.toml"]
-
-
-def test_many_writers_lose_nothing_and_a_reader_never_sees_half(path):
-    stop = threading.Event()
-    seen = []
-
-    def read():
-        while not stop.is_set():
-            seen.append(len(load_overrides(path_beside(path))))
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    writers = [threading.Thread(target=put_override, args=(path, override(f"zone-{i}"), NOW)) for i in range(20)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    stop.set()
-    reader.join()
-    assert len(load_overrides(path_beside(path))) == 20
-    assert seen == sorted(seen)
+    watcher.rules.set_overrides([])
+    assert site_w(watcher) == 4000
 
 
 class TestVerbs:
@@ -176,33 +112,19 @@ class TestVerbs:
         document = json.loads(self.run("check", path, "--json").stdout)
         assert [problem["line"] for problem in document["problems"]] == [1, 4]
 
-    def test_override_and_cancel(self, path):
-        said = self.run("override", "site", "--budget", 100, "--for", "5m", "--reason", "chiller", "--policy", path)
-        assert said.returncode == 0, said.stderr
-        assert "limit now: 100 W, an override until" in said.stdout
-        (entry,) = load_overrides(path_beside(path))
-        assert entry.until_s == pytest.approx(time.time() + 300, abs=30)
-        said = self.run("override", "site", "--budget", 9000, "--policy", path)
-        assert "9000 W changes nothing now" in said.stdout
-        said = self.run("override", "site", "--cancel", "--policy", path, "--json")
-        assert json.loads(said.stdout) == {
-            "zone": "site", "done": "ended", "override": None, "budget_w": 5000, "why": "its budget_w",
-        }  # fmt: skip
-
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
-            (["attic", "--budget", 5], "'attic' is no zone of"),
-            (["site"], "say one of --budget W (of a zone), --cap W (of a node) and --cancel"),
+            (["site"], "say one of --budget W (of a zone), --cap W and --pause (of a node), and --cancel"),
             (["site", "--budget", 5, "--cancel"], "say one of"),
-            (["site", "--budget", 5, "--for", "25h"], "up to 24h"),
+            (["site", "--budget", 5, "--for", "25h"], "lasts 10s to 24h"),
             (["site", "--budget", 5, "--for", "soon"], "not a duration"),
-            (["gpu-1", "--cap", 5], "no operator key"),
+            (["gpu-1", "--cap", 5], "no token: set token_file"),
         ],
     )
     def test_a_wrong_call_is_one_line_and_exit_2(self, path, arguments, said):
         (path.parent / "operator.toml").write_text("")
-        result = self.run("override", *arguments, "--policy", path, "--config", path.parent / "operator.toml")
+        result = self.run("override", *arguments, "--config", path.parent / "operator.toml")
         assert result.returncode == 2
         assert said in result.stderr
         assert len(result.stderr.strip().splitlines()) == 1

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenwatt_collector.policy import Override, PolicyRules, class_of, limits_at, next_change_s
-from tests.policy.texts import SITE, policy
+from evenwatt_collector.policy import PolicyRules, class_of, limits_at, next_change_s
+from tests.policy.texts import SITE, limit_override, policy
 
 NOON = datetime(2026, 1, 14, 12, tzinfo=UTC).timestamp()  # a Wednesday
 START = datetime(2026, 1, 14, 16, tzinfo=UTC).timestamp()
@@ -107,13 +107,13 @@ def test_down_from_no_limit_at_all():
 
 class TestOverrides:
     def one(self, watts, length_s=600.0):
-        return Override(zone="site", budget_w=watts, since_s=NOON, until_s=NOON + length_s, reason="chiller")
+        return limit_override("site", watts, NOON, NOON + length_s)
 
     def test_it_tightens_and_ends(self):
         overrides = [self.one(2000)]
         limit = limits_at(policy(), NOON, overrides)["site"]
         assert limit.budget_w == 2000
-        assert limit.why == "an override until 2026-01-14T12:10:00Z (chiller)"
+        assert limit.why == "an override set by ada until 2026-01-14T12:10:00Z (chiller)"
         assert budget_w(policy(), NOON + 600, overrides=overrides) == 4000
 
     def test_it_never_loosens(self):
@@ -134,7 +134,7 @@ def test_carbon_is_one_bound_among_others():
 @given(st.integers(0, 14 * 24 * 3600), st.floats(0, 1))
 def test_nothing_changes_before_the_next_change(ahead_s, part):
     taken = policy()
-    overrides = [Override(zone="rack-a", budget_w=10, since_s=NOON, until_s=NOON + 5000)]
+    overrides = [limit_override("rack-a", 10, NOON, NOON + 5000)]
     wall_s = NOON - 7 * 86_400 + ahead_s
     now = limits_at(taken, wall_s, overrides)
     change_s = next_change_s(taken, wall_s, overrides)

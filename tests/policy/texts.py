@@ -4,6 +4,7 @@ from textwrap import dedent
 
 import pytest
 
+from evenwatt_collector.overrides.model import Kind, Override
 from evenwatt_collector.policy import PolicyError, errors, parse_policy
 
 SITE = """\
@@ -60,3 +61,17 @@ def refused(text):
 
 def warned(text):
     return [problem.words("policy.toml") for problem in policy(text).warnings]
+
+
+def limit_override(zone, watts, since_s, until_s):
+    """Return what a person has set."""
+    return Override(
+        id="0" * 32,
+        kind=Kind.LIMIT,
+        zone=zone,
+        watts=float(watts),
+        since_s=since_s,
+        until_s=until_s,
+        reason="chiller",
+        by="ada",
+    )

@@ -6,6 +6,8 @@
     RUNS --floors in the zone exceed B, chosen--> PAUSED
     PAUSED --60 s paused, zones around below 0.80 B for 60 s, room for its peak and floor, its turn--> RUNS
     PAUSED --no longer allowed to be paused, or no limit holds any more--> RUNS
+    RUNS --a person asks for it--> ASKED --nobody asks any more, and no zone around is hot--> RUNS
+    ASKED --nobody asks any more, and a zone around is hot--> PAUSED
 
 Only work that opted in is paused (``Observations.pausable``), one node per delay of the loop, so that the effect of one
 is seen before the next: the lowest class first, in it the one that draws most. Floors that exceed the budget do not
@@ -57,12 +59,14 @@ class Pausing:
         self._ours: Bools = np.zeros(slots, dtype=np.bool_)
         self._sent_s: Floats = np.full(slots, -np.inf)
         self._peak_w: Floats = np.zeros(slots)
+        self.asked: Bools = np.zeros(slots, dtype=np.bool_)
+        """Paused because a person asked for it, whatever the zone draws."""
 
     def grow(self, slots: int) -> None:
         """Make room for ``slots`` nodes."""
-        before = (self.paused, self.since_s, self._ours, self._sent_s, self._peak_w)
+        before = (self.paused, self.since_s, self._ours, self._sent_s, self._peak_w, self.asked)
         self._resize(slots)
-        after = (self.paused, self.since_s, self._ours, self._sent_s, self._peak_w)
+        after = (self.paused, self.since_s, self._ours, self._sent_s, self._peak_w, self.asked)
         for old, new in zip(before, after, strict=True):
             new[: len(old)] = old
 
@@ -88,6 +92,7 @@ class Pausing:
         takes_s = max(_LEAST_DELAY_S, delay_s)
         settled = now_s - self._acted_s >= takes_s
         waited = now_s - self._hot_since_s >= np.where(zones.infeasible, takes_s, bands.pause_s)
+        self._follow_people(tree, seen, limited, hot, now_s)
         for z in np.flatnonzero(hot & settled & waited):
             self._pause_one(tree, seen, live, int(z), now_s)
         self._resume_unasked(tree, seen, limited, now_s)
@@ -106,12 +111,25 @@ class Pausing:
             self._peak_w[slot] = max(seen.peak_w[slot], seen.power_w[slot])
             self._turn(tree, seen, slot, now_s, paused=True)
 
+    def _follow_people(self, tree: ZoneTree, seen: Observations, limited: Bools, hot: Bools, now_s: float) -> None:
+        """Pause at once what a person asks for; when nobody does any more it goes on, or waits as the zone's own."""
+        if not (seen.asked.any() or self.asked.any()):
+            return
+        wanted = seen.asked & seen.present & seen.pausable & tree.any_around(limited)[seen.zone]
+        for slot in np.flatnonzero(wanted & ~self.paused).tolist():
+            self._peak_w[slot] = max(seen.peak_w[slot], seen.power_w[slot])
+            self._turn(tree, seen, slot, now_s, paused=True)
+        for slot in np.flatnonzero(self.asked & ~wanted & self.paused).tolist():
+            if not any(hot[z] for z in tree.path(int(seen.zone[slot]))):
+                self._turn(tree, seen, slot, now_s, paused=False)
+        self.asked = wanted & self.paused
+
     def _resume_unasked(self, tree: ZoneTree, seen: Observations, limited: Bools, now_s: float) -> None:
         for slot in np.flatnonzero(self.paused & ~(seen.pausable & tree.any_around(limited)[seen.zone])).tolist():
             self._turn(tree, seen, slot, now_s, paused=False)
 
     def _resume_one(self, tree: ZoneTree, seen: Observations, zones: Heat, now_s: float, bands: Bands) -> None:
-        rested = np.flatnonzero(self.paused & (now_s - self.since_s >= LEAST_PAUSE_S))
+        rested = np.flatnonzero(self.paused & ~self.asked & (now_s - self.since_s >= LEAST_PAUSE_S))
         for slot in rested[np.lexsort((self._peak_w[rested], -seen.priority[rested]))].tolist():
             path = [z for z in tree.path(int(seen.zone[slot])) if np.isfinite(zones.budget_w[z])]
             calm = all(now_s - self._cool_since_s[z] >= bands.resume_s for z in path)

@@ -123,6 +123,8 @@ class Observations:
         self.controllable: Bools = np.zeros(slots, dtype=np.bool_)
         self.pausable: Bools = np.zeros(slots, dtype=np.bool_)
         """It has work that may be paused."""
+        self.asked: Bools = np.zeros(slots, dtype=np.bool_)
+        """A person asks for that work to be paused."""
         self.paused: Bools = np.zeros(slots, dtype=np.bool_)
         """It says that this work is paused."""
         self.zone: Ints = np.zeros(slots, dtype=np.int64)

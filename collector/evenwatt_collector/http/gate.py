@@ -51,6 +51,11 @@ class Gate:
         prefix = "__Host-" if settings.tls else ""
         self._cookie = f"{prefix}evenwatt-{settings.port}"  # cookies do not know ports: each collector has its own
 
+    @property
+    def read(self) -> str:
+        """Whether reading is ``open``, or takes a ``token`` too."""
+        return self._settings.read
+
     def admit(self, request: Request, scope: Scope | None) -> Caller:
         """Return who asks.
 

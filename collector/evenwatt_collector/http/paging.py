@@ -55,7 +55,8 @@ def page(request: Request, name: str, rows: Sequence[T], key: Callable[[T], Key]
         key: What tells a row from all others, of which JSON keeps the order.
         kinds: Types of the parts of a key.
     """
-    limit, after = limit_of(request), _after(request, kinds)
+    limit, cursor = limit_of(request), request.query_params.get("cursor")
+    after = None if cursor is None else read_cursor(cursor, kinds)
     left = rows if after is None else [row for row in rows if key(row) > after]
     shown = list(left[:limit])
     following = _cursor(key(shown[-1])) if len(left) > limit else None
@@ -70,10 +71,12 @@ def _cursor(key: Key) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(key)).decode().rstrip("=")
 
 
-def _after(request: Request, kinds: tuple[type, ...]) -> Key | None:
-    text = request.query_params.get("cursor")
-    if text is None:
-        return None
+def read_cursor(text: str, kinds: tuple[type, ...]) -> Key:
+    """Return the key of the last row that was given.
+
+    Raises:
+        RequestError: 400, it is no cursor of ours.
+    """
     try:
         raw = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
         key: Key = msgspec.json.decode(raw, type=tuple[kinds])  # type: ignore[valid-type]

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from evenwatt_collector.feedback.counterfactual import Curve
     from evenwatt_collector.jobs.model import JobRecord, Run
     from evenwatt_collector.node import Node
+    from evenwatt_collector.overrides.model import Override
     from evenwatt_collector.planning.surroundings import Surroundings
     from evenwatt_collector.rules import NodeRule, Rules, ZoneLimit
     from evenwatt_collector.storage import Connection
@@ -84,6 +85,10 @@ class CappedRules:
     def limits(self, wall_s: float) -> Mapping[str, ZoneLimit]:
         """Return the limits of the rules below."""
         return self._rules.limits(wall_s)
+
+    def set_overrides(self, overrides: Sequence[Override]) -> None:
+        """Hand overrides of zones to the rules below."""
+        self._rules.set_overrides(overrides)
 
     def node(self, zone: str, name: str) -> NodeRule:
         """Return the rule below, its ceiling tightened to the learned cap."""

@@ -2,20 +2,12 @@
 
 ``load_policy`` reads and checks the file (``schema`` has its shape, ``reading`` and ``lines`` find what is wrong and
 where, ``check`` and ``check_fleet`` contradictions); ``limits_at``, ``next_change_s`` and ``class_of`` ask it;
-``timetable`` knows the hours, ``overrides`` what a person has set; ``PolicyRules`` puts it as control wants it, and
+``timetable`` knows the hours; ``PolicyRules`` puts it as control wants it, and
 ``Watcher`` reloads it while the collector runs.
 """
 
 from evenwatt_collector.policy.check import over
 from evenwatt_collector.policy.check_fleet import KnownNode, misfits
-from evenwatt_collector.policy.overrides import (
-    LONGEST_S,
-    Override,
-    cancel_override,
-    load_overrides,
-    path_beside,
-    put_override,
-)
 from evenwatt_collector.policy.policy import (
     Limit,
     Policy,
@@ -33,11 +25,9 @@ from evenwatt_collector.policy.timetable import Bound, Source, in_utc
 from evenwatt_collector.policy.watch import Watcher
 
 __all__ = [
-    "LONGEST_S",
     "Bound",
     "KnownNode",
     "Limit",
-    "Override",
     "Policy",
     "PolicyError",
     "PolicyRules",
@@ -45,19 +35,15 @@ __all__ = [
     "Severity",
     "Source",
     "Watcher",
-    "cancel_override",
     "class_of",
     "errors",
     "in_utc",
     "limits_at",
     "listed",
-    "load_overrides",
     "load_policy",
     "located",
     "misfits",
     "next_change_s",
     "over",
     "parse_policy",
-    "path_beside",
-    "put_override",
 ]

@@ -9,19 +9,20 @@ from dataclasses import dataclass
 from math import inf, isfinite
 from typing import TYPE_CHECKING
 
+from evenwatt_collector.overrides.model import told
 from evenwatt_collector.policy import classes
 from evenwatt_collector.policy.check import contradictions
 from evenwatt_collector.policy.problems import errors, listed
 from evenwatt_collector.policy.reading import located, read
-from evenwatt_collector.policy.timetable import Bound, Source, bounds_at, changes_after, in_utc
+from evenwatt_collector.policy.timetable import Bound, Source, bounds_at, changes_after
 from evenwatt_daemon import Failure, read_document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from evenwatt_collector.overrides.model import Override
     from evenwatt_collector.policy.lines import Lines
-    from evenwatt_collector.policy.overrides import Override
     from evenwatt_collector.policy.problems import Problem
     from evenwatt_collector.policy.schema import Document, NodeClass, Zone
 
@@ -94,7 +95,7 @@ def limits_at(
     Args:
         policy: The policy.
         wall_s: Unix time.
-        overrides: What a person has set.
+        overrides: Limits that a person has set for a while.
         carbon_w: Limits by the carbon loop, per zone.
     """
     return {
@@ -120,9 +121,9 @@ def _limit(
 ) -> Limit:
     bounds = bounds_at(zone, wall_s)
     for override in overrides:
-        if override.zone == zone.name and override.holds(wall_s):
-            why = f"an override until {in_utc(override.ends_s)}" + (f" ({override.reason})" if override.reason else "")
-            bounds.append(Bound(override.budget_w, Source.OVERRIDE, why, override.ends_s))
+        if override.zone == zone.name and override.watts is not None and override.holds(wall_s):
+            why = f"an override {told(override)}"
+            bounds.append(Bound(override.watts, Source.OVERRIDE, why, override.ends_s))
     if carbon_w is not None and zone.carbon is not None and isfinite(carbon_w):
         why = f"its carbon budget of {zone.carbon.grams_per_day:g} g a day"
         bounds.append(Bound(carbon_w, Source.CARBON, why))

@@ -12,7 +12,7 @@ from evenwatt_collector.rules import NodeRule, ZoneLimit
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from evenwatt_collector.policy.overrides import Override
+    from evenwatt_collector.overrides.model import Override
     from evenwatt_collector.policy.policy import Limit, Policy
 
 _ON_LOST: Final = {"fallback": OnLost.FALLBACK, "hold": OnLost.HOLD, "restore": OnLost.RESTORE}
@@ -25,7 +25,7 @@ class PolicyRules:
 
     Args:
         policy: The policy.
-        overrides: What a person has set.
+        overrides: Limits that a person has set for a while.
         carbon_w: Limits by the carbon loop, per zone.
     """
 
@@ -44,6 +44,11 @@ class PolicyRules:
     def carbon_w(self) -> Mapping[str, float]:
         """Limits by the carbon loop, per zone."""
         return self._carbon_w
+
+    def set_overrides(self, overrides: Sequence[Override]) -> None:
+        """Take what a person has set: limits of zones for a while."""
+        self.overrides = tuple(overrides)
+        self._until_s = self._from_s
 
     def set_carbon(self, zone: str, budget_w: float | None) -> None:
         """Set or, with None, remove the carbon loop's limit of a zone."""

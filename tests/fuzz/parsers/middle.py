@@ -26,16 +26,18 @@ from evenwatt_collector.carbon.providers.settings import FileSettings, GridSetti
 from evenwatt_collector.carbon.series import Basis, Reading
 from evenwatt_collector.carbon_aware_wire import Problem, body_time, query_time
 from evenwatt_collector.feedback.asking import ImprovementQuery
+from evenwatt_collector.http.errors import RequestError
+from evenwatt_collector.http.paging import read_cursor
+from evenwatt_collector.http.tokens import Scope, parse_tokens
 from evenwatt_collector.jobs import reading
 from evenwatt_collector.jobs.desk import ExternalReport
 from evenwatt_collector.jobs.times import duration_s, moment_s
-from evenwatt_collector.http.tokens import parse_tokens
-from evenwatt_collector.jobs_requests import RequestError, decoded, query
+from evenwatt_collector.jobs_requests import decoded, query
 from evenwatt_collector.live_stream import Hub
 from evenwatt_collector.models.registry import ModelsFile, make_registry
 from evenwatt_collector.models.tables import read_table
+from evenwatt_collector.overrides.model import Wish
 from evenwatt_collector.policy import PolicyError, parse_policy
-from evenwatt_collector.policy.overrides import parse_overrides
 from evenwatt_collector.policy.policy import limits_at
 from evenwatt_collector.report.asking import ReportQuery
 from evenwatt_collector.score.asking import ScoreQuery
@@ -160,7 +162,7 @@ def _retry_after(data: bytes) -> None:
 
 def _tokens(data: bytes) -> None:
     found = parse_tokens(data, "tokens")
-    check(bool(found) and found.name_of("") is None, "an empty token is known")
+    check(found.anybody_may(Scope.READ) and found.caller("") is None, "an empty token is known")
 
 
 def _policy(data: bytes) -> None:
@@ -170,8 +172,13 @@ def _policy(data: bytes) -> None:
         check(limit.budget_w >= 0, f"a budget of {limit.budget_w} W")
 
 
-def _overrides(data: bytes) -> None:
-    check_plain(parse_overrides(data, Path("overrides.json")))
+def _cursor(data: bytes) -> None:
+    zone, node = read_cursor(data.decode("latin-1"), (str, str))
+    check(isinstance(zone, str) and isinstance(node, str), "a cursor of other kinds")
+
+
+def _override(data: bytes) -> None:
+    check_plain(decoded(data, Wish))
 
 
 @cache
@@ -349,9 +356,7 @@ _TABLE = b"task,model,variant,unit,joules_per_unit,latency_s,device\ncaption,bli
 _CSV = b"start,end,g_per_kwh\n2026-03-10T10:00:00Z,2026-03-10T11:00:00Z,351.5\n1773144000,1773147600,300\n"
 _COLLECTOR = (ROOT / "packaging" / "collector.toml").read_bytes()
 _TOML_WORDS = (b"[[zones]]\n", b"{a.b = 1}", b"inf\n", b"nan\n", b"1979-05-27T07:32:00Z", b"[[", b"]]\n", b'"""')
-_OVERRIDES = (
-    b'{"overrides": [{"zone": "site", "budget_w": 300.0, "since_s": 1.0, "until_s": 1793577700.0, "reason": "ada"}]}'
-)
+_OVERRIDE = b'{"kind":"cap","zone":"site","node":"n-1","watts":300.0,"for_s":600,"reason":"chiller \\u00e9"}'
 
 PARSERS = [
     Parser(
@@ -435,10 +440,10 @@ PARSERS = [
     ),
     Parser(
         "file-tokens",
-        ("evenwatt_collector.jobs.tokens",),
+        ("evenwatt_collector.http.tokens",),
         _tokens,
         (Failure,),
-        (b"ada " + b"ab" * 16 + b"\n# x\n" + b"cd" * 16 + b"\n",),
+        (b"ada jobs,act " + b"ab" * 16 + b"\n# x\nbob read " + b"cd" * 16 + b"\n",),
         "text",
     ),
     Parser(
@@ -451,9 +456,7 @@ PARSERS = [
         _TOML_WORDS,
         slow=True,
     ),
-    Parser(
-        "settings-overrides", ("evenwatt_collector.policy.overrides",), _overrides, (Failure,), (_OVERRIDES,), "json"
-    ),
+    Parser("http-override", ("evenwatt_collector.overrides.model",), _override, (RequestError,), (_OVERRIDE,), "json"),
     Parser(
         "settings-collector",
         ("evenwatt_collector.settings", "evenwatt_daemon.settings"),

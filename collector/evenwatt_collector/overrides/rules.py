@@ -1,0 +1,51 @@
+"""Rules with overrides of nodes on top; those of zones are among the limits of the rules themselves. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from evenwatt_collector.overrides.model import Kind, told
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from evenwatt_collector.control import ZoneSpec
+    from evenwatt_collector.overrides.book import Book
+    from evenwatt_collector.overrides.model import Override
+    from evenwatt_collector.rules import NodeRule, Rules, ZoneLimit
+
+
+class OverriddenRules:
+    """Rules as a person has tightened them.
+
+    Args:
+        rules: The rules below.
+        book: What was asked for; changed by others.
+    """
+
+    def __init__(self, rules: Rules, book: Book) -> None:
+        self._rules, self._book = rules, book
+
+    @property
+    def zones(self) -> Sequence[ZoneSpec]:
+        """Return the zones of the rules below."""
+        return self._rules.zones
+
+    def limits(self, wall_s: float) -> Mapping[str, ZoneLimit]:
+        """Return the limits of the rules below, which know the overrides of zones."""
+        return self._rules.limits(wall_s)
+
+    def set_overrides(self, overrides: Sequence[Override]) -> None:
+        """Hand overrides of zones to the rules below."""
+        self._rules.set_overrides(overrides)
+
+    def node(self, zone: str, name: str) -> NodeRule:
+        """Return the rule below, with a cap and a pause of the node's own."""
+        rule = self._rules.node(zone, name)
+        cap, pause = self._book.of(Kind.CAP, zone, name), self._book.of(Kind.PAUSE, zone, name)
+        if cap is not None and cap.watts is not None and (rule.ceiling_w is None or cap.watts < rule.ceiling_w):
+            rule = replace(rule, ceiling_w=cap.watts, held=f"a cap of {cap.watts:,.0f} W, {told(cap)}")
+        if pause is not None:
+            rule = replace(rule, targets=("*",), pause=f"a pause, {told(pause)}")
+        return rule
