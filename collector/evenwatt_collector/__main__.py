@@ -10,6 +10,7 @@ from evenwatt_collector.carbon import IntensityTable
 from evenwatt_collector.carbon.providers.contract import ProviderError
 from evenwatt_collector.carbon.providers.secret import Secret
 from evenwatt_collector.keys import check_keys
+from evenwatt_collector.neighbours.settings import check_otlp
 from evenwatt_collector.settings import CollectorSettings, load
 from evenwatt_collector.webhook_settings import address, secret_of
 from evenwatt_daemon import EXIT_OK, Failure, run_daemon, setup_logging
@@ -50,6 +51,8 @@ def _check(settings: CollectorSettings) -> int:
     for webhook in settings.webhooks:
         address(webhook)
         secret_of(webhook)
+    if settings.otlp is not None:
+        check_otlp(settings.otlp)
     for grid in settings.grids:
         for source in grid.sources:
             for key in ("token_file", "password_file"):

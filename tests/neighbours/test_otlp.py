@@ -13,6 +13,7 @@ from opentelemetry.semconv._incubating.attributes import hw_attributes
 from opentelemetry.semconv._incubating.metrics import hw_metrics
 from opentelemetry.semconv.schemas import Schemas
 
+from evenwatt_collector.__main__ import main
 from evenwatt_collector.neighbours import otlp
 from evenwatt_collector.neighbours.otlp import Frame, request
 from evenwatt_collector.neighbours.picture import Component, Host
@@ -224,6 +225,18 @@ def test_a_line_that_is_no_header_is_said_without_it(tmp_path, line):
     with pytest.raises(Failure, match="line 2") as caught:
         headers(OtlpSettings(endpoint="http://otel", headers_file=str(file)))
     assert "cret" not in str(caught.value)
+
+
+def test_what_cannot_be_used_is_found_by_a_check_of_the_settings(tmp_path, capsys):
+    file = tmp_path / "collector.toml"
+    file.write_text('[otlp]\nendpoint = "http://otel:4318"\n')
+    assert main(["--config", str(file), "--check"]) == 0
+    file.write_text('[otlp]\nendpoint = "http://otel:4318"\nheaders_file = "/nowhere/headers"\n')
+    assert main(["--config", str(file), "--check"]) == 2
+    assert "/nowhere/headers: no such file" in capsys.readouterr().err
+    file.write_text('[home_assistant]\nprefix = "a/#"\n')
+    assert main(["--config", str(file), "--check"]) == 2
+    assert "home_assistant.prefix" in capsys.readouterr().err
 
 
 def test_certificates_that_are_none_are_said(tmp_path):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from evenwatt_collector.link import Post
 from evenwatt_collector.neighbours.announcing import Announcer
-from evenwatt_collector.neighbours.home_assistant import Device, device_of, topic
+from evenwatt_collector.neighbours.home_assistant import Device, device_of, topic, zone_of
 from evenwatt_collector.neighbours.otlp_export import OtlpExport
 from evenwatt_daemon import get_logger
 
@@ -97,19 +97,23 @@ class Neighbours:
 
     async def _announce(self, home: HomeAssistantSettings, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            now_s = time.monotonic()
-            wanted = self._wanted() if home.enabled else {}
-            settled = not home.enabled or now_s - self._connected_s > _SETTLE_S
-            for device, payload in self._announcer.due(wanted, self._middle.mine, now_s, settled=settled):
-                zone = device.partition("_")[0]
-                if not self._middle.publish(zone, Post(topic(home.prefix, device), payload, 1, retain=True)):
-                    break
-            self._look_whether_heard(now_s)
+            try:
+                self._announce_once(home, time.monotonic())
+            except Exception as error:  # noqa: BLE001  (a fault of ours must not end the collector; what it was is said)
+                self._log.error("not announced", why=f"{type(error).__name__}: {error}")
             try:
                 async with asyncio.timeout(_ROUND_S):
                     await stop.wait()
             except TimeoutError:
                 continue
+
+    def _announce_once(self, home: HomeAssistantSettings, now_s: float) -> None:
+        wanted = self._wanted() if home.enabled else {}
+        settled = not home.enabled or now_s - self._connected_s > _SETTLE_S
+        for device, payload in self._announcer.due(wanted, self._middle.mine, now_s, settled=settled):
+            if not self._middle.publish(zone_of(device), Post(topic(home.prefix, device), payload, 1, retain=True)):
+                break
+        self._look_whether_heard(now_s)
 
     def _wanted(self) -> dict[str, Device]:
         """Return zones that say their presence, and nodes that have been born."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from evenwatt_collector.neighbours.picture import NO_ENERGIES, hosts_of, places_of, read_energies
-from evenwatt_collector.neighbours.settings import certificates, headers, url
+from evenwatt_collector.neighbours.settings import certificates, check_otlp, headers, url
 from evenwatt_collector.storage import DatabaseError
 from evenwatt_daemon import Failure, get_logger
 
@@ -71,8 +71,9 @@ class OtlpExport:
         self._otlp = otlp
         self._settings, self._fleet, self._keeper = settings, fleet, keeper
         self._nodes, self._zones = nodes, zones
+        check_otlp(settings)
         self._url, self._verify = url(settings), certificates(settings)
-        headers(settings)
+        self._shown = self._url.partition("?")[0]  # what comes after may be secret
         self._log: Any = get_logger("otlp")
         self._trouble = ""
 
@@ -97,10 +98,12 @@ class OtlpExport:
         except (Failure, _RefusedError) as error:
             self._say(str(error))
         except (httpx.HTTPError, TimeoutError, OSError) as error:
-            self._say(str(error) or type(error).__name__)
+            self._say(f"{self._shown}: {str(error) or type(error).__name__}")
+        except Exception as error:  # noqa: BLE001  (a fault of ours must not end the collector; what it was is said)
+            self._say(f"{type(error).__name__}: {error}")
         else:
             if self._trouble:
-                self._log.info("the receiver takes metrics again", endpoint=self._url, resources=sent)
+                self._log.info("the receiver takes metrics again", endpoint=self._shown, resources=sent)
             self._trouble = ""
 
     def _say(self, why: str) -> None:
@@ -147,15 +150,15 @@ class OtlpExport:
         kind = {"Content-Type": "application/x-protobuf", "Content-Encoding": "gzip"}
         async with client.stream("POST", self._url, content=body, headers={**said, **kind}) as answer:
             if answer.status_code != httpx.codes.OK:
-                raise _RefusedError(f"{self._url} answers {answer.status_code} {answer.reason_phrase}".rstrip())
+                raise _RefusedError(f"{self._shown} answers {answer.status_code} {answer.reason_phrase}".rstrip())
             text = b""
             async for piece in answer.aiter_bytes():
                 text += piece
                 if len(text) > _MOST_ANSWER_BYTES:
-                    raise _RefusedError(f"{self._url} answers with more than {_MOST_ANSWER_BYTES} bytes")
+                    raise _RefusedError(f"{self._shown} answers with more than {_MOST_ANSWER_BYTES} bytes")
         lost = self._otlp.rejected(text)
         if lost:
-            raise _RefusedError(f"{self._url} refused {lost}")
+            raise _RefusedError(f"{self._shown} refused {lost}")
 
 
 async def _within(stop: asyncio.Event, seconds: float) -> bool:

@@ -60,6 +60,17 @@ def url(settings: OtlpSettings) -> str:
     return settings.endpoint if parts["path"] else parts["base"] + _PATH
 
 
+def check_otlp(settings: OtlpSettings) -> None:
+    """Look at everything that the table names.
+
+    Raises:
+        Failure: something of it cannot be used.
+    """
+    url(settings)
+    headers(settings)
+    certificates(settings)
+
+
 def headers(settings: OtlpSettings) -> dict[str, str]:
     """Return the headers of the file.
 
