@@ -101,7 +101,7 @@ function Choice({ job, decision, words }) {
         <th scope="col">Why, or why not</th></tr></thead>
       <tbody>${rows.map((one, i) => html`<${Option} key=${i} one=${one} job=${job} costs=${rows.some((row) => row.cost)} baseline=${decision.baseline} />`)}</tbody>
     </table></div>
-    ${decision.would_change.length ? html`<h4>What would change it</h4><ul class="plain">${decision.would_change.map((text) => html`<li key=${text}>${text}</li>`)}</ul>` : null}
+    ${decision.would_change.length ? html`<h3>What would change it</h3><ul class="plain">${decision.would_change.map((text) => html`<li key=${text}>${text}</li>`)}</ul>` : null}
     ${decision.cap_why ? html`<p><strong>Power cap</strong> ${decision.cap_w ? `${watts(decision.cap_w)}: ` : ""}${decision.cap_why}</p>` : null}
     ${decision.rests_on ? html`<p class="quiet"><strong>It rests on</strong> ${decision.rests_on}.</p>` : null}`;
 }
@@ -151,7 +151,7 @@ function Came({ outcome }) {
     ["Took", duration(outcome.duration_s)],
     ["Deadline", outcome.late ? html`<${State} tone="bad">missed<//>` : outcome.deadline_s === null ? "none" : html`<${State} tone="good">kept<//>`],
   ];
-  return html`<h4>What came of it</h4><${Facts} rows=${rows} />`;
+  return html`<h3>What came of it</h3><${Facts} rows=${rows} />`;
 }
 
 /** A link to a node or zone by its full name. */

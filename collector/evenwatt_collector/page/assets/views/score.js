@@ -225,7 +225,7 @@ function Weeks({ weeks }) {
     ...["grams", "energy", "length", "intensity"].map((name) => ({ key: `error-${name}`, title: `Error of ${name}`, number: true, minor: true, value: (row) => row.predicted.mape_pct[name], cell: (row) => pct(row.predicted.mape_pct[name]) })),
     { key: "inside", title: "In range", number: true, minor: true, value: (row) => row.predicted.coverage, cell: (row) => percent(row.predicted.coverage) },
   ];
-  return html`<${Table} caption="Improvement by week" columns=${columns} rows=${weeks} keyOf=${(row) => row.week} sort=${{ key: "week", down: true }} />`;
+  return html`<${Table} caption="Weeks, the latest first" columns=${columns} rows=${weeks} keyOf=${(row) => row.week} sort=${{ key: "week", down: true }} />`;
 }
 
 const TONES = { falling: "good", rising: "bad" };

@@ -163,7 +163,7 @@ function Jobs({ store, rows, id, title: name }) {
   ];
   const open = shown.filter((job) => !["done", "failed", "cancelled"].includes(job.state)).length;
   return html`<${Panel} id=${id} title=${name} aside=${html`${open} open of ${shown.length} shown · <a href=${to("plan")}>the plan</a>`}>
-    <${Table} caption="Jobs" columns=${columns} rows=${shown} keyOf=${(job) => job.id} sort=${{ key: "state", down: false }}
+    <${Table} caption=${`${name}, each with its state`} columns=${columns} rows=${shown} keyOf=${(job) => job.id} sort=${{ key: "state", down: false }}
       href=${(job) => to("work", "job", job.id)} rowClass=${(job) => (job.late ? "late" : "")}
       empty=${html`No job was submitted. <code>evenwatt submit</code> takes some; the documentation has an example.`} />
   <//>`;
