@@ -181,7 +181,8 @@ class News:
 
 def _moved(now_w: Floats, before_w: Floats) -> Bools:
     far: Bools = np.abs(now_w - before_w) > np.maximum(CAP_MOVED_W, CAP_MOVED * before_w)
-    return far | (np.isnan(now_w) != np.isnan(before_w))
+    moved: Bools = far | (np.isnan(now_w) != np.isnan(before_w))
+    return moved
 
 
 def _span(values_w: Floats) -> str:

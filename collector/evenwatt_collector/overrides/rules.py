@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from evenwatt_collector.overrides.model import Kind, told
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from evenwatt_collector.control import ZoneSpec
     from evenwatt_collector.overrides.book import Book
@@ -26,6 +26,8 @@ class OverriddenRules:
 
     def __init__(self, rules: Rules, book: Book) -> None:
         self._rules, self._book = rules, book
+        self._before: dict[tuple[str, str], list[str]] = {}
+        self._before: dict[tuple[str, str, str], str] = {}
 
     @property
     def zones(self) -> Sequence[ZoneSpec]:
@@ -49,3 +51,15 @@ class OverriddenRules:
         if pause is not None:
             rule = replace(rule, targets=("*",), pause=f"a pause, {told(pause)}")
         return rule
+
+    def moved(self) -> Iterable[tuple[str, str]]:
+        """Return the nodes about which a person asks for something else than before, and those of the rules below."""
+        before, self._before = self._before, {one.place: one.id for one in self._book.all if one.kind is not Kind.LIMIT}
+        asked = {(zone, node) for (zone, node, _), _ in before.items() ^ self._before.items()}
+        return [*self._rules.moved(), *asked]
+
+    def moved(self) -> Iterable[tuple[str, str]]:
+        """Return the nodes whose overrides have changed, and those of the rules below."""
+        before, self._before = self._before, self._book.by_node()
+        changed = [key for key in before.keys() | self._before.keys() if before.get(key) != self._before.get(key)]
+        return [*self._rules.moved(), *changed]
