@@ -1,6 +1,6 @@
 // The plan: when and where jobs run, over the intensity that is expected and the room there is.
 
-import { html, useLayoutEffect, useRef, useState } from "/page/vendor/htm-preact.js";
+import { html, useLayoutEffect, useMemo, useRef, useState } from "/page/vendor/htm-preact.js";
 import { useAsked } from "/page/lib/asked.js";
 import { NONE, clock, day, duration, grams, intensity, moment, watts } from "/page/lib/format.js";
 import { Empty, Notice, Panel, State } from "/page/lib/parts.js";
@@ -13,6 +13,7 @@ export const title = "Plan";
 
 const MOST_BARS = 40;
 const EVERY_S = 15;
+const AGAIN_S = 5; // the line of now moves each second, what is drawn of thousands of jobs need not
 
 export function View({ store }) {
   const planning = useStore(store, (all) => all.collector?.planning);
@@ -74,9 +75,11 @@ function Timeline({ store, plan, place, whole, now_s, stale }) {
   const time = scale(from_s, until_s, width);
   const past = usePast(place.zone, plan, from_s);
   const zone = useStore(store, (all) => all.zones.get(place.zone));
-  const here = (job) => [...job.pieces, ...job.ran].some((piece) => piece.zone === place.zone && time.inside(piece.start_s, piece.end_s));
-  const open = plan.jobs.filter(here).sort((a, b) => first(a) - first(b));
-  const ended = plan.ended.filter(here).slice(0, Math.max(4, 14 - open.length)).reverse();
+  const [open, ended] = useMemo(() => {
+    const here = (job) => [...job.pieces, ...job.ran].some((piece) => piece.zone === place.zone && time.inside(piece.start_s, piece.end_s));
+    const going = plan.jobs.filter(here).sort((a, b) => first(a) - first(b));
+    return [going, plan.ended.filter(here).slice(0, Math.max(4, 14 - going.length)).reverse()];
+  }, [plan, place, whole, Math.floor(now_s / AGAIN_S)]);
   const shown = [...ended, ...open].slice(0, MOST_BARS);
   const level = slots(plan, place.intensity_g_per_kwh).find(([from, until]) => from <= now_s && now_s < until)?.[2];
   return html`<${Panel} id="plan-time" title=${`Zone ${place.zone}`} aside=${`Intensity from ${place.source}`}>
@@ -145,7 +148,7 @@ function Curve({ plan, place, past, time, now_s }) {
 const ROOM = 76;
 
 function Room({ plan, place, time, now_s }) {
-  const parts = planned(plan, place.zone, now_s);
+  const parts = useMemo(() => planned(plan, place.zone, now_s), [plan, place, Math.floor(now_s / AGAIN_S)]);
   const free = place.power_free_w ? slots(plan, place.power_free_w).filter(([, until]) => until > now_s) : [];
   const shown = [...parts, ...free].filter(([from, until]) => time.inside(from, until)).map(([, , value]) => value);
   const most = Math.max(100, ...shown) * 1.12;
