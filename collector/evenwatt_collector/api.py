@@ -17,6 +17,7 @@ from msgspec import Struct
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import PlainTextResponse, Response
 
+from evenwatt_collector import __version__
 from evenwatt_collector.carbon_aware_api import carbon_aware_routes
 from evenwatt_collector.decided_api import decided_routes
 from evenwatt_collector.detail_api import detail_routes
@@ -24,10 +25,12 @@ from evenwatt_collector.http.application import application
 from evenwatt_collector.http.endpoint import OBJECT, SECONDS, TEXT, Endpoint, Operation, Parameter
 from evenwatt_collector.http.errors import RequestError, json_answer
 from evenwatt_collector.http.gate import Gate
+from evenwatt_collector.http.openapi import openapi_route
 from evenwatt_collector.http.session_api import session_routes
 from evenwatt_collector.http.settings import HttpSettings
 from evenwatt_collector.http.tokens import Tokens
 from evenwatt_collector.jobs_api import jobs_routes
+from evenwatt_collector.lists_api import lists_routes
 from evenwatt_collector.live_stream import stream_route
 from evenwatt_collector.metrics import make_metrics
 from evenwatt_collector.models_api import models_routes
@@ -117,9 +120,10 @@ def make_app(answers: Answers, hub: Hub, gate: Gate | None = None, hosts: Iterab
         *decided_routes(answers.decisions),
         *overrides_routes(answers.overrides),
         *session_routes(gate),
+        *lists_routes(answers.status),
         *page_routes(),
     ]
-    return application(routes, gate, hosts)
+    return application([*routes, openapi_route(routes, __version__)], gate, hosts)
 
 
 def _watching_routes(answers: Answers) -> list[Endpoint]:

@@ -36,6 +36,14 @@ class Book:
         """Return what holds for a zone or node."""
         return self._held.get((zone, node or "", kind.value))
 
+    def by_node(self) -> dict[tuple[str, str], list[str]]:
+        """Return the ids of those of nodes, by zone and node."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for zone, node, kind in sorted(self._held):
+            if node:
+                found.setdefault((zone, node), []).append(self._held[zone, node, kind].id)
+        return found
+
     def in_zone(self, zone: str) -> list[Override]:
         """Return those of a zone and its nodes."""
         return [one for one in self.all if one.zone == zone]
