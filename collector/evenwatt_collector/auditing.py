@@ -18,7 +18,7 @@ from evenwatt_daemon import Failure, get_logger
 from evenwatt_daemon.audit_log import AuditError, AuditLog
 from evenwatt_daemon.audit_sums import Sums
 from evenwatt_wire.command import Code, Op
-from evenwatt_wire.told import command_facts, terms
+from evenwatt_wire.told import command_facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,16 +73,33 @@ class Auditor:
 
     def signed(self, zone: str, command: Command, payload: bytes, now_s: float) -> None:
         """Enter a command that is about to be sent."""
+        stream, cap = ("cap", zone, command.node), command.op is Op.CAP and not command.dry_run
+        same: Facts = {
+            "of": "command",
+            "zone": zone,
+            "node": command.node,
+            "key": self._key_id,
+            "epoch": command.epoch,
+            "op": command.op.value,
+            "cap_w": command.cap_w,
+            "fallback_w": command.fallback_w,
+            "ttl_s": command.ttl_s or None,
+        }
+        if cap and self._sums.repeats(stream, same, command.seq, _wall_ms(), now_s):
+            return  # as nearly all are; the rest of what is known of it need not be put together
         sha256 = hashlib.sha256(payload).hexdigest()
         facts: Facts = {"zone": zone, "node": command.node, **command_facts(command, self._key_id, sha256)}
-        if command.op is not Op.CAP or command.dry_run:
+        if cap:
+            self._one_of(stream, same, command.seq, facts, now_s)
+        else:
             self._put("command", facts)
-            return
-        same = {name: facts[name] for name in ("zone", "node", "key", "epoch")}
-        self._one_of(("cap", zone, command.node), {"of": "command", **same, **terms(facts)}, command.seq, facts, now_s)
 
     def answered(self, zone: str, ack: Ack, *, ours: bool, now_s: float) -> None:
         """Enter an acknowledgement whose signature is good, also of a command that somebody else has sent."""
+        stream, cap = ("ack", zone, ack.node), ours and ack.code in _IN_FORCE and ack.requested_w is not None
+        same: Facts = {"of": "ack", "zone": zone, "node": ack.node, "epoch": ack.epoch, "code": ack.code.value}
+        if cap and self._sums.repeats(stream, same, ack.seq, _wall_ms(), now_s, {"audit": ack.audit}):
+            return
         facts: Facts = {
             "zone": zone,
             "node": ack.node,
@@ -99,11 +116,10 @@ class Auditor:
             "audit": ack.audit,
         }
         facts = {name: value for name, value in facts.items() if value is not None}
-        if not (ours and ack.code in _IN_FORCE and ack.requested_w is not None):
+        if cap:
+            self._one_of(stream, same, ack.seq, facts, now_s, {"audit": ack.audit})
+        else:
             self._put("ack", facts)
-            return
-        same: Facts = {"of": "ack", **{name: facts[name] for name in ("zone", "node", "epoch", "code")}}
-        self._one_of(("ack", zone, ack.node), same, ack.seq, facts, now_s, {"audit": ack.audit})
 
     def note(self, kind: str, facts: Mapping[str, Fact]) -> None:
         """Enter something else: a start, other rules, other keys, what somebody with a token asked for."""

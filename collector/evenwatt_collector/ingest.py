@@ -20,7 +20,6 @@ from evenwatt_wire import (
     Event,
     Kind,
     Ledger,
-    Live,
     NodeSummary,
     State,
     Topic,
@@ -28,6 +27,7 @@ from evenwatt_wire import (
     WireError,
     decode,
 )
+from evenwatt_wire.codec import decode_live
 from evenwatt_wire.messages import Beat, Probe
 from evenwatt_wire.topics import CONTROLLER_NODE, ZONE_NODE
 
@@ -86,7 +86,8 @@ class Ingest:
     def __init__(self, fleet: Fleet, sinks: Sinks, clock: Callable[[], float]) -> None:
         self._fleet, self._sinks, self._clock = fleet, sinks, clock
         self._log: Any = get_logger("ingest")
-        self._topics: dict[str, Topic] = {}
+        self._topics: dict[str, tuple[Topic, str, bool]] = {}
+        """Topics by their names, with their kind in plain words, and whether it is ``live``."""
         self._complained_s: dict[str, float] = {}
         self._minute_s, self._logged = float("-inf"), 0
         self._signed = {Kind.ACK: self._ack, Kind.RUN: self._run, Kind.SUBMIT: self._submit}
@@ -101,9 +102,8 @@ class Ingest:
         """Take a message. It never raises."""
         kind = "other"
         try:
-            topic = self._topics.get(name) or self._parse(name)
-            kind = topic.kind.value
-            result = self._take(topic, payload, retained)
+            topic, kind, live = self._topics.get(name) or self._parse(name)
+            result = self._live(topic, payload) if live and not retained else self._take(topic, payload, retained)
         except (WireError, TopicError, CommandError) as error:
             result = "malformed"
             self._complain(name, kind, str(error))
@@ -120,15 +120,14 @@ class Ingest:
         self.counts["other", "malformed"] += 1
         self._complain("", "other", f"a packet of {size} bytes was skipped; bound message sizes at the broker too")
 
-    def _parse(self, name: str) -> Topic:
+    def _parse(self, name: str) -> tuple[Topic, str, bool]:
         topic = Topic.parse(name)
+        found = topic, topic.kind.value, topic.kind is Kind.LIVE
         if len(self._topics) < _TOPICS_KEPT:
-            self._topics[name] = topic
-        return topic
+            self._topics[name] = found
+        return found
 
     def _take(self, topic: Topic, payload: bytes, retained: bool) -> str:
-        if topic.kind is Kind.LIVE and not retained:
-            return self._live(topic, payload)
         if retained and topic.kind not in _MAY_BE_RETAINED:
             return "retained"
         if topic.node == ZONE_NODE:
@@ -141,10 +140,9 @@ class Ingest:
         return signed(topic, payload) if signed else self._fold(topic, payload, retained)
 
     def _live(self, topic: Topic, payload: bytes) -> str:
-        message = decode(topic, payload)
-        if not isinstance(message, Live):
-            raise WireError(f"{topic}: not a live window")
-        heard = self._fleet.on_live(topic.zone, message, self._clock())
+        heard = self._fleet.on_live(topic.zone, decode_live(topic, payload), self._clock())
+        if heard is Heard.TAKEN:
+            return "ok"
         if heard is Heard.JUMP:
             self._sinks.jump(topic.zone)
         return "stale" if heard is Heard.STALE else "ok"

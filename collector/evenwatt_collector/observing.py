@@ -143,6 +143,7 @@ class Observing:
         targets = allowed if "*" in rule.targets else tuple(name for name in rule.targets if name in allowed)
         self.targets[slot] = targets
         seen.pausable[slot] = bool(targets)
+        seen.asked[slot] = bool(rule.pause)
         seen.on_lost[slot] = rule.on_lost
         if rule.priority is not None:
             seen.priority[slot] = rule.priority

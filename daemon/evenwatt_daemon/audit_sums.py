@@ -60,20 +60,29 @@ class Sums:
         Returns:
             Whether it is to be entered by itself, and the sums to enter before that.
         """
-        known = self._streams.pop(stream, None)
-        if known is not None and known.facts == facts:
-            self._streams[stream] = known  # the latest heard stands last
-            if not known.count:
-                known.first, known.opened_s = (seq, at_ms), now_s
-            known.count += 1
-            known.last, known.latest = (seq, at_ms), latest or {}
+        if self.repeats(stream, facts, seq, at_ms, now_s, latest):
             return False, []  # what is due is asked for seldom: there may be thousands of streams
+        known = self._streams.pop(stream, None)
         sums = [_sum(known)] if known is not None and known.count else []
         while len(self._streams) >= self._most:
             oldest = self._streams.pop(next(iter(self._streams)))
             sums += [_sum(oldest)] if oldest.count else []
         self._streams[stream] = _Stream(facts, now_s)
         return True, sums
+
+    def repeats(
+        self, stream: Hashable, facts: Facts, seq: int, at_ms: int, now_s: float, latest: Facts | None = None
+    ) -> bool:
+        """Count one more of a stream if it is the same as the one before; for who would rather make no entry of it."""
+        known = self._streams.get(stream)
+        if known is None or known.facts != facts:
+            return False
+        self._streams[stream] = self._streams.pop(stream)  # the latest heard stands last
+        if not known.count:
+            known.first, known.opened_s = (seq, at_ms), now_s
+        known.count += 1
+        known.last, known.latest = (seq, at_ms), latest or {}
+        return True
 
     def end(self, stream: Hashable) -> list[Facts]:
         """End a stream: what comes next of it is a change. Return its sum, if there is one."""

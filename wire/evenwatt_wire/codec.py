@@ -16,8 +16,10 @@ from evenwatt_wire.messages import (
     ArrayMessage,
     Beat,
     Birth,
+    BootId,
     ControllerState,
     Deployments,
+    DomainId,
     Echo,
     Event,
     JobList,
@@ -46,8 +48,25 @@ class WireError(ValueError):
     """A payload that is not what its topic promises."""
 
 
+class _Names:
+    """Names of one sort that have been found good; so many that whoever makes names up fills no memory."""
+
+    def __init__(self, kind: object) -> None:
+        self._kind, self.good = kind, set[str]()
+
+    def admit(self, name: str) -> None:
+        """Take a name in; raise ``msgspec.ValidationError`` for a bad one."""
+        msgspec.convert(name, self._kind)
+        if len(self.good) >= _NAMES_KEPT:
+            self.good.clear()
+        self.good.add(name)
+
+
+_NAMES_KEPT: Final = 100_000
+_BOOTS: Final = _Names(BootId)
+_DOMAINS: Final = _Names(DomainId)
+_LIVE: Final = msgspec.msgpack.Decoder(Live)
 _ARRAYS: Final[dict[Kind, msgspec.msgpack.Decoder[Any]]] = {
-    Kind.LIVE: msgspec.msgpack.Decoder(Live),
     Kind.LEDGER: msgspec.msgpack.Decoder(Ledger),
     Kind.STORED: msgspec.msgpack.Decoder(Stored),
     Kind.PROBE: msgspec.msgpack.Decoder(Probe),
@@ -81,6 +100,8 @@ def decode(topic: Topic, payload: bytes) -> Message:
         WireError: for every payload that is not a valid message of that topic. Commands and acknowledgements are
             signed and are opened with :func:`evenwatt_wire.command.open_envelope` instead.
     """
+    if topic.kind is Kind.LIVE:
+        return decode_live(topic, payload)
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise WireError(f"{topic}: {len(payload)} bytes; at most {MAX_PAYLOAD_BYTES} are accepted")
     decoder = _ARRAYS.get(topic.kind)
@@ -93,6 +114,33 @@ def decode(topic: Topic, payload: bytes) -> Message:
     _check_author(topic, message)
     result: Message = message
     return result
+
+
+def decode_live(topic: Topic, payload: bytes) -> Live:
+    """Like :func:`decode`, for a live window: a collector does this for each node each second.
+
+    Raises:
+        WireError: as for any other message.
+    """
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise WireError(f"{topic}: {len(payload)} bytes; at most {MAX_PAYLOAD_BYTES} are accepted")
+    try:
+        live = _LIVE.decode(payload)
+        if live.boot not in _BOOTS.good:
+            _BOOTS.admit(live.boot)
+        known = _DOMAINS.good
+        if live.total.id not in known:
+            _DOMAINS.admit(live.total.id)
+        for domain in live.domains:
+            if domain.id not in known:
+                _DOMAINS.admit(domain.id)
+    except msgspec.DecodeError as error:
+        raise WireError(f"{topic}: {error}") from None
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise WireError(f"{topic}: {type(error).__name__} while decoding") from None
+    if live.node != topic.node:
+        _refuse_author(topic, live.node, topic.node)
+    return live
 
 
 def decode_as(kind: type[M], topic: Topic, payload: bytes) -> M:
@@ -160,4 +208,8 @@ def _check_author(topic: Topic, message: Message) -> None:
     named = getattr(message, "zone", None) if topic.node.startswith("_") else getattr(message, "node", None)
     expected = topic.zone if topic.node.startswith("_") else topic.node
     if named is not None and named != expected:
-        raise WireError(f"{topic}: the payload names {named!r}; a message must come from the topic's own {expected!r}")
+        _refuse_author(topic, named, expected)
+
+
+def _refuse_author(topic: Topic, named: str, expected: str) -> NoReturn:
+    raise WireError(f"{topic}: the payload names {named!r}; a message must come from the topic's own {expected!r}")

@@ -31,6 +31,10 @@ BootId = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}(?!\n)$")]
 DomainId = Annotated[str, Meta(min_length=1, max_length=96, pattern=r"^[A-Za-z0-9_./:-]+(?!\n)$")]
 Text = Annotated[str, Meta(max_length=400)]
 
+# Names in live windows, which come by the thousand a second and are nearly always the same: ``codec`` looks each up
+# among those that it has found good, as matching the patterns anew would take longer than all the rest of decoding.
+_LiveNodeId = _LiveBootId = _LiveDomainId = str
+
 # No machine that takes part uses a gigawatt or has counted an exajoule; a number beyond is a fault, not a reading.
 Watts = Annotated[float, Meta(ge=0, le=1e9)]
 Joules = Annotated[float, Meta(ge=0, le=1e18)]
@@ -302,10 +306,11 @@ class Beat(Struct, frozen=True, kw_only=True):
 # --- MessagePack arrays -----------------------------------------------------------------------------------------
 
 
-class DomainWindow(Struct, frozen=True, array_like=True):
+class DomainWindow(Struct, frozen=True, array_like=True, gc=False):
     """One domain over one live window; power figures are over its 100 ms bins."""
 
-    id: DomainId
+    id: _LiveDomainId
+    """A ``DomainId``."""
     energy_j: Joules
     total_j: Joules
     mean_w: Watts
@@ -315,7 +320,7 @@ class DomainWindow(Struct, frozen=True, array_like=True):
     quality: Quality
 
 
-class LeaseInForce(Struct, frozen=True, array_like=True):
+class LeaseInForce(Struct, frozen=True, array_like=True, gc=False):
     """What caps the node at the end of a window."""
 
     state: LeaseState
@@ -326,7 +331,7 @@ class LeaseInForce(Struct, frozen=True, array_like=True):
     remaining_s: Seconds = 0.0
 
 
-class WorkPower(Struct, frozen=True, array_like=True):
+class WorkPower(Struct, frozen=True, array_like=True, gc=False):
     """What one owner draws now: a workload's tasks together, or a group of processes."""
 
     kind: Text
@@ -335,11 +340,13 @@ class WorkPower(Struct, frozen=True, array_like=True):
     power_w: Watts
 
 
-class Live(Struct, frozen=True, array_like=True, tag="live"):
+class Live(Struct, frozen=True, array_like=True, tag="live", gc=False):
     """About one second of power: what control and screens use. ``total`` comes first; its id is ``node``."""
 
-    node: NodeId
-    boot: BootId
+    node: _LiveNodeId
+    """A ``NodeId``, the topic's."""
+    boot: _LiveBootId
+    """A ``BootId``."""
     seq: Count
     end_mono_ns: Nanoseconds
     wall_ms: WallMs
