@@ -632,7 +632,7 @@ class Collector:
             keeper=self._keeper,
             nodes=lambda: [(n, z.factor) for name, z in self._zones.items() for n in self._fleet.in_zone(name)],
             zones=lambda: [summary for _, summary in self._summaries()],
-            named=lambda zone: zone in self._links,
+            named=lambda: [zone for zone in self._links if zone != _EVERY_ZONE],
             mine=lambda zone: self._link_of(zone) is not None,
             publish=self._publish_over,
         )

@@ -37,8 +37,8 @@ class Middle:
     nodes: Callable[[], list[tuple[Node, Factor]]]
     """Every node, with what its energy weighs."""
     zones: Callable[[], list[ZoneSummary]]
-    named: Callable[[str], bool]
-    """Whether a zone has a connection of its own, so that its presence is said."""
+    named: Callable[[], list[str]]
+    """The zones with a connection of their own, whose presence is said."""
     mine: Callable[[str], bool]
     """Whether this collector speaks for a zone."""
     publish: Callable[[str, Post], bool]
@@ -117,8 +117,8 @@ class Neighbours:
 
     def _wanted(self) -> dict[str, Device]:
         """Return zones that say their presence, and nodes that have been born."""
-        named = {one.zone for one in self._middle.zones() if self._middle.named(one.zone)}
-        devices = [Device(zone) for zone in sorted(named)]
+        named = self._middle.named()
+        devices = [Device(zone) for zone in named]
         for node, _ in self._middle.nodes():
             if node.birth is not None:
                 devices.append(Device(node.zone, node.name, node.birth.version, node.zone in named))
