@@ -42,15 +42,18 @@ class Keeper:
         minutes_days: How long records are kept.
         hours_days: How long hours are kept.
         fence: The epoch in which alone this may write; None where there is no standby.
+        shard: Which of several on this database.
 
     Raises:
         Failure: the database cannot be opened.
     """
 
-    def __init__(self, where: str, minutes_days: float, hours_days: float, fence: int | None = None) -> None:
+    def __init__(
+        self, where: str, minutes_days: float, hours_days: float, fence: int | None = None, shard: str = ""
+    ) -> None:
         self._log: Any = get_logger("keeper")
         self._kept_days = (minutes_days, hours_days)
-        self._connection: Connection = connect(where, exclusive=False, fence=fence)
+        self._connection: Connection = connect(where, exclusive=False, fence=fence, shard=shard)
         self._jobs: queue.Queue[Callable[[], None] | None] = queue.Queue()
         self._pending: deque[Reading] = deque(maxlen=_MOST_PENDING)
         self._tidy_s = time.monotonic() + _TIDY_S / 10

@@ -52,6 +52,8 @@ from evenwatt_collector.status import Document, Views, status_document
 from evenwatt_collector.steering import STEP_S, Steering
 from evenwatt_collector.storage import DatabaseError, connect
 from evenwatt_collector.storage.identity import Identity, identities, identity_of
+from evenwatt_collector.storage.shards import shards
+from evenwatt_collector.storage.writer import Part
 from evenwatt_collector.store import Store
 from evenwatt_collector.telling import Told
 from evenwatt_collector.zone import Zone, with_inner
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
     from evenwatt_collector.rules import NodeRule, Rules
     from evenwatt_collector.settings import CollectorSettings
     from evenwatt_collector.standby.tenure import Tenure
+    from evenwatt_collector.storage.shards import Shard
     from evenwatt_daemon.audit import Fact, Facts
 
 _SOONEST_S: Final = 0.1
@@ -123,8 +126,14 @@ class Collector:
         self._loop = asyncio.get_running_loop()
         slots = {zone.name: 3600 // zone.slot_s for zone in settings.zones}
         fence = tenure.epoch if tenure else None
-        self._store = Store(settings.where, self._from_writer, slots, settings.labels, fence)
-        self._keeper = Keeper(settings.where, settings.keep.minutes_days, settings.keep.hours_days, fence)
+        self._policy = Watcher(Path(settings.policy)) if settings.policy else None
+        self._rules: Rules = self._policy.rules if self._policy else SettingsRules(settings.zones)
+        limited = [zone.name for zone in self._rules.zones]
+        names = list(dict.fromkeys([*(zone.name for zone in settings.zones), *limited]))
+        self._shards: list[Document] = []
+        self._store = Store(settings.where, self._from_writer, slots, settings.labels, fence, self._part(names))
+        keep = settings.keep
+        self._keeper = Keeper(settings.where, keep.minutes_days, keep.hours_days, fence, settings.shard_name)
         self._hub, self._history = Hub(), ZoneHistory()
         self._labels = Labels(settings.labels)
         self._decisions = Decisions(self._hub)
@@ -137,8 +146,6 @@ class Collector:
         self._certificates = CertificateWatch(settings.mqtt)
         self._books.load(self._store.loaded)
         quiet_s = tenure.quiet_s if tenure else _QUIET_S if self._store.took_over else _FIRST_QUIET_S
-        self._policy = Watcher(Path(settings.policy)) if settings.policy else None
-        self._rules: Rules = self._policy.rules if self._policy else SettingsRules(settings.zones)
         self._caps_w: dict[tuple[str, str], float] = {}
         self._asked_for = Book()
         self._steering = Steering(self._with_wishes(self._rules), quiet_s, seed=self._epoch)
@@ -147,8 +154,7 @@ class Collector:
         self._asked: dict[str, asyncio.Task[float]] = {}
         self._zones: dict[str, Zone] = {}
         self._planning = Planning(self._surroundings())
-        limited = [zone.name for zone in self._rules.zones]
-        for name in dict.fromkeys([*(zone.name for zone in settings.zones), *limited]):
+        for name in names:
             self._zone(name)
         for known, node in self._books.names:
             if not self._zones or known in self._zones:
@@ -187,6 +193,7 @@ class Collector:
             self._store.start()
             self._keeper.start()
             self._note("start", self._facts())
+            self._look_at_shards()
             await self._emissions.prepare()
             await self._planning.prepare()
             await self._overrides.prepare()
@@ -359,6 +366,7 @@ class Collector:
             if time.monotonic() >= presence_s and self._may_act():
                 presence_s += _PRESENCE_S
                 self._keeper.ask(identities).add_done_callback(self._from_keeper)
+                self._look_at_shards()
                 for name in self._links:
                     self._say_presence(name, NodeState.READY)
             nodes, power_w = sum(s.nodes for _, s in summaries), sum(s.power_w for _, s in summaries)
@@ -463,6 +471,23 @@ class Collector:
         if not known.cancelled() and known.exception() is None:
             self._identities = known.result() or self._identities
 
+    def _look_at_shards(self) -> None:
+        """Read which other shards there are; of no use where there is none."""
+
+        def told(known: Future[list[Shard]]) -> None:
+            if not known.cancelled() and known.exception() is None:
+                self._shards = [one._asdict() for one in known.result()]
+
+        if self._settings.shard is not None:
+            self._keeper.ask(shards).add_done_callback(told)
+
+    def _part(self, zones: list[str]) -> Part | None:
+        """Return what we have of a database that others write too; None where we have all."""
+        shard = self._settings.shard
+        if shard is None and self._tenure is None:
+            return None
+        return Part(shard=self._settings.shard_name, zones=tuple(zones), url=shard.url if shard else "")
+
     async def _stream(self) -> None:
         """Tell readers of the stream what has changed, each second."""
         told = Told(self._hub)
@@ -520,6 +545,8 @@ class Collector:
             version=__version__,
             role="active" if self._tenure else "alone",
             name=self._tenure.name if self._tenure else "",
+            shard=self._settings.shard_name,
+            shards=self._shards,
             zones=self._summaries(),
             linked=self._linked,
             fleet=self._fleet,

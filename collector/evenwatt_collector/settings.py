@@ -22,7 +22,8 @@ from evenwatt_collector.carbon.site import YEAR_S, Contract, DeviceFacts, SiteFa
 from evenwatt_collector.http.settings import HttpSettings
 from evenwatt_collector.jobs.settings import JobsSettings, check_jobs
 from evenwatt_collector.neighbours.settings import HomeAssistantSettings, OtlpSettings
-from evenwatt_collector.standby.settings import StandbySettings
+from evenwatt_collector.standby.settings import ShardSettings, StandbySettings
+from evenwatt_collector.storage.connection import is_url
 from evenwatt_collector.storage.keeping import HOURS_DAYS, MINUTES_DAYS
 from evenwatt_collector.webhook_settings import WebhookSettings
 from evenwatt_daemon import Failure, load_settings
@@ -162,6 +163,8 @@ class CollectorSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     ``budget_w``."""
     standby: StandbySettings | None = None
     """This is one of two collectors; docs/standby.md."""
+    shard: ShardSettings | None = None
+    """This is one of several collectors on one database, each with zones of its own; docs/scale.md."""
     otlp: OtlpSettings | None = None
     """Metrics to an OpenTelemetry receiver; docs/neighbours.md."""
     home_assistant: HomeAssistantSettings | None = None
@@ -171,8 +174,15 @@ class CollectorSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     @property
     def client_id(self) -> str:
         """What MQTT knows it as; each zone's connection adds the zone's name."""
-        base = self.mqtt.client_id or f"evenwatt-collector-{socket.gethostname()}"
-        return f"{base}-{self.standby.name}" if self.standby and not self.mqtt.client_id else base
+        if self.mqtt.client_id:
+            return self.mqtt.client_id
+        names = [one.name for one in (self.shard, self.standby) if one is not None]
+        return "-".join(["evenwatt-collector", socket.gethostname(), *names])
+
+    @property
+    def shard_name(self) -> str:
+        """Which of several collectors on one database this is; empty where there is one, or one pair."""
+        return self.shard.name if self.shard else ""
 
     @property
     def where(self) -> str:
@@ -259,6 +269,8 @@ def load(path: str | None, table: IntensityTable) -> CollectorSettings:
         _check_policy(where, settings)
     if settings.standby is not None:
         _check_standby(where, settings)
+    if settings.shard is not None:
+        _check_shard(where, settings)
     for i, zone in enumerate(settings.zones):
         _check_zone(f"{where}: key 'zones[{i}]", zone, settings, table)
     return settings
@@ -286,6 +298,16 @@ def _check_standby(where: str, settings: CollectorSettings) -> None:
         raise Failure(
             f"{where}: key 'standby': the two collectors need one 'database' between them, outside of state_dir "
             f"({settings.state_dir}); set 'database' to a PostgreSQL URL, or on one machine to a file elsewhere"
+        )
+
+
+def _check_shard(where: str, settings: CollectorSettings) -> None:
+    if not settings.zones:
+        raise Failure(f"{where}: key 'shard': there are no [[zones]]; list the zones that this shard has")
+    if not is_url(settings.where):
+        raise Failure(
+            f"{where}: key 'shard': the database is a file ({settings.where}), which one collector or pair can write; "
+            "set 'database' to the PostgreSQL URL that all shards share"
         )
 
 

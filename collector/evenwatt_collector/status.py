@@ -37,6 +37,10 @@ class Views:
     role: str
     """``active`` where there is a standby, else ``alone``."""
     name: str
+    shard: str
+    """Which of several on one database this is; empty where there is one."""
+    shards: list[Document]
+    """All of them, with their zones and where they are asked."""
     zones: list[tuple[Zone, ZoneSummary]]
     linked: Callable[[str], bool]
     """Whether the collector's own connection for a zone stands."""
@@ -61,6 +65,8 @@ def status_document(views: Views, now_s: float) -> Document:
         "version": views.version,
         "role": views.role,
         "name": views.name,
+        "shard": views.shard,
+        "shards": views.shards,
         "epoch": views.epoch,
         "ready": not views.reasons,
         "reasons": views.reasons,

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from evenwatt_collector.storage import DatabaseError, LedgerWriter
+from evenwatt_collector.storage.lease import new_epoch
 from evenwatt_daemon import get_logger
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from evenwatt_collector.books import BootTotals, Commit, Entry
     from evenwatt_collector.carbon.labels import LabelSettings
+    from evenwatt_collector.storage.writer import Part
 
 QUEUE_RECORDS: Final = 20_000
 QUEUE_BYTES: Final = 32 * 1024 * 1024
@@ -42,6 +44,7 @@ class Store:
         slots: Slots an hour by zone's name, where it is not the default.
         labels: Rules for what is no task.
         epoch: Of the lease that this collector holds; None where there is no standby, and an epoch begins here.
+        part: What this collector has of a database that others write too; None where it has all.
 
     Raises:
         Failure: the database cannot be opened.
@@ -54,10 +57,11 @@ class Store:
         slots: Mapping[str, int] | None = None,
         labels: Sequence[LabelSettings] = (),
         epoch: int | None = None,
+        part: Part | None = None,
     ) -> None:
         self._log: Any = get_logger("store")
-        self._database = LedgerWriter(where, slots, labels, fence=epoch)
-        begun = (epoch, True) if epoch is not None else self._database.new_epoch(int(time.time()))
+        self._database = LedgerWriter(where, slots, labels, fence=epoch, part=part)
+        begun = (epoch, True) if epoch is not None else new_epoch(self._database.connection, int(time.time()))
         self.epoch, self.took_over = begun
         self.identities = self._database.identities
         """What nodes are told of what the database holds."""

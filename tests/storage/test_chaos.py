@@ -309,7 +309,7 @@ def _lost():
 def test_a_report_counts_nothing_twice_while_the_books_are_settled(where):
     writer, reader = settled(LedgerWriter(where)), connect(where, write=False)
     writer.append([entry(used())], T0 + 61)
-    between = Between(reader, "FROM meta WHERE name = ? ('booked',)", writer.settle)
+    between = Between(reader, "SELECT booked_ms FROM zone WHERE id = ?", writer.settle)
     query = ReportQuery(by=By.NODE, start_s=T0, end_s=T0 + HOUR, timezone="UTC")
     report = build_report(between, query, Made(now_s=T0 + 120, version="0", fleet="test"))
     reader.close()

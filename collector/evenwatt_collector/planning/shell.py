@@ -40,7 +40,7 @@ from evenwatt_collector.planning.problems import beside, pieces
 from evenwatt_collector.planning.publishing import Lists
 from evenwatt_collector.planning.serving import Serving
 from evenwatt_collector.storage import DatabaseError
-from evenwatt_collector.storage.jobs import append_log, find_records, open_records, save_decisions, save_records
+from evenwatt_collector.storage.jobs import append_log, find_records, records_to_plan, save_decisions, save_records
 from evenwatt_collector.waiting import pause
 from evenwatt_daemon import get_logger
 from evenwatt_wire.command import Op
@@ -127,7 +127,7 @@ class Planning:
     async def prepare(self) -> None:
         """Take up what is known from before; called once, before ``run``."""
         try:
-            records = await self._keeping.ask(open_records)
+            records = await self._keeping.ask(records_to_plan)
             waited_for = sorted({id_ for record in records for id_ in record.spec.after})
             ended = await self._keeping.ask(lambda c: find_records(c, waited_for))
             self.book.load([*ended.values(), *records])

@@ -22,6 +22,7 @@ from evenwatt_collector.storage import DatabaseError, connect
 from evenwatt_collector.storage.connection import shown
 from evenwatt_collector.storage.lease import claim, read_lease
 from evenwatt_collector.storage.schema import prepare
+from evenwatt_collector.storage.shards import check_zones
 from evenwatt_collector.waiting import pause
 from evenwatt_daemon import Notifier, get_logger
 from evenwatt_wire import CommandError, Kind
@@ -57,9 +58,10 @@ class Standby:
         self._links = [self._link(zone) for zone in zones]
         self._active = ""
         self._trouble: str | None = None
-        self._connection = connect(settings.where, shared=True)
+        self._connection = connect(settings.where, shared=True, shard=settings.shard_name)
         with suppress(DatabaseError):  # the other one does the same at this moment
             prepare(self._connection, shown(settings.where))
+            check_zones(self._connection, zones, settings.where)
 
     async def wait(self, stop: asyncio.Event) -> Tenure | None:
         """Return the hold of the lease once it is ours; None when ``stop`` came first."""
@@ -87,6 +89,7 @@ class Standby:
             "version": __version__,
             "role": "standby",
             "name": self._mine.name,
+            "shard": self._settings.shard_name,
             "active": self._active,
             "epoch": lease.epoch if lease else None,
             "ready": False,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+import zlib
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -32,12 +33,14 @@ _UNANSWERED_MS: Final = 10_000
 APPLICATION: Final = 0x45565754
 """``EVWT`` in a SQLite file's header: this database is ours."""
 _LOCK: Final = 0x45565754
-"""Advisory lock of the one collector that writes a PostgreSQL database."""
+"""Advisory lock of the one collector that writes a PostgreSQL database; several that know of each other share it, and
+keep out one that does not. A second one, by the name of their shard, is had by one collector, or shared by a pair."""
 
-_NONE: Final = ""
-_ALONE: Final = "SELECT pg_try_advisory_lock(%s)"
-_SHARED: Final = "SELECT pg_try_advisory_lock_shared(%s)"
-"""Two with a lease between them share it, and keep out one that knows of no lease."""
+_NONE: Final[tuple[bool, ...]] = ()
+_ALONE: Final = (True, True)
+_OF_SHARD: Final = (False, True)
+_OF_PAIR: Final = (False, False)
+"""Whether each of the two is had exclusively."""
 
 Rows = list[tuple[Any, ...]]
 
@@ -55,7 +58,9 @@ class Connection(Protocol):
 
     postgres: bool
     fence: int | None
-    """Epoch that must still be the database's for a transaction to write; None where there is no standby."""
+    """Epoch that must still be the shard's for a transaction to write; None where there is no standby."""
+    shard: str
+    """Of several that write one database, which one this is; empty where there is one."""
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> Rows:
         """Run a statement and return what it yields; raises DatabaseError."""
@@ -119,7 +124,13 @@ def shown(where: str) -> str:
 
 
 def connect(
-    where: str, *, write: bool = True, exclusive: bool = True, shared: bool = False, fence: int | None = None
+    where: str,
+    *,
+    write: bool = True,
+    exclusive: bool = True,
+    shared: bool = False,
+    fence: int | None = None,
+    shard: str = "",
 ) -> Connection:
     """Open a database.
 
@@ -130,13 +141,15 @@ def connect(
             and PostgreSQL lets nobody else be that.
         shared: It is one of two collectors that agree by a lease who writes.
         fence: The epoch of that lease.
+        shard: Which of several that each write for zones of their own.
 
     Raises:
         Failure: it cannot be opened or is not ours, naming it and the fix.
     """
     if is_url(where):
-        lock = _NONE if not (write and exclusive) else _SHARED if shared or fence is not None else _ALONE
-        return Postgres(where, lock=lock, fence=fence)
+        paired = shared or fence is not None
+        lock = _OF_PAIR if paired else _OF_SHARD if shard else _ALONE
+        return Postgres(where, lock=lock if write and exclusive else _NONE, fence=fence, shard=shard)
     return Sqlite(Path(where), write=write, create=exclusive, fence=fence)
 
 
@@ -144,10 +157,15 @@ def _check_fence(connection: Connection) -> None:
     if connection.fence is None:
         return
     locked = " FOR SHARE" if connection.postgres else ""
-    rows = connection.rows(f"SELECT value FROM meta WHERE name = 'epoch'{locked}")
+    rows = connection.rows(f"SELECT value FROM meta WHERE name = ?{locked}", (of_shard("epoch", connection.shard),))
     if not rows or rows[0][0] != connection.fence:
         now = rows[0][0] if rows else "none"
         raise FencedError(f"epoch {connection.fence} has ended, the database is at {now}: another collector is active")
+
+
+def of_shard(name: str, shard: str) -> str:
+    """Return under which name a shard keeps what others have under the plain one."""
+    return f"{name}:{shard}" if shard else name
 
 
 def _inode(path: Path) -> int:
@@ -161,6 +179,7 @@ class Sqlite:
     """A SQLite file."""
 
     postgres = False
+    shard = ""
 
     def __init__(self, path: Path, *, write: bool, create: bool, fence: int | None = None) -> None:
         self.fence = fence
@@ -264,6 +283,16 @@ class Sqlite:
         self._db.close()
 
 
+def shard_key(shard: str) -> int:
+    """Return the number of a shard's advisory lock."""
+    return _LOCK << 32 | zlib.crc32(shard.encode())
+
+
+def _locked(db: Any, key: int, *, alone: bool) -> bool:
+    row = db.execute(f"SELECT pg_try_advisory_lock{'' if alone else '_shared'}(%s)", (key,)).fetchone()
+    return bool(row and row[0])
+
+
 def _clean(parameters: Sequence[Any]) -> Sequence[Any]:
     """Return parameters without zero bytes: a text with one is none to PostgreSQL, and nodes may send it."""
     if any(type(value) is str and "\0" in value for value in parameters):
@@ -279,8 +308,8 @@ class Postgres:
 
     postgres = True
 
-    def __init__(self, url: str, *, lock: str, fence: int | None = None) -> None:
-        self.fence = fence
+    def __init__(self, url: str, *, lock: tuple[bool, ...], fence: int | None = None, shard: str = "") -> None:
+        self.fence, self.shard = fence, shard
         try:
             import psycopg  # noqa: PLC0415  (only who uses PostgreSQL has it)
         except ImportError:
@@ -300,16 +329,27 @@ class Postgres:
 
     def _connect(self) -> Any:
         db = self._psycopg.connect(
-            self._url, autocommit=True, connect_timeout=5, application_name="evenwatt", tcp_user_timeout=_UNANSWERED_MS
+            self._url,
+            autocommit=True,
+            connect_timeout=5,
+            application_name=of_shard("evenwatt", self.shard),
+            tcp_user_timeout=_UNANSWERED_MS,
         )
         with PATIENCE.within(_GREETING_S, db):
             db.execute("SET statement_timeout = '60s'")
             db.execute("SET TIME ZONE 'UTC'")
-            locked = db.execute(self._lock, (_LOCK,)).fetchone() if self._lock else (True,)
-        if not locked or not locked[0]:
+            locked = all(_locked(db, key, alone=alone) for key, alone in zip(self._keys(), self._lock, strict=False))
+        if not locked:
             db.close()
-            raise DatabaseError("another collector writes to this database; stop it, or name another 'database'")
+            whose = f" of shard {self.shard!r}" if self.shard else ""
+            raise DatabaseError(
+                f"another collector{whose} writes to this database; stop it, or name another 'database', or a shard "
+                "for each (docs/scale.md)"
+            )
         return db
+
+    def _keys(self) -> tuple[int, int]:
+        return _LOCK, shard_key(self.shard)
 
     def _say(self, sql: str) -> str:
         said = self._words.get(sql)

@@ -16,6 +16,7 @@ from evenwatt_collector.carbon.shares import HOUR_S
 from evenwatt_collector.storage.hours import CLOSED_AFTER_S, DAY_HOURS, DEFAULT_SLOTS, NODE, HourBook, use_of
 from evenwatt_collector.storage.memory import LABELS, recall
 from evenwatt_collector.storage.names import Names
+from evenwatt_collector.storage.shards import shard_of
 from evenwatt_wire import Kind, Ledger, Topic, decode
 
 if TYPE_CHECKING:
@@ -93,11 +94,11 @@ def _columns(rows: list[_Row], slots: int) -> Energy:
 
 
 def _kept(connection: Connection, asked: Asked) -> list[_Row]:
-    booked_ms = meta(connection, "booked")
+    settled_ms = booked_ms(connection, asked.zone)
     known_ms = asked.known_at_ms
     open_hour = (known_ms - SETTLED_MS) // 1000 - CLOSED_AFTER_S
     open_hour //= HOUR_S  # the first hour that was still open then
-    rewound = known_ms < booked_ms and _minutes_reach(connection, open_hour)
+    rewound = known_ms < settled_ms and _minutes_reach(connection, open_hour)
     limit = open_hour if rewound else asked.last_hour
     rows = _rows(
         connection,
@@ -112,10 +113,11 @@ def _kept(connection: Connection, asked: Asked) -> list[_Row]:
         since_ms = open_hour * HOUR_S * 1000 - _CLOCKS_MS
         now_open = replace(asked, first_hour=max(asked.first_hour, open_hour))
         found += _booked(_book(connection, asked.zone, since_ms, known_ms), now_open, late=False)
-        mark_ms = connection.rows("SELECT COALESCE(MAX(mark_ms), 0) FROM settled WHERE mark_ms <= ?", (known_ms,))[0][0]
+        sql = "SELECT COALESCE(MAX(mark_ms), 0) FROM settled WHERE zone = ? AND mark_ms <= ?"
+        mark_ms = connection.rows(sql, (asked.zone, known_ms))[0][0]
         found += _booked(_book(connection, asked.zone, mark_ms, known_ms), asked, on_time=False)
-    elif known_ms > booked_ms:
-        found += _booked(_book(connection, asked.zone, booked_ms, known_ms), asked)
+    elif known_ms > settled_ms:
+        found += _booked(_book(connection, asked.zone, settled_ms, known_ms), asked)
     return found
 
 
@@ -133,7 +135,7 @@ def _book(connection: Connection, zone: int, after_ms: int, until_ms: int) -> Ho
         (after_ms, until_ms, zone),
     )
     book, names = HourBook(), Names(connection)
-    labels = LabelHistory(recall(connection, LABELS))
+    labels = LabelHistory(recall(connection, LABELS, shard=shard_of(connection, zone)))
     slots = _slots(connection, zone)
     book.slots[zone] = slots
     for zone_name, node_name, node, stored_ms, arrived_ms, payload in rows:
@@ -185,7 +187,14 @@ def _rows(connection: Connection, sql: str, parameters: tuple[object, ...], node
 def newest_ms(connection: Connection, now_s: float) -> int:
     """Return the moment as of which everything is known that is stored: now, or later if a clock was once ahead."""
     stored = connection.rows("SELECT COALESCE(MAX(stored_ms), 0) FROM ledger")[0][0]
-    return max(int(now_s * 1000), int(stored), meta(connection, "booked"))
+    booked = connection.rows("SELECT COALESCE(MAX(booked_ms), 0) FROM zone")[0][0]
+    return max(int(now_s * 1000), int(stored), int(booked))
+
+
+def booked_ms(connection: Connection, zone: int) -> int:
+    """Return up to which commit a zone's ledger is in the books; 0 if there is nothing yet."""
+    row = connection.rows("SELECT booked_ms FROM zone WHERE id = ?", (zone,))
+    return int(row[0][0]) if row else 0
 
 
 def meta(connection: Connection, name: str) -> int:

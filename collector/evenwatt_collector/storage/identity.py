@@ -1,16 +1,18 @@
 """The name of what a database holds. Nodes that meet a new name send all that they still keep.
 
 A new, empty database has a new name, so it fills again from the nodes by itself. ``evenwatt ledger rebuild`` gives a
-zone a new one where only a part was lost: what is there already is not counted twice.
+zone a new one where only a part was lost: what is there already is not counted twice. All shards have it in common.
 """
 
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
 
 from evenwatt_collector.storage.connection import transaction
-from evenwatt_collector.storage.memory import recall, remember_within
+from evenwatt_collector.storage.memory import recall
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 _NAME: Final = "identity"
 _ALL: Final = ""
+_SHARED: Final = ""
+_PUT: Final = "INSERT INTO memory (name, value) VALUES (?, ?) ON CONFLICT (name)"
 
 
 class Identity(NamedTuple):
@@ -35,7 +39,7 @@ def identities(connection: Connection) -> dict[str, Identity]:
     Raises:
         DatabaseError: the database does not answer.
     """
-    known = recall(connection, _NAME)
+    known = recall(connection, _NAME, shard=_SHARED)
     return {zone: Identity(str(one[0]), int(one[1])) for zone, one in known.items()} if isinstance(known, dict) else {}
 
 
@@ -48,8 +52,8 @@ def ensure(connection: Connection) -> dict[str, Identity]:
     with transaction(connection):
         known = identities(connection)
         if _ALL not in known:
-            known[_ALL] = Identity(_new(), 0)
-            remember_within(connection, _NAME, _plain(known))
+            connection.run(f"{_PUT} DO NOTHING", (_NAME, _said({_ALL: Identity(_new(), 0)})))
+            known = identities(connection)  # another one may have been faster
     return known
 
 
@@ -61,7 +65,8 @@ def renew(connection: Connection, zone: str, since_ms: int) -> Identity:
     """
     fresh = Identity(_new(), since_ms)
     with transaction(connection):
-        remember_within(connection, _NAME, _plain({**identities(connection), zone: fresh}))
+        known = _said({**identities(connection), zone: fresh})
+        connection.run(f"{_PUT} DO UPDATE SET value = excluded.value", (_NAME, known))
     return fresh
 
 
@@ -74,5 +79,5 @@ def _new() -> str:
     return secrets.token_hex(8)
 
 
-def _plain(known: Mapping[str, Identity]) -> dict[str, Any]:
-    return {zone: list(one) for zone, one in known.items()}
+def _said(known: Mapping[str, Identity]) -> str:
+    return msgspec.json.encode({zone: list(one) for zone, one in known.items()}).decode()

@@ -14,7 +14,7 @@ import msgspec
 from evenwatt_collector.jobs.desk import JobPage, JobQuery
 from evenwatt_collector.jobs.logs import LogPiece
 from evenwatt_collector.jobs.model import Decision, JobRecord, Outcome
-from evenwatt_collector.storage.connection import transaction
+from evenwatt_collector.storage.connection import DatabaseError, transaction
 from evenwatt_daemon import get_logger
 
 if TYPE_CHECKING:
@@ -32,28 +32,43 @@ MOST_LOG_CHARACTERS: Final = 400_000
 
 
 def save_records(connection: Connection, records: Iterable[JobRecord]) -> None:
-    """Keep records as they stand, all or none of them.
+    """Keep records as they stand, all or none of them; the connection's shard plans them.
 
     Raises:
         DatabaseError: none was stored.
     """
+    kept = list(records)
     with transaction(connection):
         connection.many(
-            "INSERT INTO job (id, state, is_open, workload, submitted_ms, ended_ms, record) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state, "
+            "INSERT INTO job (id, state, is_open, workload, submitted_ms, ended_ms, record, shard) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state, "
             "is_open = excluded.is_open, workload = excluded.workload, submitted_ms = excluded.submitted_ms, "
-            "ended_ms = excluded.ended_ms, record = excluded.record",
-            [_row(record) for record in records],
+            "ended_ms = excluded.ended_ms, record = excluded.record WHERE job.shard = excluded.shard",
+            [(*_row(record), connection.shard) for record in kept],
         )
+        for record in kept if connection.postgres else ():
+            whose = connection.rows("SELECT shard FROM job WHERE id = ?", (record.id,))
+            if whose and whose[0][0] != connection.shard:
+                raise DatabaseError(f"there is a job {record.id} already, of shard {whose[0][0]!r}; use another id")
 
 
 def open_records(connection: Connection) -> list[JobRecord]:
-    """Return the records of jobs that have something left to do, the oldest first.
+    """Return the records of jobs that have something left to do, of any shard, the oldest first.
 
     Raises:
         DatabaseError: the database cannot be read.
     """
     return _records(connection, "WHERE is_open = 1 ORDER BY submitted_ms, id", ())
+
+
+def records_to_plan(connection: Connection) -> list[JobRecord]:
+    """Return those of them that the connection's shard plans.
+
+    Raises:
+        DatabaseError: the database cannot be read.
+    """
+    where = "WHERE is_open = 1 AND shard = ? ORDER BY submitted_ms, id"
+    return _records(connection, where, (connection.shard,))
 
 
 def ended_records(connection: Connection, since_ms: int, limit: int) -> list[JobRecord]:
@@ -67,27 +82,31 @@ def ended_records(connection: Connection, since_ms: int, limit: int) -> list[Job
 
 
 def find_records(connection: Connection, ids: Sequence[str]) -> dict[str, JobRecord]:
-    """Return those of some jobs that are kept, by id.
+    """Return those of some jobs that are kept, by id; open ones only of the connection's shard.
 
     Raises:
         DatabaseError: the database cannot be read.
     """
     found: dict[str, JobRecord] = {}
+    where = "WHERE (is_open = 0 OR shard = ?)"
     for first in range(0, len(ids), _MOST_ASKED):
         asked = tuple(ids[first : first + _MOST_ASKED])
         marks = ", ".join("?" * len(asked))
-        found |= {record.id: record for record in _records(connection, f"WHERE id IN ({marks})", asked)}
+        found |= {
+            record.id: record
+            for record in _records(connection, f"{where} AND id IN ({marks})", (connection.shard, *asked))
+        }
     return found
 
 
 def page_of_records(connection: Connection, query: JobQuery) -> JobPage:
-    """Return a page of jobs, the newest first, and the cursor of the next one.
+    """Return a page of the shard's jobs, the newest first, and the cursor of the next one.
 
     Raises:
         DatabaseError: the database cannot be read.
         ValueError: the cursor is none of ours.
     """
-    terms, parameters = ["1 = 1"], list[object]()
+    terms, parameters = ["shard = ?"], list[object]([connection.shard])
     if query.states:
         terms.append(f"state IN ({', '.join('?' * len(query.states))})")
         parameters += [state.value for state in query.states]

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from evenwatt_collector.storage.connection import snapshot, transaction
-from evenwatt_collector.storage.energy import HOUR_FIGURES, Asked, fetch, meta
+from evenwatt_collector.storage.energy import HOUR_FIGURES, Asked, booked_ms, fetch
 from evenwatt_collector.storage.hours import DAY_HOURS, LABEL, NODE, OWNER
 from evenwatt_collector.storage.intensity import DAY_S, drop_forecasts
 from evenwatt_collector.storage.schema import Partitions
+from evenwatt_collector.storage.shards import FOREIGN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +57,7 @@ def compact(connection: Connection, day: int, zone: int) -> None:
     """Turn a day's hours into its row of ``day_hours``; energy that is settled meanwhile stays in hours of its own."""
     first, last = day * DAY_HOURS, (day + 1) * DAY_HOURS
     with snapshot(connection):
-        mark_ms = meta(connection, "booked")
+        mark_ms = booked_ms(connection, zone)
         rows = [row for cut in (NODE, LABEL, OWNER) for row in _sums(connection, cut, day, zone, mark_ms)]
     with transaction(connection):
         for cut in (NODE, LABEL, OWNER):
@@ -84,13 +85,16 @@ def _sums(connection: Connection, cut: int, day: int, zone: int, mark_ms: int) -
 
 def _minutes(connection: Connection, before_ms: int) -> Iterator[str]:
     """Delete records that were stored before a moment and are booked."""
-    booked = "stored_ms <= (SELECT COALESCE(MAX(value), 0) FROM meta WHERE name = 'booked')"
-    if not connection.rows(f"SELECT 1 FROM ledger WHERE stored_ms < ? AND {booked} LIMIT 1", (before_ms,)):
+    old = (
+        "FROM ledger JOIN boot ON boot.id = ledger.boot JOIN zone ON zone.id = boot.zone "
+        "WHERE ledger.stored_ms < ? AND ledger.stored_ms <= zone.booked_ms LIMIT"
+    )
+    if not connection.rows(f"SELECT 1 {old} 1", (before_ms,)):
         return
     with transaction(connection):
         _set_meta(connection, "minutes_from", before_ms)
         connection.run("DELETE FROM settled WHERE mark_ms < ?", (before_ms,))
-    where = f"SELECT boot, seq, end_ms FROM ledger WHERE stored_ms < ? AND {booked} LIMIT {_ROWS}"
+    where = f"SELECT ledger.boot, ledger.seq, ledger.end_ms {old} {_ROWS}"
     while True:
         gone = connection.run(f"DELETE FROM ledger WHERE (boot, seq, end_ms) IN ({where})", (before_ms,))
         yield f"{gone} records"
@@ -113,12 +117,12 @@ def _jobs(connection: Connection, now_s: float) -> Iterator[str]:
 
 
 def _finished(connection: Connection, before_day: int) -> list[tuple[int, int]]:
-    """Return days and zones that are rolled up, old enough, and have hours."""
+    """Return days and zones that are rolled up, old enough, and have hours; other shards see to theirs."""
     rows = connection.rows(
         "SELECT day, zone FROM day_state WHERE stale = 0 AND day < ? AND EXISTS (SELECT 1 FROM hour WHERE hour.cut = ? "
         "AND hour.zone = day_state.zone AND hour.hour >= day_state.day * 24 AND hour.hour < day_state.day * 24 + 24) "
-        "ORDER BY day, zone",
-        (before_day, NODE),
+        f"AND zone NOT IN ({FOREIGN}) ORDER BY day, zone",
+        (before_day, NODE, connection.shard),
     )
     return [(int(day), int(zone)) for day, zone in rows]
 

@@ -1,4 +1,4 @@
-"""Who of two collectors writes: the rows ``epoch`` and ``beat`` of ``meta``.
+"""Who of two collectors writes: the rows ``epoch`` and ``beat`` of ``meta``; of a shard ``epoch:NAME`` and so on.
 
 A transaction of the one that holds epoch N looks, inside itself, whether N is still the epoch (``Connection.fence``).
 In SQLite nobody else can write meanwhile; in PostgreSQL the row is locked until the commit, so that a swap waits for
@@ -10,13 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from evenwatt_collector.standby.machine import FREE, Lease
-from evenwatt_collector.storage.connection import DatabaseError, transaction
+from evenwatt_collector.storage.connection import DatabaseError, of_shard, transaction
 
 if TYPE_CHECKING:
     from evenwatt_collector.storage.connection import Connection
 
 _SWAP_MS: Final = 500
-_PUT_BEAT: Final = "INSERT INTO meta VALUES ('beat', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+_PUT_BEAT: Final = "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+_EPOCH: Final = "epoch"
+_BEAT: Final = "beat"
 
 
 class _FasterError(Exception):
@@ -29,14 +31,15 @@ def read_lease(connection: Connection) -> Lease:
     Raises:
         DatabaseError: the database does not answer.
     """
-    rows: dict[str, int] = dict(connection.rows("SELECT name, value FROM meta WHERE name IN ('epoch', 'beat')"))
-    return Lease(rows.get("epoch", 0), rows.get("beat", FREE))
+    epoch, beat = _names(connection)
+    rows: dict[str, int] = dict(connection.rows("SELECT name, value FROM meta WHERE name IN (?, ?)", (epoch, beat)))
+    return Lease(rows.get(epoch, 0), rows.get(beat, FREE))
 
 
 def claim(connection: Connection, seen: Lease, wall_s: int) -> int | None:
     """Take the lease if it is still as it was seen; return the new epoch, or None if somebody was faster.
 
-    The wall clock is a lower bound of the epoch, see ``LedgerWriter.new_epoch``.
+    The wall clock is a lower bound of the epoch, and so is any other shard's: see ``new_epoch``.
 
     Raises:
         DatabaseError: nothing was changed.
@@ -46,6 +49,7 @@ def claim(connection: Connection, seen: Lease, wall_s: int) -> int | None:
         with transaction(connection):
             if connection.postgres:
                 connection.run(f"SET LOCAL lock_timeout = '{_SWAP_MS}ms'")
+            epoch = max(epoch, _highest(connection) + 1)
             _swap(connection, seen, epoch)
     except _FasterError:
         return None
@@ -56,6 +60,25 @@ def claim(connection: Connection, seen: Lease, wall_s: int) -> int | None:
     return epoch
 
 
+def new_epoch(connection: Connection, wall_s: int) -> tuple[int, bool]:
+    """Begin an epoch: return its number, durably above all before it, and whether an earlier one ran here.
+
+    The wall clock is a lower bound, so that a collector with a new, empty database is not refused by nodes that
+    remember the epochs of the old one. It is above those of all shards, so that a zone may go from one to another.
+
+    Raises:
+        DatabaseError: nothing was changed.
+    """
+    name, _ = _names(connection)
+    with transaction(connection):
+        row = connection.rows("SELECT value FROM meta WHERE name = ?", (name,))
+        epoch = max(_highest(connection) + 1, wall_s)
+        connection.run(
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (name, epoch)
+        )
+    return epoch, bool(row)
+
+
 def renew(connection: Connection) -> None:
     """Count the beat up; the connection's fence says in which epoch.
 
@@ -64,7 +87,7 @@ def renew(connection: Connection) -> None:
         DatabaseError: the database does not answer.
     """
     with transaction(connection):
-        connection.run("UPDATE meta SET value = value + 1 WHERE name = 'beat'")
+        connection.run("UPDATE meta SET value = value + 1 WHERE name = ?", (_names(connection)[1],))
 
 
 def give_back(connection: Connection) -> None:
@@ -74,18 +97,31 @@ def give_back(connection: Connection) -> None:
         DatabaseError: it will notice by itself.
     """
     with transaction(connection):
-        connection.run(_PUT_BEAT, (FREE,))
+        connection.run(_PUT_BEAT, (_names(connection)[1], FREE))
+
+
+def _names(connection: Connection) -> tuple[str, str]:
+    return of_shard(_EPOCH, connection.shard), of_shard(_BEAT, connection.shard)
+
+
+def _highest(connection: Connection) -> int:
+    """Return the highest epoch of any shard."""
+    found = connection.rows(
+        "SELECT COALESCE(MAX(value), 0) FROM meta WHERE name = ? OR name LIKE ?", (_EPOCH, f"{_EPOCH}:%")
+    )
+    return int(found[0][0])
 
 
 def _swap(connection: Connection, seen: Lease, epoch: int) -> None:
+    name, beat = _names(connection)
     if seen.epoch == 0:
-        swapped = connection.run("INSERT INTO meta VALUES ('epoch', ?) ON CONFLICT (name) DO NOTHING", (epoch,))
+        swapped = connection.run("INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO NOTHING", (name, epoch))
     else:
-        swapped = connection.run("UPDATE meta SET value = ? WHERE name = 'epoch' AND value = ?", (epoch, seen.epoch))
+        swapped = connection.run("UPDATE meta SET value = ? WHERE name = ? AND value = ?", (epoch, name, seen.epoch))
     # The row is ours until the commit: a beat that came since we looked is seen now, and none can come any more.
     if swapped != 1 or read_lease(connection).beat != seen.beat:
         raise _FasterError
-    connection.run(_PUT_BEAT, (FREE + 1,))
+    connection.run(_PUT_BEAT, (beat, FREE + 1))
 
 
 def _disconnect_stuck(connection: Connection) -> None:
@@ -93,5 +129,6 @@ def _disconnect_stuck(connection: Connection) -> None:
     connection.rows(
         "SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid "
         "WHERE l.locktype = 'relation' AND l.relation = 'meta'::regclass AND l.mode = 'RowShareLock' "
-        "AND a.state LIKE 'idle in transaction%' AND l.pid <> pg_backend_pid()"
+        "AND a.state LIKE 'idle in transaction%' AND l.pid <> pg_backend_pid() "
+        "AND a.application_name = current_setting('application_name')"
     )

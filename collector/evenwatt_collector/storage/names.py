@@ -1,4 +1,7 @@
-"""Numbers for zones, nodes and owners, kept in memory; new ones are written with the transaction that needs them."""
+"""Numbers for zones, nodes and owners, kept in memory; new ones are written with the transaction that needs them.
+
+Several may name the same owner at one time: one of them waits for the other, and takes its number.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,12 @@ if TYPE_CHECKING:
 
 _OWNERS_KEPT: Final = 200_000
 """Tasks come and go; beyond this the numbers are asked for again."""
+
+
+_FIND_OWNER: Final = (
+    "SELECT id, label FROM owner WHERE kind = ? AND name = ? AND workload = ? AND model = ? AND phase = ? "
+    "AND team = ? AND task = ?"
+)
 
 
 class Names:
@@ -35,7 +44,9 @@ class Names:
         found = self._zones.get(name)
         if found is None:
             found = self._zones[name] = self._number(
-                "SELECT id FROM zone WHERE name = ?", "INSERT INTO zone (name) VALUES (?) RETURNING id", (name,)
+                "SELECT id FROM zone WHERE name = ?",
+                "INSERT INTO zone (name) VALUES (?) ON CONFLICT DO NOTHING RETURNING id",
+                (name,),
             )
         return found
 
@@ -45,7 +56,7 @@ class Names:
         if found is None:
             found = self._nodes[zone, name] = self._number(
                 "SELECT id FROM node WHERE zone = ? AND name = ?",
-                "INSERT INTO node (zone, name) VALUES (?, ?) RETURNING id",
+                "INSERT INTO node (zone, name) VALUES (?, ?) ON CONFLICT DO NOTHING RETURNING id",
                 (zone, name),
             )
         return found
@@ -62,26 +73,25 @@ class Names:
     def _owner(self, owner: Owner) -> tuple[int, int]:
         label = self.owner(owner.label)[0] if owner.label != owner else 0
         values = (owner.kind, owner.name, owner.workload, owner.model, owner.phase, owner.team, owner.task)
-        row = self._connection.rows(
-            "SELECT id, label FROM owner WHERE kind = ? AND name = ? AND workload = ? AND model = ? AND phase = ? "
-            "AND team = ? AND task = ?",
-            values,
-        )
+        row = self._connection.rows(_FIND_OWNER, values)
         if row:
             return int(row[0][0]), int(row[0][1])
         made = self._connection.rows(
             "INSERT INTO owner (label, kind, name, workload, model, phase, team, task) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING id",
             (label, *values),
         )
+        if not made:
+            row = self._connection.rows(_FIND_OWNER, values)
+            return int(row[0][0]), int(row[0][1])
         number = int(made[0][0])
         if not label:
             self._connection.run("UPDATE owner SET label = id WHERE id = ?", (number,))
         return number, label or number
 
     def _number(self, find: str, make: str, values: tuple[object, ...]) -> int:
-        row = self._connection.rows(find, values) or self._connection.rows(make, values)
-        return int(row[0][0])
+        ask = self._connection.rows
+        return int((ask(find, values) or ask(make, values) or ask(find, values))[0][0])
 
 
 def owners(connection: Connection, numbers: Iterable[int]) -> dict[int, Owner]:

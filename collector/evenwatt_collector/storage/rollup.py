@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from evenwatt_collector.storage.connection import snapshot, transaction
-from evenwatt_collector.storage.energy import SETTLED_MS, meta, newest_ms
+from evenwatt_collector.storage.energy import SETTLED_MS, booked_ms, newest_ms
 from evenwatt_collector.storage.hours import CLOSED_AFTER_S, LABEL, NODE, OWNER
 from evenwatt_collector.storage.intensity import DAY_S, devices, known
+from evenwatt_collector.storage.shards import FOREIGN
 from evenwatt_collector.storage.weighing import AT, COLUMNS, Period, ZoneBook
 
 if TYPE_CHECKING:
@@ -35,9 +36,15 @@ _PUT: Final = (
 
 
 def due(connection: Connection, now_s: float) -> list[tuple[int, int]]:
-    """Return days and zones that are over and not rolled up as things are known now, the oldest first."""
+    """Return days and zones that are over and not rolled up as things are known now, the oldest first.
+
+    Other shards see to theirs.
+    """
     closed = int((now_s - _CLOSED_S) // DAY_S)  # the first day that is not over
-    rows = connection.rows("SELECT day, zone FROM day_state WHERE stale > 0 AND day < ? ORDER BY day, zone", (closed,))
+    rows = connection.rows(
+        f"SELECT day, zone FROM day_state WHERE stale > 0 AND day < ? AND zone NOT IN ({FOREIGN}) ORDER BY day, zone",
+        (closed, connection.shard),
+    )
     return [(int(day), int(zone)) for day, zone in rows]
 
 
@@ -164,7 +171,7 @@ def _unsettled_days(connection: Connection, zone: int) -> set[int]:
     rows = connection.rows(
         "SELECT ledger.start_ms, ledger.end_ms FROM ledger JOIN boot ON boot.id = ledger.boot "
         "WHERE ledger.stored_ms > ? AND boot.zone = ?",
-        (meta(connection, "booked"), zone),
+        (booked_ms(connection, zone), zone),
     )
     day_ms = DAY_S * 1000
     return {day for start_ms, end_ms in rows for day in range(start_ms // day_ms, (end_ms - 1) // day_ms + 1)}

@@ -10,8 +10,9 @@ was stored before the hour was closed, else a mark of ``settled``: up to which c
 That makes energy as bitemporal as intensity is. ``day`` has grams besides, by what was known when it was rolled up;
 ``day_state`` says which days have to be rolled up again.
 
-``stored_ms`` and all marks only grow, whatever the clock does; ``arrived_ms`` is what the clock said. ``known_ms`` of
-a node is when its first record was stored. ``day_hours`` has seven figures for each hour of a day whose rows are gone.
+``stored_ms`` and all marks only grow within a zone, whatever the clock does; ``arrived_ms`` is what the clock said.
+``booked_ms`` of a zone is up to which commit its ledger is in the books. ``known_ms`` of a node is when its first
+record was stored. ``day_hours`` has seven figures for each hour of a day whose rows are gone.
 
 ``reading`` holds what sources said about intensity, and nothing in it is ever changed. ``memory`` holds what parts of
 the collector remember over a restart, as JSON.
@@ -19,7 +20,8 @@ the collector remember over a restart, as JSON.
 ``job`` has each job's record as JSON, beside what it is found by; ``is_open`` is 1 while something is left to do.
 ``decision`` has all decisions about a job, ``outcome`` what came of it, ``job_log`` what its runs wrote, by the offset
 at which a piece begins in all that the run has written. ``document`` holds values with a history: the newest of a kind
-and name counts, the older ones stay.
+and name counts, the older ones stay. ``shard`` says which of several collectors has which zone (docs/scale.md), and
+where it is asked; of ``job`` it is the one that plans it.
 """
 
 from __future__ import annotations
@@ -128,7 +130,19 @@ CREATE TABLE document (
     kind TEXT NOT NULL, name TEXT NOT NULL, at_s REAL NOT NULL, value TEXT NOT NULL, PRIMARY KEY (kind, name, at_s));
 """
 
-MIGRATIONS: Final[dict[int, str]] = {2: _BASE, 3: _MEMORY, 4: _JOBS}
+_SHARDS: Final = """
+ALTER TABLE zone ADD COLUMN booked_ms INTEGER NOT NULL DEFAULT 0;
+UPDATE zone SET booked_ms = COALESCE((SELECT value FROM meta WHERE meta.name = 'booked'), 0);
+DELETE FROM meta WHERE name = 'booked';
+ALTER TABLE settled RENAME TO settled_before;
+CREATE TABLE settled (zone INTEGER NOT NULL, mark_ms INTEGER NOT NULL, PRIMARY KEY (zone, mark_ms)) WITHOUT ROWID;
+INSERT INTO settled (zone, mark_ms) SELECT zone.id, settled_before.mark_ms FROM zone CROSS JOIN settled_before;
+DROP TABLE settled_before;
+CREATE TABLE shard (zone TEXT PRIMARY KEY, name TEXT NOT NULL, url TEXT NOT NULL);
+ALTER TABLE job ADD COLUMN shard TEXT NOT NULL DEFAULT '';
+"""
+
+MIGRATIONS: Final[dict[int, str]] = {2: _BASE, 3: _MEMORY, 4: _JOBS, 5: _SHARDS}
 """What leads from the version before to each version. Version 1 was never released, and is refused."""
 
 VERSION: Final = max(MIGRATIONS)
@@ -248,7 +262,7 @@ class Partitions:
         )
         old = [name for (name,) in rows if (int(name.rpartition("_")[2]) + 1) * PARTITION_MS <= value * unit_ms]
         for name in old:
-            self._connection.run(f"DROP TABLE {name}")
+            self._connection.run(f"DROP TABLE IF EXISTS {name}")  # another shard may have done it
             self._made.discard(name)
         return len(old)
 

@@ -2,7 +2,8 @@
 
 Records are on the disk when ``append`` returns. What they come to is kept in memory and written by ``settle``, some
 seconds later and for many records at once: a backlog of many minutes of a node then costs one write a row. Whatever
-was not settled when the program died is booked again from the ledger: ``meta.booked`` is the last commit that is in.
+was not settled when the program died is booked again from the ledger: ``zone.booked_ms`` is the last commit that is in.
+A zone has one writer at a time; where several share a database, each books its own zones only.
 
 Energy per node and domain stands in ``domain_energy``, by quality; the record as it was received in
 ``ledger.payload``. Sums over boots and domains are kept in two floats (``carbon.Sum``), so that years of minutes lose
@@ -27,6 +28,7 @@ from evenwatt_collector.storage.memory import LABELS, recall, remember_within
 from evenwatt_collector.storage.names import Names
 from evenwatt_collector.storage.overlap import first_of, holes_of, lacking, remainder, told_by
 from evenwatt_collector.storage.schema import Partitions, migrate
+from evenwatt_collector.storage.shards import FOREIGN, check_zones, claim_all, claim_zones
 from evenwatt_collector.storage.tasks import TaskWork
 from evenwatt_wire import Kind, Ledger, Topic, decode, encode
 
@@ -105,6 +107,17 @@ class _Boot:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What one of several collectors has of a database."""
+
+    shard: str
+    """Its name; empty for a pair without one."""
+    zones: tuple[str, ...]
+    url: str = ""
+    """Where it is asked."""
+
+
 class LedgerWriter:
     """The open database, for the one who writes it.
 
@@ -113,9 +126,10 @@ class LedgerWriter:
         slots: Slots an hour by zone's name, where it is not the default.
         labels: Rules for what is no task; they are kept with the books, so that others book as this does.
         fence: The epoch in which alone this may write; None where there is no standby.
+        part: What this has of a database that others write too; None where it has all.
 
     Raises:
-        Failure: it cannot be opened or is not ours.
+        Failure: it cannot be opened or is not ours, or another one has our zones.
     """
 
     def __init__(
@@ -124,8 +138,10 @@ class LedgerWriter:
         slots: Mapping[str, int] | None = None,
         labels: Sequence[LabelSettings] = (),
         fence: int | None = None,
+        part: Part | None = None,
     ) -> None:
-        self.connection: Connection = connect(where, fence=fence)
+        self._part = part
+        self.connection: Connection = connect(where, fence=fence, shard=part.shard if part else "")
         migrate(self.connection, shown(where))
         self._names = Names(self.connection)
         self._hours = Hours(self.connection)
@@ -134,6 +150,9 @@ class LedgerWriter:
         self._boots: dict[tuple[str, str, str], _Boot] = {}
         self._domains: dict[tuple[int, str, str], Sum] = {}
         self._touched: set[tuple[int, str, str]] = set()
+        self._zones: dict[int, int] = {}
+        """Up to which commit each of our zones is booked on the disk, as of the last catching up."""
+        self._touched_zones: set[int] = set()
         self._seen: dict[int, tuple[int, int, int]] = {}
         """From when to when the records of a node reach, and when the first was stored, Unix ms."""
         self._slots = dict(slots or {})
@@ -147,27 +166,21 @@ class LedgerWriter:
             self._labels = LabelHistory(recall(self.connection, LABELS))
             if self._labels.change(labels, self._newest_ms() + 1):
                 remember_within(self.connection, LABELS, self._labels.rules)
-        self.settle()
-
-    def new_epoch(self, wall_s: int) -> tuple[int, bool]:
-        """Begin an epoch: return its number, durably above all before it, and whether an earlier one ran here.
-
-        The wall clock is a lower bound, so that a collector with a new, empty database is not refused by nodes that
-        remember the epochs of the old one.
-        """
-        with transaction(self.connection):
-            row = self.connection.rows("SELECT value FROM meta WHERE name = 'epoch'")
-            epoch = max(int(row[0][0]) + 1 if row else 1, wall_s)
-            self.connection.run(
-                "INSERT INTO meta VALUES ('epoch', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (epoch,)
-            )
-        return epoch, bool(row)
+        if part is not None:
+            check_zones(self.connection, part.zones, where)
+        self.settle()  # of zones that are not ours any more as well: they are let go of when they are in the books
+        if part is not None:
+            claim_zones(self.connection, part.zones, part.url, where)
+        else:
+            claim_all(self.connection)
+        self._behind = True
 
     def totals(self) -> tuple[BootTotals, ...]:
-        """Return the totals of every boot."""
+        """Return the totals of every boot in our zones."""
         keys = self.connection.rows(
             "SELECT zone.name, node.name, boot.boot FROM boot JOIN node ON node.id = boot.node "
-            "JOIN zone ON zone.id = boot.zone ORDER BY boot.id"
+            f"JOIN zone ON zone.id = boot.zone WHERE zone.id NOT IN ({FOREIGN}) ORDER BY boot.id",
+            (self.connection.shard,),
         )
         return tuple(self._boot(zone, node, boot).totals(node, boot) for zone, node, boot in keys)
 
@@ -296,6 +309,7 @@ class LedgerWriter:
         """Add a record to the books in memory; return its place on the wall clock."""
         zone = self._names.zone(zone_name)
         node = self._names.node(zone, record.node)
+        self._touched_zones.add(zone)
 
         def number(owner: Owner) -> tuple[int, int]:
             return self._names.owner(rules.apply(owner, record.node))
@@ -316,18 +330,18 @@ class LedgerWriter:
         """Book what is in the ledger and not in the books: after a crash, or a transaction that failed."""
         if not self._behind:
             return
-        newest = self.connection.rows(
-            "SELECT COALESCE(MAX(stored_ms), 0), (SELECT COALESCE(MAX(value), 0) FROM meta WHERE name = 'booked') "
-            "FROM ledger"
-        )
-        self._last_ms = max(self._last_ms, *newest[0])
+        self._zones = self._own_zones()
+        newest = self.connection.rows("SELECT COALESCE(MAX(booked_ms), 0) FROM zone")[0][0]
+        self._last_ms = max(self._last_ms, self._newest_ms(), newest)
         self._hours.slots = {self._names.zone(zone): count for zone, count in self._slots.items()}
+        marks = ", ".join("?" * len(self._zones))
         rows = self.connection.rows(
             "SELECT zone.name, node.name, ledger.stored_ms, ledger.arrived_ms, ledger.payload FROM ledger "
             "JOIN boot ON boot.id = ledger.boot JOIN node ON node.id = boot.node JOIN zone ON zone.id = boot.zone "
-            "WHERE ledger.stored_ms > ? ORDER BY ledger.stored_ms, ledger.boot, ledger.seq",
-            (newest[0][1],),
-        )
+            f"WHERE ledger.stored_ms > ? AND ledger.stored_ms > zone.booked_ms AND zone.id IN ({marks}) "
+            "ORDER BY ledger.stored_ms, ledger.boot, ledger.seq",
+            (min(self._zones.values()), *self._zones),
+        ) if self._zones else []  # fmt: skip
         for zone, node, stored_ms, arrived_ms, payload in rows:
             record = decode(Topic(zone, node, Kind.LEDGER), bytes(payload))
             if isinstance(record, Ledger):
@@ -350,15 +364,30 @@ class LedgerWriter:
             [(first, first, last, last, known, node) for node, (first, last, known) in self._seen.items()],
         )
         self._seen.clear()
+        zones = sorted({*self._zones, *self._touched_zones})
         self.connection.run(
-            "INSERT INTO meta VALUES ('booked', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value "
-            "WHERE meta.value < excluded.value",
-            (self._last_ms,),
+            f"UPDATE zone SET booked_ms = ? WHERE booked_ms < ? AND id IN ({', '.join('?' * len(zones)) or '0'})",
+            (self._last_ms, self._last_ms, *zones),
         )
-        self.connection.run("INSERT INTO settled (mark_ms) VALUES (?) ON CONFLICT DO NOTHING", (self._last_ms,))
+        self.connection.many(
+            "INSERT INTO settled (zone, mark_ms) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            [(zone, self._last_ms) for zone in sorted(self._touched_zones)],
+        )
+        self._touched_zones.clear()
+
+    def _own_zones(self) -> dict[int, int]:
+        """Return up to which commit each zone is booked that is ours to book, by its number."""
+        if self._part is None:
+            return dict(self.connection.rows("SELECT id, booked_ms FROM zone"))
+        rows = self.connection.rows(
+            "SELECT zone.id, zone.booked_ms, zone.name, shard.name FROM zone LEFT JOIN shard ON shard.zone = zone.name"
+        )
+        ours = self._part.zones
+        return {zone: mark for zone, mark, name, shard in rows if name in ours or shard == self._part.shard}
 
     def _forget(self) -> None:
         self._boots.clear()
+        self._touched_zones.clear()
         self._domains.clear()
         self._touched.clear()
         self._seen.clear()
