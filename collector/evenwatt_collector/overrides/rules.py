@@ -27,7 +27,6 @@ class OverriddenRules:
     def __init__(self, rules: Rules, book: Book) -> None:
         self._rules, self._book = rules, book
         self._before: dict[tuple[str, str], list[str]] = {}
-        self._before: dict[tuple[str, str, str], str] = {}
 
     @property
     def zones(self) -> Sequence[ZoneSpec]:
@@ -51,12 +50,6 @@ class OverriddenRules:
         if pause is not None:
             rule = replace(rule, targets=("*",), pause=f"a pause, {told(pause)}")
         return rule
-
-    def moved(self) -> Iterable[tuple[str, str]]:
-        """Return the nodes about which a person asks for something else than before, and those of the rules below."""
-        before, self._before = self._before, {one.place: one.id for one in self._book.all if one.kind is not Kind.LIMIT}
-        asked = {(zone, node) for (zone, node, _), _ in before.items() ^ self._before.items()}
-        return [*self._rules.moved(), *asked]
 
     def moved(self) -> Iterable[tuple[str, str]]:
         """Return the nodes whose overrides have changed, and those of the rules below."""
