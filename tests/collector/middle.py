@@ -60,7 +60,7 @@ class Middle:
             except httpx.HTTPError:
                 return False
 
-        await eventually(answers, "the collector is ready")
+        await eventually(answers, "the collector is ready", 60)
 
     def node(self, name="n1"):
         return next((node for node in self.status()["nodes"] if node["node"] == name), None)
