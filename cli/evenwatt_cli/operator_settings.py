@@ -29,7 +29,7 @@ class OperatorSettings(Struct, forbid_unknown_fields=True):
     private_key: str | None = None
     """The operator's Ed25519 key (PEM), for cap, release, pause, resume, and jobs over MQTT."""
     token_file: str | None = None
-    """Token that the collector knows (its ``[jobs] token_file``), for submit and cancel over HTTP."""
+    """Token that the collector knows (its ``[http] tokens``), for submit, cancel and overrides over HTTP."""
     trust: str | None = None
     """The trust document, which holds the nodes' keys, to verify their acknowledgements."""
     root: str | None = None
