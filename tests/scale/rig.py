@@ -1,0 +1,207 @@
+"""A fleet of two shards: three brokers, one database, a pair of collectors a zone, machines whose truth is known."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from contextlib import asynccontextmanager, suppress
+
+import aiomqtt
+
+from evenwatt_wire import Kind
+from tests.chaos.ear import Ear
+from tests.chaos.rig import BUDGET_PER_NODE_W, FALLBACK_W, Rig
+from tests.scale.nats import Nats
+from tests.support import eventually, free_port, make_key, make_trust
+
+ZONES = {"north": "hall", "south": "barn"}
+"""Zone of each shard."""
+_PATIENCE_S = 120.0
+"""Eleven processes begin at once."""
+
+
+class ScaleRig(Rig):
+    """As ``Rig``, with collectors ``north-a``, ``north-b``, ``south-a`` and ``south-b``, and machines in both zones.
+
+    Args:
+        folder: An empty one.
+        database: URL of an empty one.
+        each: How many machines a zone has.
+        standby: Whether each shard has a standby.
+    """
+
+    def __init__(self, folder, database, *, each=1, standby=True):
+        self.zones = {f"{zone}-{i + 1}": zone for zone in ZONES.values() for i in range(each)}
+        self.collectors = [f"{shard}-{one}" for shard in ZONES for one in ("ab" if standby else "a")]
+        self.standby = standby
+        super().__init__(folder, nodes=0, database=database)
+        self.names, self.budget_w = list(self.zones), BUDGET_PER_NODE_W * each
+        keys = [{"public": make_key(folder / "controller.pem")[1], "role": "controller"}]
+        for name, zone in self.zones.items():
+            public = make_key(folder / f"{name}.pem")[1]
+            keys.append({"public": public, "role": "node", "node": name, "zone": zone})
+        self.ring = make_trust(folder, keys)
+        self.http = {name: free_port() for name in self.collectors}
+        for name in self.collectors:
+            self.write_collector(name)
+        for name in self.names:
+            self.write_agent(name)
+
+    def make_broker(self):
+        self.nats = Nats(self.folder)
+        return self.nats
+
+    def write_collector(self, name, more=""):
+        shard, _, mine = name.partition("-")
+        if not mine:
+            return  # the one of the rig that this is made of
+        folder = self.folder
+        pair = f'[standby]\nname = "{mine}"\ntakeover_s = 2.0\n' if self.standby else ""
+        (folder / f"collector-{name}.toml").write_text(f"""
+fleet = "f"
+state_dir = "{folder / name}"
+database = {json.dumps(self.database)}
+{self._mqtt()}
+[http]
+port = {self.http[name]}
+[keys]
+private_key = "{folder / "controller.pem"}"
+trust = "{folder / "trust.json"}"
+root = "{folder / "root.pub"}"
+[log]
+style = "json"
+[shard]
+name = "{shard}"
+url = "http://127.0.0.1:{self.http[f"{shard}-a"]}"
+{pair}
+[[zones]]
+name = "{ZONES[shard]}"
+grid = "DE"
+budget_w = {self.budget_w}
+{more}""")
+
+    def write_agent(self, name, more=""):
+        folder = self.folder
+        (folder / f"agent-{name}.toml").write_text(f"""
+fleet = "f"
+zone = "{self.zones[name]}"
+node = "{name}"
+state_dir = "{folder / f"state-{name}"}"
+runtime_dir = "{folder / f"run-{name}"}"
+{self._mqtt()}
+[sources]
+sysfs = "{folder / "twin" / name / "sys"}"
+[report]
+ledger_s = {self.ledger_s}
+summary_s = 1.0
+[control]
+enabled = true
+private_key = "{folder / f"{name}.pem"}"
+trust = "{folder / "trust.json"}"
+root = "{folder / "root.pub"}"
+fallback_w = {FALLBACK_W}
+require_synchronised_clock = false
+{more}""")
+
+    def _mqtt(self):
+        return f'[mqtt]\nprotocol = "3.1.1"\nhosts = {json.dumps(self.nats.hosts)}\nqos = 0\nkeepalive_s = 5'
+
+    async def leased(self, timeout_s=_PATIENCE_S):
+        await super().leased(timeout_s)
+
+    async def until_stored(self, mono_ns=None, timeout_s=_PATIENCE_S):
+        await super().until_stored(mono_ns, timeout_s)
+
+    async def begin(self, *, twin=True):
+        await self.nats.ready()
+        await super().begin(twin=twin)
+
+    # --- looking --------------------------------------------------------------------------------------------------
+
+    def active_of(self, shard):
+        """Return the name of the shard's active collector, or None."""
+        roles = {name: (self.status(name) or {}).get("role") for name in self.collectors if name.startswith(shard)}
+        return next((name for name, role in roles.items() if role in {"active", "alone"}), None)
+
+    def rows(self):
+        """Return the nodes as the active collectors see them, by name."""
+        active = filter(None, map(self.active_of, ZONES))
+        return {row["node"]: row for name in active for row in (self.status(name) or {}).get("nodes", [])}
+
+    def nodes_of(self, shard):
+        return [name for name, zone in self.zones.items() if zone == ZONES[shard]]
+
+    # --- measuring ------------------------------------------------------------------------------------------------
+
+    async def kill_collector(self, shard, ear):
+        """Kill a shard's active collector; return when each of its nodes held a lease of the next one's, in seconds."""
+        name = self.active_of(shard)
+        epoch = self.status(name)["epoch"]
+        began_s, began_ns = time.monotonic(), time.monotonic_ns()
+        self.kill(name)
+        await eventually(lambda: self.active_of(shard), f"the standby of {shard} takes over", _PATIENCE_S)
+        took = self.status(self.active_of(shard))["epoch"]
+        assert took > epoch
+        nodes = self.nodes_of(shard)
+        await eventually(lambda: all(ear.first_of(took, node) for node in nodes), "it renews leases", _PATIENCE_S)
+        await self.until_stored(began_ns)
+        self.collector(name)
+        await eventually(
+            lambda: (self.status(name) or {}).get("role") == "standby", "the dead one stands by", _PATIENCE_S
+        )
+        return max(ear.first_of(took, node) for node in nodes) - began_s
+
+    async def kill_broker(self, name, ear):
+        """Kill a broker; return after how many seconds each node had a lease renewed, and a later record stored."""
+        began_s, began_ns = time.monotonic(), time.monotonic_ns()
+        self.nats.kill(name)
+        await eventually(
+            lambda: all(ear.answered_s(node, began_s) for node in self.names), "leases are renewed again", _PATIENCE_S
+        )
+        await self.until_stored(began_ns)
+        stored_s = time.monotonic() - began_s
+        return max(ear.answered_s(node, began_s) for node in self.names) - began_s, stored_s
+
+
+class ClusterEar(Ear):
+    """Hears by all brokers at once; what comes twice is heard once."""
+
+    def __init__(self, keys):
+        super().__init__(keys)
+        self._heard = set()
+
+    def take(self, message):
+        key = (str(message.topic), bytes(message.payload))
+        if key not in self._heard:
+            self._heard.add(key)
+            super().take(message)
+
+    def answered_s(self, node, since_s):
+        """Return when a node first answered that it holds a lease, after a moment."""
+        return next((at_s for at_s, of, _ in self._held if of == node and at_s > since_s), None)
+
+
+@asynccontextmanager
+async def listening(rig):
+    """Listen to all brokers, again and again where one goes away; begin when every node has said what it holds."""
+    ear = ClusterEar(rig.ring)
+    tasks = [asyncio.create_task(_listen(ear, port)) for port in rig.nats.ports.values()]
+    try:
+        await eventually(lambda: ear.leases.known(rig.names), "every node has said what it holds", _PATIENCE_S)
+        yield ear
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+async def _listen(ear, port):
+    while True:
+        with suppress(aiomqtt.MqttError):
+            async with aiomqtt.Client("127.0.0.1", port) as client:
+                for kind in (Kind.LIVE, Kind.COMMAND, Kind.ACK):
+                    await client.subscribe(f"evenwatt/v1/+/+/{kind.value}", qos=0)
+                async for message in client.messages:
+                    ear.take(message)
+        await asyncio.sleep(0.2)
