@@ -94,7 +94,7 @@ function Choice({ job, decision, words }) {
   return html`
     <p class="quiet">Decided ${moment(decision.made_s * 1000)} by policy ${decision.version || "without a version"} (${decision.policy}).
       ${words ? html` <strong>Because</strong> ${words}.` : null}</p>
-    <div class="table options" tabindex="0" role="region" aria-label="What could be done"><table>
+    <div class="table options" tabindex="0" role="group" aria-label="What could be done"><table>
       <caption class="hidden">What could be done, with grams, energy, cost and the time it would end</caption>
       <thead><tr><th scope="col">What</th><th scope="col" class="number">CO₂e</th><th scope="col" class="number minor">90 % range</th><th scope="col">Starts</th>
         <th scope="col">Ends</th><th scope="col" class="minor">Where</th><th scope="col" class="number">Energy</th>${rows.some((one) => one.cost) ? html`<th scope="col" class="number">Cost</th>` : null}

@@ -137,7 +137,7 @@ function Factors({ one, unit }) {
   const ratios = one.factors.map((factor) => factor.ratio).filter((ratio) => ratio > 0);
   const total = held ? one.sci.g_per_unit / one.against.g_per_unit : null;
   const reach = Math.max(0.35, ...[...ratios, ...(total > 0 ? [total] : [])].map((ratio) => Math.abs(Math.log2(ratio))));
-  return html`<div class="table" tabindex="0" role="region" aria-label=${`Factors of ${one.name}`}><table class="factors">
+  return html`<div class="table" tabindex="0" role="group" aria-label=${`Factors of ${one.name}`}><table class="factors">
     <caption class="hidden">Factors of ${one.name}, which multiply to grams per ${unit}</caption>
     <thead><tr><th scope="col">Factor</th>${held ? html`<th scope="col" class="number">Base</th>` : null}<th scope="col" class="number">Now</th>${held ? html`<th scope="col" class="number">Ratio</th>
       <th scope="col" class="minor">Less or more</th><th scope="col" class="number">Points</th>` : null}</tr></thead>
