@@ -132,8 +132,9 @@ class Collector:
         names = list(dict.fromkeys([*(zone.name for zone in settings.zones), *limited]))
         self._shards: list[Document] = []
         self._store = Store(settings.where, self._from_writer, slots, settings.labels, fence, self._part(names))
-        keep = settings.keep
-        self._keeper = Keeper(settings.where, keep.minutes_days, keep.hours_days, fence, settings.shard_name)
+        self._keeper = Keeper(
+            settings.where, settings.keep.minutes_days, settings.keep.hours_days, fence, settings.shard_name
+        )
         self._hub, self._history = Hub(), ZoneHistory()
         self._labels = Labels(settings.labels)
         self._decisions = Decisions(self._hub)
