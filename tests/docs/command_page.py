@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 HEAD = """# Every command and option
 
 Made of the program itself (`./dev docs reference`). Each command says the same with `--help`.
+How commands are used, exit codes, completion and manual pages are in [the command](../cli.md).
 """
 TAIL = """## Programs of the services
 
