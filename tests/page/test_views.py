@@ -92,7 +92,7 @@ def test_a_score_has_its_range_its_grade_its_factors_and_its_gates(works, visit)
     text = re.sub(r"\s", " ", card.inner_text())
     for words in ("per epoch", "90 % range", "baseline", "of 100 points", "Energy", "Together", "Measured coverage"):
         assert words in text
-    assert re.search(r"×0\.\d\d", text)
+    assert re.search(r"\u00d70\.\d\d", text)
     page.locator("#app section", has=page.get_by_role("heading", name="Improvement by week")).locator(
         "tbody tr"
     ).first.wait_for()

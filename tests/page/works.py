@@ -1,4 +1,4 @@
-"""A collector with work: a past of some days in its database, and two nodes that run jobs and want more than there is."""
+"""A collector with work: a past of some days in its database, and two nodes that run jobs."""
 
 from __future__ import annotations
 
