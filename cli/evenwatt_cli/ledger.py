@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import time
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 from msgspec import ValidationError, convert
 
+from evenwatt_cli import progress
 from evenwatt_cli.exits import Exit
 from evenwatt_cli.moments import moment
 from evenwatt_collector.carbon.providers.contract import ProviderError
@@ -27,14 +27,14 @@ from evenwatt_collector.storage.exchange import export, import_
 from evenwatt_collector.storage.identity import renew
 from evenwatt_collector.storage.intensity import record
 from evenwatt_collector.storage.schema import check
+from evenwatt_collector.storage.shards import release, shards
 from evenwatt_daemon import EXIT_FAILURE, Failure
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from evenwatt_collector.storage import Connection
-
-_SOUND_AFTER_ROWS = 5_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +64,8 @@ def show_info(database: str, *, as_json: bool) -> Exit:
     print(f"records    {found['records']:>12,}  from {_day(found['first_ms'])} to {_day(found['last_ms'])}")
     print(f"hours      {found['hours']:>12,}")
     print(f"days       {found['days']:>12,}  {found['stale_days']} of them to be rolled up")
+    for one in found["shards"]:
+        print(f"shard      {one['name'] or '-':>12}  {', '.join(one['zones'])}  {one['url']}".rstrip())
     for row in found["readings"]:
         span = f"from {_day(row['from_s'] * 1000)} to {_day(row['to_s'] * 1000)}"
         what = f"{row['grid']}, {row['kind']}, {row['source']} {row['standing']}"
@@ -72,15 +74,18 @@ def show_info(database: str, *, as_json: bool) -> Exit:
 
 
 def export_to(file: Path, database: str) -> Exit:
-    """Export, with progress on standard error."""
-    rows = export(database, file, _progress)
+    """Export, with progress on standard error of a terminal."""
+    with progress.counting("exporting") as tell:
+        rows = export(database, file, _adding(tell))
     print(f"{file}: {rows:,} rows, {file.stat().st_size / 1e6:.1f} MB")
     return Exit.OK
 
 
 def import_from(file: Path, database: str) -> Exit:
-    """Import, with progress on standard error."""
-    print(f"{shown(database)}: {import_(file, database, _progress):,} rows")
+    """Import, with progress on standard error of a terminal."""
+    with progress.counting("importing") as tell:
+        rows = import_(file, database, _adding(tell))
+    print(f"{shown(database)}: {rows:,} rows")
     return Exit.OK
 
 
@@ -97,6 +102,18 @@ def ask_again(zone: str, since: str, database: str) -> Exit:
     except DatabaseError as error:
         raise Failure(f"{shown(database)}: {error}; nobody is asked", exit_code=EXIT_FAILURE) from None
     print(f"zone {zone}: its nodes are asked within a minute to send again what they keep, once a collector runs")
+    return Exit.OK
+
+
+def release_zone(zone: str, database: str) -> Exit:
+    """Let another shard have a zone."""
+    try:
+        with closing(connect(database, exclusive=False)) as connection:
+            check(connection, shown(database))
+            had = release(connection, zone, database)
+    except DatabaseError as error:
+        raise Failure(f"{shown(database)}: {error}; nothing was changed", exit_code=EXIT_FAILURE) from None
+    print(f"zone {zone}: {f'shard {had}' if had else 'a collector without a shard'} has it no more")
     return Exit.OK
 
 
@@ -179,12 +196,19 @@ def _info(connection: Connection) -> dict[str, Any]:
         "days": one("SELECT COUNT(*) FROM day_state"),
         "stale_days": one("SELECT COUNT(*) FROM day_state WHERE stale = 1"),
         "readings": [dict(zip(names, row, strict=True)) for row in readings],
+        "shards": [one._asdict() for one in shards(connection)],
     }
 
 
-def _progress(table: str, rows: int) -> None:
-    if rows and rows % _SOUND_AFTER_ROWS == 0:
-        print(f"\r{table}: {rows:,} rows", end="", file=sys.stderr, flush=True)
+def _adding(tell: Callable[[float], None]) -> Callable[[str, int], None]:
+    """Return what adds up the rows of all tables, each of which is counted from its own beginning."""
+    rows: dict[str, int] = {}
+
+    def told(table: str, row: int) -> None:
+        rows[table] = row
+        tell(sum(rows.values()))
+
+    return told
 
 
 def _day(wall_ms: int | None) -> str:

@@ -71,6 +71,18 @@ def rebuild(
 
 
 @ledger_app.command()
+def release(
+    zone: Annotated[str, typer.Argument(help="Which zone.")],
+    *,
+    database: Annotated[str, typer.Option("--database", "-d", help="The one that the shards share.")],
+) -> None:
+    """Take a zone from a shard whose collectors are gone for good, so that another shard may have it."""
+    from evenwatt_cli.ledger import release_zone
+
+    raise typer.Exit(release_zone(zone, database))
+
+
+@ledger_app.command()
 def intensity(
     file: Annotated[Path, typer.Argument(help="CSV or Parquet: start, g_per_kwh; see docs/intensity.md.")],
     *,

@@ -147,6 +147,9 @@ MIGRATIONS: Final[dict[int, str]] = {2: _BASE, 3: _MEMORY, 4: _JOBS, 5: _SHARDS}
 
 VERSION: Final = max(MIGRATIONS)
 
+_MAKING: Final = 0x4556575453
+"""Advisory lock of who makes tables."""
+
 PARTITIONED: Final = {"ledger": ("end_ms", 1), "hour": ("hour", 3_600_000)}
 """On PostgreSQL: tables in partitions of about a month (30 days of UTC), by which column, and its unit in ms."""
 PARTITION_MS: Final = 30 * 86_400_000
@@ -166,13 +169,20 @@ def migrate(connection: Connection, where: str) -> None:
         raise Failure(f"{where}: its schema has version {have}, expected {min(MIGRATIONS)} to {VERSION}; {fix}")
     for version in range(max(have + 1, min(MIGRATIONS)), VERSION + 1):
         with transaction(connection):
+            _one_at_a_time(connection)
             if _version(connection) >= version:
-                continue  # the other one of a pair has done it meanwhile
+                continue  # another collector has done it meanwhile
             for statement in MIGRATIONS[version].split(";"):
                 if statement.strip():
                     connection.run(_said(statement, postgres=connection.postgres))
             connection.run("DELETE FROM meta WHERE name = 'schema'")
             connection.run("INSERT INTO meta VALUES ('schema', ?)", (version,))
+
+
+def _one_at_a_time(connection: Connection) -> None:
+    """Wait, until the transaction ends, for others who make tables: PostgreSQL refuses two that make the same."""
+    if connection.postgres:
+        connection.rows("SELECT pg_advisory_xact_lock(?)", (_MAKING,))
 
 
 def prepare(connection: Connection, where: str) -> None:
@@ -242,6 +252,7 @@ class Partitions:
             name = f"{table}_{number}"
             if name in self._made:
                 continue
+            _one_at_a_time(self._connection)
             low, high = (edge * PARTITION_MS // unit_ms for edge in (number, number + 1))
             self._connection.run(
                 f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF {table} FOR VALUES FROM ({low}) TO ({high})"
