@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 
+import httpx
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsPartialSuccess,
@@ -20,6 +22,7 @@ from evenwatt_collector.neighbours.picture import Component, Host
 from evenwatt_collector.neighbours.settings import OtlpSettings, certificates, headers, url
 from evenwatt_daemon import Failure
 from evenwatt_wire import Kind
+from tests.broker.site import TlsBroker, foreign
 from tests.collector.middle import Middle, speaking, stop
 from tests.collector.said import NEXT_BOOT, ZONE, ledger
 from tests.neighbours.receiver import ExportMetricsServiceRequest, Receiver, rows
@@ -225,6 +228,28 @@ def test_a_line_that_is_no_header_is_said_without_it(tmp_path, line):
     with pytest.raises(Failure, match="line 2") as caught:
         headers(OtlpSettings(endpoint="http://otel", headers_file=str(file)))
     assert "cret" not in str(caught.value)
+
+
+def test_only_the_authority_of_the_settings_counts(tmp_path):
+    ours = TlsBroker(tmp_path)
+    theirs = foreign(tmp_path / "theirs")
+    receiver = Receiver(tls=(ours.etc / "server.pem", ours.etc / "server.key"))
+    there = url(OtlpSettings(endpoint=f"https://localhost:{receiver.port}"))
+    kind = {"Content-Type": "application/x-protobuf", "Content-Encoding": "gzip"}
+    body = gzip.compress(request(Frame("f", 1, 2, {}), [host(energy_j=1.0)], []))
+
+    def post(ca):
+        trusted = certificates(OtlpSettings(endpoint=there, ca_file=ca and str(ca)))
+        return httpx.post(there, content=body, headers=kind, verify=trusted, timeout=20).status_code
+
+    try:
+        assert post(ours.ca / "ca.pem") == 200
+        assert receiver.latest().value("hw.host.energy") == 1.0
+        for wrong in (None, theirs / "ca.pem"):
+            with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+                post(wrong)
+    finally:
+        receiver.close()
 
 
 def test_what_cannot_be_used_is_found_by_a_check_of_the_settings(tmp_path, capsys):

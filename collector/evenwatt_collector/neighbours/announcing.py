@@ -19,6 +19,8 @@ _MOST: Final = 200
 """Messages at once: a large fleet is announced over a minute, not as one burst."""
 _AGAIN_S: Final = 30.0
 """What has not come back as an echo by then is said again."""
+_MOST_HELD: Final = 40_000
+"""Whoever can publish could invent devices without end."""
 _NOTHING: Final = 0
 """The mark of a device that is not announced."""
 
@@ -39,7 +41,8 @@ class Announcer:
     def heard(self, device: str, payload: bytes) -> None:
         """Take what the broker holds; empty when it holds nothing of this device any more."""
         if payload:
-            self._held[device] = hash(payload)
+            if device in self._held or len(self._held) < _MOST_HELD:
+                self._held[device] = hash(payload)
         else:
             self._held.pop(device, None)
         self._said.pop(device, None)
