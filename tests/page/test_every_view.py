@@ -46,3 +46,15 @@ def test_no_view_has_inline_code_and_every_file_is_handed_out():
     }
     preloaded = set(re.findall(r'"/page/([^"]+)"', (ASSETS / "index.html").read_text()))
     assert [name for name in sorted(imported | preloaded) if not Path(ASSETS, name).is_file()] == []
+
+
+def test_what_the_first_view_needs_is_fetched_at_once():
+    """Otherwise the browser finds one file after the other, each a round trip later."""
+    needed, to_read = set(), ["app.js", "views/fleet.js"]
+    while to_read:
+        name = to_read.pop()
+        if name not in needed:
+            needed.add(name)
+            to_read += re.findall(r'from "/page/([^"]+)"', (ASSETS / name).read_text())
+    start = (ASSETS / "index.html").read_text()
+    assert set(re.findall(r'modulepreload" href="/page/([^"]+)"', start)) == needed - {"app.js"}

@@ -6,9 +6,12 @@ import { useStore } from "/page/lib/store.js";
 
 const asked = new Set();
 
-/** Return columns of a zone's last `minutes`: {at_s, power_w, budget_w, leased_w, grams_per_h, intensity}. */
-export function useHistory(store, zone, minutes = 15) {
-  const told_ms = useStore(store, (all) => all.told_ms);
+/**
+ * Return columns of a zone's last `minutes`: {at_s, power_w, budget_w, leased_w, grams_per_h, intensity}, renewed each
+ * `every_s` seconds; `turn` says when, so that many charts take turns.
+ */
+export function useHistory(store, zone, minutes = 15, every_s = 1, turn = 0) {
+  const beat = useStore(store, (all) => Math.floor((all.told_ms / 1000 + turn) / every_s));
   const [seeded, setSeeded] = useState(0);
   useEffect(() => {
     if (asked.has(zone)) return;
@@ -21,5 +24,5 @@ export function useHistory(store, zone, minutes = 15) {
       () => asked.delete(zone), // it begins with what is seen here
     );
   }, [zone]);
-  return useMemo(() => store.ring(zone).since(store.now() / 1000 - minutes * 60), [told_ms, seeded, zone, minutes]);
+  return useMemo(() => store.ring(zone).since(store.now() / 1000 - minutes * 60), [beat, seeded, zone, minutes]);
 }

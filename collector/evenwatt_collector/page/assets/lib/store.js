@@ -12,6 +12,8 @@ const EVENTS_KEPT = 300;
 const SILENT_MS = 8_000; // the collector says something each second
 const LONGEST_WAIT_MS = 15_000;
 const RING = 3600;
+const FINE_S = 120;
+const COARSE_S = 5;
 const NODE_RING = 180;
 
 /** Return the key of a row: its names, joined with a colon as on the stream. */
@@ -257,11 +259,19 @@ class Ring {
     for (const [name, column] of Object.entries(this.#columns)) column.unshift(...history[COLUMNS[name]].slice(0, kept));
   }
 
-  /** Return the columns since a moment (Unix seconds). */
+  /** Return the columns since a moment (Unix seconds): of the last minutes each second, of before one in five. */
   since(from_s) {
-    const from = this.#columns.at_s.findIndex((at_s) => at_s >= from_s);
-    const cut = ([name, column]) => [name, from < 0 ? [] : column.slice(from)];
-    return Object.fromEntries(Object.entries(this.#columns).map(cut));
+    const { at_s } = this.#columns;
+    const fine_s = (at_s.at(-1) ?? 0) - FINE_S;
+    const picked = [];
+    for (let i = 0, last = -1; i < at_s.length; i++) {
+      if (at_s[i] < from_s) continue;
+      const step = at_s[i] >= fine_s ? at_s[i] : Math.floor(at_s[i] / COARSE_S) * COARSE_S;
+      if (step !== last) picked.push(i);
+      last = step;
+    }
+    const pick = ([name, column]) => [name, picked.map((i) => column[i])];
+    return Object.fromEntries(Object.entries(this.#columns).map(pick));
   }
 
   #clear() {

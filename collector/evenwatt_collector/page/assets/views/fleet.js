@@ -27,7 +27,7 @@ export function View({ store }) {
     ${known ? html`<${Figures} store=${store} zones=${outer} connection=${connection} />` : html`<p class="loading" role="status">Connecting…</p>`}
     ${known && !outer.length ? html`<${Empty}>No zone has been heard of yet. A node that speaks on the broker appears here by itself.<//>` : null}
     <div class="grid">
-      ${outer.slice(0, CHARTS).map((zone) => html`<${ZonePanel} key=${zone.zone} store=${store} zone=${zone} stale=${zoneStale(zone, connection)} />`)}
+      ${outer.slice(0, CHARTS).map((zone, i) => html`<${ZonePanel} key=${zone.zone} store=${store} zone=${zone} turns=${Math.min(outer.length, CHARTS)} turn=${i} stale=${zoneStale(zone, connection)} />`)}
       <${Intensities} store=${store} />
     </div>
     ${outer.length > CHARTS ? html`<p><a href="#/zones">All ${outer.length} zones</a></p>` : null}
@@ -93,13 +93,14 @@ function Troubles({ store, zones }) {
   </div>`;
 }
 
-function ZonePanel({ store, zone, stale }) {
+/** One chart is renewed each second, several take turns. */
+function ZonePanel({ store, zone, stale, turns, turn }) {
   const { tone, word, help } = zoneBand(zone);
   const aside = html`<${State} tone=${tone} title=${help}>${word}<//> · ${count(zone.nodes)} nodes${zone.capped ? `, ${count(zone.capped)} at their cap` : ""}`;
   return html`<div class=${stale ? "stale" : ""}>
     <${Panel} id=${`zone-${zone.zone}`} title=${html`<a href=${to("zone", zone.zone)}>${zone.zone}</a>`} aside=${aside}>
       ${stale ? html`<span class="stale-why">old: ${stale}</span>` : null}
-      <${ZoneChart} store=${store} zone=${zone} />
+      <${ZoneChart} store=${store} zone=${zone} every_s=${turns > 2 ? 2 : 1} turn=${turn} />
     <//>
   </div>`;
 }
