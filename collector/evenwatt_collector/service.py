@@ -386,7 +386,7 @@ class Collector:
             self._steering.use(self._with_wishes(policy.rules))
             self._log.info("policy taken", path=self._settings.policy)
             self._note("policy", policy.facts())
-            self._tell_policy(f"another policy holds: {self._settings.policy}")
+            self._tell_policy("another policy holds from now on")
             self._hurry("")
         if policy.trouble and policy.trouble != before:
             self._log.error("policy refused", why=policy.trouble)

@@ -94,7 +94,7 @@ function Timeline({ store, plan, place, whole, now_s, stale }) {
         <div class="lane-plot"><${Bars} job=${job} place=${place} time=${time} now_s=${now_s} /></div></div>`)}
     </div>
     ${shown.length ? null : html`<${Empty}>No job runs or is planned here in this time.<//>`}
-    <ul class="key-list"><li><i class="swatch ran"></i>ran</li><li><i class="swatch runs"></i>runs</li><li><i class="swatch planned"></i>planned</li>
+    <ul class="key-list" hidden=${!shown.length}><li><i class="swatch ran"></i>ran</li><li><i class="swatch runs"></i>runs</li><li><i class="swatch planned"></i>planned</li>
       <li><i class="swatch deadline"></i>deadline</li><li><i class="swatch band"></i>90 % range</li><li><i class="swatch room"></i>room for planned work</li></ul>
     ${open.length + ended.length > MOST_BARS ? html`<p class="quiet">${open.length + ended.length - MOST_BARS} more stand in the table below.</p>` : null}
   <//>`;

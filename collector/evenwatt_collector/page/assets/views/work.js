@@ -48,7 +48,7 @@ function Now({ store }) {
     <${Figure} name="Power of work now" value=${watts(sum("power_w"))} note=${`${count(workloads.size)} workloads seen`} stale=${stale} />
     <${Figure} name="It emits" value=${gramsPerHour(sum("emissions_g_per_h"))} note="CO₂e, as the grid is now" stale=${stale} />
     <${Figure} name="Jobs running" value=${count((by.running ?? 0) + (by.starting ?? 0) + (by.stopping ?? 0))} note=${`${count(by.waiting ?? 0)} wait for their time`} stale=${stale} />
-    <${Figure} name="Late" value=${count(late)} tone=${late ? "bad" : ""} note=${late ? "will miss or has missed its deadline" : "every open job keeps its deadline"} stale=${stale} />
+    <${Figure} name="Late" value=${count(late)} tone=${late ? "bad" : ""} note=${late ? "will miss their deadline, or have" : jobs.length ? "every open job keeps its deadline" : "no job was submitted"} stale=${stale} />
   </dl>`;
 }
 
