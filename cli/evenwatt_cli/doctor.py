@@ -15,7 +15,7 @@ from evenwatt_agent.broker_check import check_connection, check_secrets
 from evenwatt_agent.doctor import UNHEALTHY, Finding, Verdict, examine
 from evenwatt_agent.settings import load
 from evenwatt_agent.transport import LinkLostError
-from evenwatt_cli import operator_settings
+from evenwatt_cli import operator_settings, progress
 from evenwatt_cli.exits import Exit
 from evenwatt_cli.steer import Order, ask
 from evenwatt_daemon import Failure
@@ -35,7 +35,10 @@ def run_doctor(config: str | None, *, write_caps: bool, as_json: bool) -> Exit:
     Raises:
         Failure: the agent's settings are wrong.
     """
-    return _report(examine(load(config), write_caps=write_caps), as_json=as_json)
+    settings = load(config)
+    with progress.waiting("examining this node"):
+        findings = examine(settings, write_caps=write_caps)
+    return _report(findings, as_json=as_json)
 
 
 def run_broker_doctor(config: Path | None, *, zone: str | None, node: str | None, as_json: bool) -> Exit:
@@ -49,10 +52,11 @@ def run_broker_doctor(config: Path | None, *, zone: str | None, node: str | None
         place = check_id(zone or settings.zone, "zone")
     except TopicError as error:
         raise Failure(str(error)) from None
-    findings = check_connection(settings.mqtt, place, CONTROLLER_NODE, collector=True)
-    findings.append(check_secrets([settings.mqtt.key_file, settings.mqtt.password_file, settings.private_key]))
-    if node is not None:
-        findings.append(_ping(settings, place, node))
+    with progress.waiting("asking the broker and the collector"):
+        findings = check_connection(settings.mqtt, place, CONTROLLER_NODE, collector=True)
+        findings.append(check_secrets([settings.mqtt.key_file, settings.mqtt.password_file, settings.private_key]))
+        if node is not None:
+            findings.append(_ping(settings, place, node))
     return _report(findings, as_json=as_json)
 
 

@@ -496,7 +496,7 @@ def demo(
 def entry() -> None:
     """Run the command; a :class:`Failure` becomes one line and its exit code."""
     try:
-        app()
+        app(prog_name="evenwatt")
     except Failure as failure:
         print(f"evenwatt: {failure}", file=sys.stderr)
         raise SystemExit(failure.exit_code) from None

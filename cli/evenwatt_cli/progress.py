@@ -59,7 +59,8 @@ def counting(what: str, total: float | None = None) -> Generator[Callable[[float
         told_s = now_s
         if not shown.live.is_started and now_s - began_s >= _AFTER_S:
             shown.start()
-        shown.update(task, completed=done)
+        words = what if total is not None else f"{what}: {done:,.0f} rows"
+        shown.update(task, completed=done, description=words)
 
     try:
         yield tell

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -10,6 +10,9 @@ from rich.text import Text
 
 from evenwatt_cli.reporting.words import mass
 from evenwatt_cli.units import energy, power
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _STATES = {"ready": "green", "init": "yellow", "disconnected": "dim", "lost": "red", "silent": "red"}
 
@@ -23,10 +26,13 @@ def print_status(document: dict[str, Any], console: Console | None = None) -> No
     for budget in document.get("budgets", []):
         _budget(out, budget)
     if document.get("workloads"):
-        out.print(_workloads(document["workloads"]))
+        out.print(_workloads(document["workloads"], out.width))
     _jobs(out, document)
     if document["nodes"]:
-        out.print(_nodes(document["nodes"]))
+        out.print(_nodes(document["nodes"], out.width))
+        for node in document["nodes"]:
+            if node["paused"]:
+                out.print(Text(f"  {node['node']} paused: {', '.join(node['paused'])}", style="yellow"))
     else:
         out.print("No node has been heard yet. Is an agent running? Try `evenwatt demo` to see one.")
     if "local" in document:
@@ -94,9 +100,9 @@ def _budget(out: Console, budget: dict[str, Any]) -> None:
     out.print(line)
 
 
-def _workloads(workloads: list[dict[str, Any]]) -> Table:
+def _workloads(workloads: list[dict[str, Any]], width: int) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1))
-    table.add_column("WORKLOAD", overflow="ellipsis", no_wrap=True, max_width=30)
+    table.add_column("WORKLOAD", overflow="ellipsis", no_wrap=True, max_width=max(8, min(30, width - 27)))
     for title in ("POWER", "CO2e/h", "NODES"):
         table.add_column(title, justify="right", no_wrap=True)
     for row in workloads[:_SHOWN_PARTS]:
@@ -113,32 +119,54 @@ _BANDS = {
 }
 
 
-def _nodes(nodes: list[dict[str, Any]]) -> Table:
+_LEFT = frozenset({"NODE", "STATE", "CAP BY"})
+_GIVEN_UP = ("CAP BY", "ENERGY", "CO2e", "SEEN")
+"""Columns that are left out where the terminal is too narrow, in this order."""
+_LEAST, _MOST = 12, 20
+"""Characters of a name that are shown, at least and at the most."""
+
+
+def _nodes(nodes: list[dict[str, Any]], width: int) -> Table:
+    rows = [{title: tell(node) for title, tell in _CELLS.items()} for node in nodes]
+    wide = {title: max(len(title), *(len(row[title]) for row in rows)) for title in _CELLS}
+    wide["NODE"] = min(wide["NODE"], _MOST)
+    titles = list(_CELLS)
+    for title in _GIVEN_UP:
+        if sum(wide[one] + 2 for one in titles) - wide["NODE"] + min(wide["NODE"], _LEAST) <= width:
+            break
+        titles.remove(title)
+    rest = sum(wide[title] + 2 for title in titles if title != "NODE")
+    wide["NODE"] = max(1, min(wide["NODE"], width - rest - 2))
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1))
-    table.add_column("NODE", overflow="ellipsis", no_wrap=True, max_width=20)
-    table.add_column("STATE", no_wrap=True)
-    for title in ("POWER", "CAP"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("CAP BY", no_wrap=True)
-    for title in ("ENERGY", "CO2e", "SEEN"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for node in nodes:
-        state = node["state"] or "?"
-        table.add_row(
-            node["node"],
-            Text(state, style=_STATES.get(state, "")),
-            power(node["power_w"]) + ("~" if node["quality"] == "estimated" else ""),
-            power(node["cap_w"]),
-            "unknown"
-            if node.get("silent")
-            else (node["lease"] or "-") + (" (operator)" if node.get("lease_by") == "operator" else ""),
-            energy(node["energy_j"]),
-            "-" if node["emissions_g"] is None else f"{node['emissions_g']:.1f} g",
-            "-" if node["age_s"] is None else f"{node['age_s']:.0f} s",
-        )
-        if node["paused"]:
-            table.add_row("", Text("paused: " + ", ".join(node["paused"]), style="yellow"))
+    for title in titles:
+        justify: Literal["left", "right"] = "left" if title in _LEFT else "right"
+        table.add_column(title, justify=justify, no_wrap=True, overflow="ellipsis", width=wide[title])
+    for row in rows:
+        table.add_row(*(row[title] for title in titles))
     return table
+
+
+def _state(node: dict[str, Any]) -> Text:
+    state = "silent" if node.get("silent") else node["state"] or "?"
+    return Text(state, style=_STATES.get(state, ""))
+
+
+def _by(node: dict[str, Any]) -> str:
+    if node.get("silent"):
+        return "unknown"
+    return (node["lease"] or "-") + (" (operator)" if node.get("lease_by") == "operator" else "")
+
+
+_CELLS: Final[dict[str, Callable[[dict[str, Any]], Text | str]]] = {
+    "NODE": lambda node: str(node["node"]),
+    "STATE": _state,
+    "POWER": lambda node: power(node["power_w"]) + ("~" if node["quality"] == "estimated" else ""),
+    "CAP": lambda node: power(node["cap_w"]),
+    "CAP BY": _by,
+    "ENERGY": lambda node: energy(node["energy_j"]),
+    "CO2e": lambda node: "-" if node["emissions_g"] is None else f"{node['emissions_g']:.1f} g",
+    "SEEN": lambda node: "-" if node["age_s"] is None else f"{node['age_s']:.0f} s",
+}
 
 
 _SHOWN_PARTS = 8

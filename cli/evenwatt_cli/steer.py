@@ -16,6 +16,7 @@ import msgspec
 
 from evenwatt_agent.keys import load_private
 from evenwatt_agent.transport import LinkLostError, connect
+from evenwatt_cli import progress
 from evenwatt_cli.exits import Exit
 from evenwatt_cli.operator_settings import OperatorSettings, load
 from evenwatt_daemon import Failure, read_document
@@ -71,7 +72,8 @@ def steer(order: Order, *, as_json: bool, config: Path | None) -> Exit:
         raise Failure(f"{order.cap_w:g} W: watts must be above 0, for example: evenwatt cap {order.node} 300")
     settings = load(config)
     try:
-        ack = ask(order, settings)
+        with progress.waiting(f"waiting for the answer of {order.node}"):
+            ack = ask(order, settings)
     except LinkLostError as error:
         print(f"evenwatt: {error}", file=sys.stderr)
         return Exit.FAILURE

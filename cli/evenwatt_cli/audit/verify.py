@@ -7,6 +7,7 @@ import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
+from evenwatt_cli import progress
 from evenwatt_cli.audit.compare import Comparison, compare
 from evenwatt_cli.audit.reading import Log, read_logs
 from evenwatt_cli.exits import Exit
@@ -26,9 +27,10 @@ def verify(paths: Sequence[Path], against: Sequence[Path], *, as_json: bool) -> 
     Raises:
         Failure: there is no log, or it is not of the side that it is named as.
     """
-    logs = read_logs(paths)
-    others = read_logs(against) if against else []
-    comparisons = [_compare(log, others) for log in logs] if others else []
+    with progress.waiting("reading the logs, and checking each entry against the one before"):
+        logs = read_logs(paths)
+        others = read_logs(against) if against else []
+        comparisons = [_compare(log, others) for log in logs] if others else []
     whole = not any(log.walk.faults for log in (*logs, *others))
     good = whole and not any(found.faults for found in comparisons)
     if as_json:
