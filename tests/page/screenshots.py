@@ -65,7 +65,7 @@ def take(address, folder, schemes):
     folder.mkdir(parents=True, exist_ok=True)
     written = {}
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-lcd-text"])
         for size, (width, height) in SIZES.items():
             for scheme in schemes[size]:
                 context = browser.new_context(
@@ -75,7 +75,7 @@ def take(address, folder, schemes):
                 for view in views():
                     page.goto(f"{address}/{_where(page, address, view)}")
                     page.locator("main h1").wait_for()
-                    page.wait_for_function("!document.querySelector('.loading')")
+                    page.wait_for_function("() => !document.querySelector('.loading')")
                     page.wait_for_timeout(2500)  # a few updates, so that charts have something to show
                     path = folder / f"{view}-{size}-{scheme}.png"
                     page.screenshot(path=path)
