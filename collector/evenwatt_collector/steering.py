@@ -81,6 +81,8 @@ class Steering:
         self._index = {name: z for z, name in enumerate(self._controller.tree.names)}
         self._observing = Observing()
         self._now: dict[str, ZoneLimit] = {}
+        self._sent_pauses: dict[int, tuple[str, ...]] = {}
+        """What was paused last on each slot."""
         self._due_s = -inf
         self._dry_w: Floats = np.zeros(0)
         self._answers: list[tuple[int, Ack, float]] = []
@@ -297,7 +299,12 @@ class Steering:
         pauses = decision.pauses
         for slot, pause in zip(pauses.slot.tolist(), pauses.pause.tolist(), strict=True):
             zone, node = self._observing.names[slot]
-            for target in self._observing.targets[slot]:
+            targets = self._observing.targets[slot]
+            if pause:
+                self._sent_pauses[slot] = targets
+            else:  # the rule by which it was paused may hold no more
+                targets = self._sent_pauses.get(slot, targets)
+            for target in targets:
                 yield Sending(zone, self._pause_order(decision, slot, node, target, pause=pause))
 
     def _pause_order(self, decision: Decision, slot: int, node: str, target: str, *, pause: bool) -> Order:

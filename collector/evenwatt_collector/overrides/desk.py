@@ -215,7 +215,9 @@ class OverrideDesk:
         )
 
     def _note(self, kind: str, override: Override, **more: Fact) -> None:
-        facts = {name: value for name, value in msgspec.to_builtins(override).items() if value not in {None, ""}}
+        said = msgspec.to_builtins(override)
+        said["what"] = said.pop("kind")  # an entry has a kind of its own
+        facts = {name: value for name, value in said.items() if value not in {None, ""}}
         self._around.note(kind, facts | more)
 
     def _say(self, words: str, override: Override) -> None:

@@ -33,6 +33,7 @@ export const VIEWS = {
   decisions: { name: "Decisions", key: "d", load: () => import("/page/views/decisions.js") },
   plan: { name: "Plan", key: "p", load: () => import("/page/views/plan.js") },
   score: { name: "Score", key: "s", load: () => import("/page/views/score.js") },
+  act: { name: "Act", key: "a", load: () => import("/page/views/act.js") },
   data: { name: "Data quality", key: "q", load: () => import("/page/views/data.js") },
 };
 const FIRST = "fleet";

@@ -1,6 +1,7 @@
 // One node, down to a single counter: what it draws, what holds it, who draws it, and how each figure is known.
 
 import { html, useEffect, useMemo, useState } from "/page/vendor/htm-preact.js";
+import { Actions } from "/page/lib/actions.js";
 import { getJson } from "/page/lib/api.js";
 import { Chart } from "/page/lib/chart.js";
 import { PowerReason } from "/page/lib/explanation.js";
@@ -34,6 +35,7 @@ export function View({ store, params }) {
   const { tone, word } = nodeState(node);
   return html`${crumbs}
     <h1>${name} <${State} tone=${tone}>${word}<//></h1>
+    <${Actions} zone=${node.zone} node=${node.node} />
     ${stale ? html`<${Notice} tone=${node.state === "disconnected" ? "note" : "bad"}>What is shown is old: ${stale}. It was last heard ${ago(node.age_s)}.<//>` : null}
     ${node.two_agents ? html`<${Notice} tone="warn">Two agents use this name: stop one, or give it another name.<//>` : null}
     ${trouble && !detail ? html`<${Notice} tone="warn">${trouble}<//>` : null}

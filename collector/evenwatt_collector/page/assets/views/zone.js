@@ -1,6 +1,7 @@
 // One zone: its power against its budget, why it is steered so, and its nodes.
 
 import { html, useEffect, useState } from "/page/vendor/htm-preact.js";
+import { Actions } from "/page/lib/actions.js";
 import { PowerReason } from "/page/lib/explanation.js";
 import { NONE, count, grams, gramsPerHour, intensity, percent, watts } from "/page/lib/format.js";
 import { NodeTable } from "/page/lib/node_table.js";
@@ -34,6 +35,7 @@ export function View({ store, params }) {
   const budget = zone.budget_w;
   return html`<p class="crumbs"><a href="#/zones">Zones</a> / ${zone.zone}</p>
     <h1>${zone.zone} <${State} tone=${tone} title=${help}>${word}<//></h1>
+    <${Actions} zone=${zone.zone} />
     ${zone.alarms.map((alarm) => html`<${Notice} key=${alarm} tone="warn">${alarm}<//>`)}
     <dl class="figures">
       <${Figure} name="Power now" value=${watts(zone.power_w)} stale=${stale} tone=${budget !== null && zone.power_w > budget ? "bad" : ""}
