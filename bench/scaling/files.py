@@ -62,7 +62,8 @@ def write_site(folder: Path, nodes: int, zones: int, ledger_s: float) -> Site:
     user = getpass.getuser()
     (folder / "mosquitto.conf").write_text(
         f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nuser {user}\nset_tcp_nodelay true\n"
-        "max_inflight_messages 100\nmax_queued_messages 20000\nmax_queued_bytes 67108864\n"  # as `evenwatt broker` has it
+        # as `evenwatt broker` writes them
+        "max_inflight_messages 100\nmax_queued_messages 20000\nmax_queued_bytes 67108864\n"
     )
     zone_rows = "".join(
         f'[[zones]]\nname = "{name}"\ngrid = "DE"\nbudget_w = {BUDGET_SHARE * MEAN_DEMAND_W * count:.0f}\n'
@@ -80,8 +81,7 @@ def write_site(folder: Path, nodes: int, zones: int, ledger_s: float) -> Site:
             "port": port,
             "ledger_s": ledger_s,
             "nodes": [
-                (zone, name, key.private_bytes_raw().hex())
-                for zone, name, key in rows[first : first + NODES_A_PROCESS]
+                (zone, name, key.private_bytes_raw().hex()) for zone, name, key in rows[first : first + NODES_A_PROCESS]
             ],
             "truth": str(path.with_suffix(".truth")),
         }

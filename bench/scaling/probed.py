@@ -53,7 +53,11 @@ class Probe:
 def run() -> int:
     """Run the collector."""
     probe = Probe(Path(sys.argv[1]))
-    Fleet.on_live = lambda fleet, zone, live, now_s: probe.on_live(fleet, zone, live, now_s)  # type: ignore[method-assign]
+
+    def on_live(fleet: Fleet, zone: str, live: Any, now_s: float) -> Any:
+        return probe.on_live(fleet, zone, live, now_s)
+
+    Fleet.on_live = on_live  # type: ignore[method-assign]
     signal.signal(signal.SIGUSR1, probe.begin)
     signal.signal(signal.SIGUSR2, probe.write)
     arguments = sys.argv[3:]
