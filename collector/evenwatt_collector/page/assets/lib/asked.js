@@ -6,10 +6,11 @@ import { NONE, grams, joules } from "/page/lib/format.js";
 
 /**
  * Return {data, error, at_ms, again} of a path: asked at once, then every `every_s` seconds while the page is visible.
- * What was answered last stays while it is asked again. A `path` of null asks nothing. `renew` asks anew when it changes.
+ * What was answered last stays while it is asked again, also by another path with the same `what`. A `path` of null asks
+ * nothing. `renew` asks anew when it changes.
  */
-export function useAsked(path, every_s = 0, renew = null) {
-  const [told, setTold] = useState({ path: null, data: null, error: "", at_ms: 0 });
+export function useAsked(path, every_s = 0, renew = null, what = path) {
+  const [told, setTold] = useState({ what: null, data: null, error: "", at_ms: 0 });
   const [times, setTimes] = useState(0);
   useEffect(() => {
     if (path === null) return undefined;
@@ -17,10 +18,10 @@ export function useAsked(path, every_s = 0, renew = null) {
     const ask = async () => {
       try {
         const data = await getJson(path);
-        if (!stop.signal.aborted) setTold({ path, data, error: "", at_ms: Date.now() });
+        if (!stop.signal.aborted) setTold({ what, data, error: "", at_ms: Date.now() });
       } catch (error) {
         if (stop.signal.aborted) return;
-        setTold((before) => ({ ...(before.path === path ? before : { path, data: null, at_ms: 0 }), error: error.message }));
+        setTold((before) => ({ ...(before.what === what ? before : { what, data: null, at_ms: 0 }), error: error.message }));
       }
     };
     ask();
@@ -30,7 +31,7 @@ export function useAsked(path, every_s = 0, renew = null) {
       clearInterval(timer);
     };
   }, [path, every_s, renew, times]);
-  const ours = told.path === path ? told : { data: null, error: "", at_ms: 0 };
+  const ours = told.what === what ? told : { data: null, error: "", at_ms: 0 };
   return { ...ours, again: () => setTimes((before) => before + 1) };
 }
 

@@ -13,6 +13,7 @@ export const title = "Score";
 const PERIODS = { day: ["last day", 86_400], week: ["last 7 days", 604_800], month: ["last 30 days", 2_592_000] };
 const SUBJECTS = { workload: "Workloads", model: "Models", fleet: "Fleet" };
 const ASK_EVERY_S = 120;
+const STEP_S = 300;
 const LETTERS = [["A", 75, 100], ["B", 60, 75], ["C", 40, 60], ["D", 25, 40], ["E", 0, 25]];
 const LEAST_KEPT = 0.95;
 const LEAST_COVERED = 0.8;
@@ -29,10 +30,9 @@ const FACTORS = {
 export function View({ params }) {
   const [subject, setSubject] = useState("workload");
   const [period, setPeriod] = useState("week");
-  const [from] = useState(() => ({}));
-  from[period] ??= Math.floor(Date.now() / 60_000) * 60 - PERIODS[period][1];
+  const from_s = Math.floor(Date.now() / 1000 / STEP_S) * STEP_S - PERIODS[period][1];
   const name = params[0] && subject === "workload" ? `&name=${encodeURIComponent(params[0])}` : "";
-  const { data, error } = useAsked(`/api/v1/score?by=${subject}&from=${from[period]}${name}`, ASK_EVERY_S);
+  const { data, error } = useAsked(`/api/v1/score?by=${subject}&from=${from_s}${name}`, ASK_EVERY_S, null, `${subject} ${period} ${name}`);
   const scores = (data?.scores ?? []).filter((one) => one.sci).sort((a, b) => Boolean(b.grade) - Boolean(a.grade));
   const without = (data?.scores ?? []).filter((one) => !one.sci);
   return html`${params[0] ? html`<p class="crumbs"><a href=${to("score")}>Score</a></p>` : null}<h1>${params[0] ? `Score of ${params[0]}` : "Score"}</h1>
@@ -44,7 +44,7 @@ export function View({ params }) {
     </div>
     ${error ? html`<${Notice} tone="note">${error}<//>` : null}
     ${data ? null : error ? null : html`<p class="loading" role="status">Loading…</p>`}
-    <div class="scores">${scores.map((one) => html`<${Card} key=${`${one.subject} ${one.name}`} one=${one} />`)}</div>
+    <div class="scores">${scores.map((one, i) => html`<${Card} key=${`${one.subject} ${one.name}`} one=${one} id=${`score-${i}`} />`)}</div>
     ${data && !scores.length && !without.length ? html`<${Panel} id="score-none" title="Scores"><${Empty}>No work was seen in this time, so there is nothing to score.<//><//>` : null}
     ${without.length ? html`<${Panel} id="score-without" title="Without a score"><ul class="list">${without.map((one) => html`<li key=${one.name}><${Named} one=${one} />: ${one.why || "there is nothing to divide by"}. It emitted ${grams(one.grams)}.</li>`)}</ul><//>` : null}
     ${data ? html`<${Whole} data=${data} />` : null}
@@ -62,8 +62,7 @@ function Named({ one }) {
   return one.subject === "workload" ? html`<a href=${to("work", one.name)}>${one.name}</a>` : html`<b>${one.name}</b>`;
 }
 
-function Card({ one }) {
-  const id = `score-${one.name.replace(/\W/g, "-")}`;
+function Card({ one, id }) {
   const unit = singular(one.unit);
   const { g_per_unit: value, low_g_per_unit: low, high_g_per_unit: high } = one.sci;
   return html`<section class="panel score" aria-labelledby=${id}>

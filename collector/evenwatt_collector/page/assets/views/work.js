@@ -1,6 +1,7 @@
 // What work takes: workloads, services, jobs and tasks, with joules and grams per unit.
 
 import { html, useState } from "/page/vendor/htm-preact.js";
+import { getJson } from "/page/lib/api.js";
 import { gramsPer, joulesPer, mainUnit, plural, singular, useAsked } from "/page/lib/asked.js";
 import { Chart } from "/page/lib/chart.js";
 import { JobReason } from "/page/lib/explanation.js";
@@ -14,6 +15,8 @@ export const title = "Work";
 
 const PERIODS = { hour: ["last hour", 3600], day: ["last 24 hours", 86_400], week: ["last 7 days", 604_800] };
 const ASK_EVERY_S = 60;
+const STEP_S = 300;
+const TOLD_LIVE = 50; // the status document has so many jobs
 const LEAST_POINTS = 3; // fewer are no line
 const RANK = { running: 0, starting: 0, stopping: 0, waiting: 1, failed: 2, done: 3, cancelled: 4 };
 const STATES = { running: "good", starting: "good", stopping: "warn", waiting: "note", done: "off", failed: "bad", cancelled: "off" };
@@ -30,7 +33,7 @@ function All({ store }) {
   const [period, setPeriod] = useState("day");
   return html`<h1>Work</h1>
     <${Now} store=${store} />
-    <${Jobs} store=${store} rows=${useJobs(store)} id="work-jobs" title="Jobs" />
+    <${AllJobs} store=${store} />
     <${Workloads} store=${store} period=${period} setPeriod=${setPeriod} />
     <${Services} store=${store} />
     <${Tasks} period=${period} />`;
@@ -56,12 +59,42 @@ function useJobs(store, wanted = () => true) {
   return useStore(store, (all) => [...all.jobs.values()].filter(wanted), (a, b) => same(a, b));
 }
 
+/** The jobs that are told live, and older ones when they are asked for. */
+function AllJobs({ store }) {
+  const live = useJobs(store);
+  const [older, setOlder] = useState({ rows: [], cursor: "", error: "" });
+  const known = new Set(live.map((job) => job.id));
+  const more = async () => {
+    try {
+      const found = await getJson(`/api/v1/jobs?limit=200${older.cursor ? `&cursor=${encodeURIComponent(older.cursor)}` : ""}`);
+      setOlder({ rows: [...older.rows, ...found.jobs.map(rowOf)], cursor: found.cursor, error: "" });
+    } catch (error) {
+      setOlder({ ...older, error: error.message });
+    }
+  };
+  return html`<${Jobs} store=${store} rows=${[...live, ...older.rows.filter((job) => !known.has(job.id))]} id="work-jobs" title="Jobs">
+    ${older.error ? html`<${Notice} tone="warn">${older.error}<//>` : null}
+    ${live.length >= TOLD_LIVE && older.cursor !== null ? html`<p class="after"><button type="button" onClick=${more}>Show older jobs</button></p>` : null}
+  <//>`;
+}
+
+/** A job as it is kept, as a row like those that are told live. */
+function rowOf(job) {
+  const sum = (name) => job.runs.reduce((total, run) => total + run[name], 0);
+  const run = job.runs.at(-1);
+  return {
+    id: job.id, name: job.spec.name, workload: job.spec.workload || job.spec.name, model: job.spec.model, service: Boolean(job.spec.service),
+    state: job.state, zone: run?.zone ?? job.pieces[0]?.zone ?? "", node: job.ended_s === null ? (run?.node ?? "") : "",
+    done: job.state === "done" ? 1 : job.length_s > 0 ? Math.min(1, job.done_s / job.length_s) : 0, start_s: job.pieces[0]?.start_s ?? null,
+    end_s: job.ended_s ?? job.pieces.at(-1)?.end_s ?? null, deadline_s: job.deadline_s, late: job.late, energy_j: sum("energy_j"),
+    emissions_g: sum("grams"), expected_g: job.decision?.chosen.grams ?? sum("grams"), units: units(job), why: job.why,
+  };
+}
+
 function useReport(period, query) {
-  const [from_s] = useState(() => ({}));
   // The beginning moves in steps, so that the same is not asked each second with another beginning.
-  const step_s = 60;
-  from_s[period] ??= Math.floor((Date.now() / 1000 - PERIODS[period][1]) / step_s) * step_s;
-  return useAsked(`/api/v1/report?${query}&from=${from_s[period]}`, ASK_EVERY_S);
+  const from_s = Math.floor((Date.now() / 1000 - PERIODS[period][1]) / STEP_S) * STEP_S;
+  return useAsked(`/api/v1/report?${query}&from=${from_s}`, ASK_EVERY_S, null, `${period} ${query}`);
 }
 
 function Workloads({ store, period, setPeriod }) {
@@ -144,7 +177,7 @@ function TaskTable({ period, workload = "" }) {
     sort=${{ key: "grams", down: true }} empty="No task ran in this time." />`;
 }
 
-function Jobs({ store, rows, id, title: name }) {
+function Jobs({ store, rows, id, title: name, children }) {
   const now_s = store.now() / 1000;
   const shown = rows.filter((job) => !job.service).map((job) => ({ ...job, unit: mainUnit(job.units) }));
   const columns = [
@@ -166,6 +199,7 @@ function Jobs({ store, rows, id, title: name }) {
     <${Table} caption=${`${name}, each with its state`} columns=${columns} rows=${shown} keyOf=${(job) => job.id} sort=${{ key: "state", down: false }}
       href=${(job) => to("work", "job", job.id)} rowClass=${(job) => (job.late ? "late" : "")}
       empty=${html`No job was submitted. <code>evenwatt submit</code> takes some; the documentation has an example.`} />
+    ${children}
   <//>`;
 }
 
