@@ -130,6 +130,31 @@ def test_telegraf_asks_for_fields_that_there_are():
         assert len(parsing["tags"].split("/")) == len(parsing["topic"].split("/")) == 5
 
 
+async def test_telegraf_makes_measurements_of_summaries(tmp_path, broker):
+    program = shutil.which("telegraf") or pytest.skip("needs telegraf (https://docs.influxdata.com/telegraf)")
+    recipe = (FOLDER / "telegraf.conf").read_text().replace("tcp://127.0.0.1:1883", f"tcp://127.0.0.1:{broker.port}")
+    config, log = tmp_path / "telegraf.conf", tmp_path / "log"
+    config.write_text(f'[agent]\nflush_interval = "1s"\n[[outputs.file]]\nfiles = ["stdout"]\n{recipe}')
+    async with speaking_node(broker.port) as say:
+        with process([program, "--config", str(config)], log):
+            node, zone = (
+                re.compile(r"^evenwatt_node,\S*node=n1\S* .*power_w=120"),
+                re.compile(r"^evenwatt_zone,.*power_w=321"),
+            )
+
+            def told():
+                lines = log.read_text().splitlines() if log.exists() else []
+                return all(any(one.search(line) for line in lines) for one in (node, zone))
+
+            for _ in range(60):
+                if told():
+                    break
+                await say("n1", Kind.SUMMARY, summary(power_w=120.0, cap_w=125.0))
+                await asyncio.sleep(0.5)
+            assert told(), log.read_text()
+            assert "node=_zone" not in log.read_text()
+
+
 def test_prometheus_takes_the_recipe_for_remote_write():
     promtool = shutil.which("promtool") or pytest.skip("needs promtool (apt-get install prometheus)")
     said = subprocess.run(
