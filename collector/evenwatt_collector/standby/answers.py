@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from evenwatt_collector.http.application import application
 from evenwatt_collector.http.errors import error_answer, json_answer
+from evenwatt_collector.page import page_routes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -43,6 +44,7 @@ def standby_app(document: Callable[[], Document], hosts: Iterable[str] = ()) -> 
             Route("/livez", livez),
             Route("/readyz", readyz),
             Route("/api/v1/status", show),
+            *page_routes("standby.html"),
             Route("/{path:path}", elsewhere, methods=_METHODS),
         ],
         hosts=hosts,

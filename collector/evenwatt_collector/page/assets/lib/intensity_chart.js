@@ -2,7 +2,7 @@
 
 import { html } from "/page/vendor/htm-preact.js";
 import { Chart } from "/page/lib/chart.js";
-import { intensity } from "/page/lib/format.js";
+import { duration, intensity } from "/page/lib/format.js";
 import { Empty } from "/page/lib/parts.js";
 
 const AHEAD_S = 48 * 3600;
@@ -19,12 +19,16 @@ export function IntensityChart({ store, grid, forecast, height = 190 }) {
   const high = names.at(-1);
   const middle = names.includes("0.5") ? "0.5" : names[Math.floor(names.length / 2)];
   const share = Math.round((high - low) * 100);
+  const banded = low !== high;
+  const expected = { label: "Expected", values: pick(middle), colour: "carbon", width: 1.8, stepped: true };
   const series = [
-    { label: "Expected", values: pick(middle), colour: "carbon", width: 1.8, stepped: true },
+    expected,
     { label: `${share} % from`, values: pick(low), colour: "forecast", width: 0.6, stepped: true },
     { label: "to", values: pick(high), colour: "forecast", width: 0.6, stepped: true },
   ];
   const marks = [{ at_s: now_s, label: `now ${intensity(grid.intensity_g_per_kwh)}`, colour: "ink" }];
-  return html`<${Chart} title=${`Intensity of ${grid.grid}, next ${Math.round((steps * step_s) / 3600)} hours; ${share} of 100 hours are expected within the band`}
-    x=${x} series=${series} bands=${[{ upper: 2, lower: 1, colour: "forecast" }]} marks=${marks} format=${intensity} height=${height} range=${[start_s, x.at(-1) + step_s]} />`;
+  const within = banded ? `; ${share} of 100 hours are expected within the band` : "";
+  const title = `Intensity of ${grid.grid}, as expected for ${duration(steps * step_s)}${within}`;
+  return html`<${Chart} title=${title} x=${x} series=${banded ? series : [expected]} bands=${banded ? [{ upper: 2, lower: 1, colour: "forecast" }] : []}
+    marks=${marks} format=${intensity} height=${height} range=${[start_s, x.at(-1) + step_s]} />`;
 }

@@ -64,7 +64,7 @@ export const ago = (age_s) => (age_s === null || age_s === undefined ? NONE : ag
 
 /** An event as a sentence. */
 export function eventWords(event) {
-  const facts = Object.entries(event.facts ?? {}).map(([name, value]) => fact(name, value));
+  const facts = Object.entries(event.facts ?? {}).filter(([, value]) => value !== "" && value !== null).map(([name, value]) => fact(name, value));
   const about = event.subject && event.subject !== "node" ? ` (${event.subject})` : "";
   return `${event.name.replaceAll("-", " ")}${about}${facts.length ? `: ${facts.join(", ")}` : ""}`;
 }

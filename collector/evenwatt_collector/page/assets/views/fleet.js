@@ -31,7 +31,7 @@ export function View({ store }) {
       <${Intensities} store=${store} />
     </div>
     ${outer.length > CHARTS ? html`<p><a href="#/zones">All ${outer.length} zones</a></p>` : null}
-    <div class="grid">
+    <div class="grid loose">
       <${Workloads} store=${store} />
       <${Events} store=${store} />
     </div>`;
@@ -112,8 +112,23 @@ function Intensities({ store }) {
   if (!grids?.length) return null;
   return grids.slice(0, 3).map((grid) => html`<${Panel} key=${grid.grid} id=${`grid-${grid.grid}`} title=${`Intensity of ${grid.grid}`}
       aside=${`${intensity(grid.intensity_g_per_kwh)} now, ${standing(grid.standing)}, from ${grid.source}`}>
-      <${IntensityChart} store=${store} grid=${grid} forecast=${made.find((one) => one.name === grid.grid)} />
+      <${Ahead} store=${store} grid=${grid} forecast=${made.find((one) => one.name === grid.grid)} />
     <//>`);
+}
+
+/** Where there is no forecast of the collector's own, the provider's counts. */
+function Ahead({ store, grid, forecast }) {
+  const provided = !forecast && grid.forecast_until_s;
+  const { data } = useAsked(provided ? `/emissions/forecasts/current?location=${encodeURIComponent(grid.grid)}` : null, FORECAST_S);
+  const points = data?.[0]?.forecastData;
+  return html`<${IntensityChart} store=${store} grid=${grid} forecast=${forecast ?? (points?.length ? asForecast(points) : null)} />`;
+}
+
+/** Points of the Carbon Aware API as a forecast that has no band. */
+function asForecast(points) {
+  const start_s = Date.parse(points[0].timestamp) / 1000;
+  const step_s = points.length > 1 ? Date.parse(points[1].timestamp) / 1000 - start_s : 3600;
+  return { start_s, step_s, quantiles: { 0.5: points.map((point) => point.value) } };
 }
 
 function Workloads({ store }) {
