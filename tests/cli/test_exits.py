@@ -16,6 +16,7 @@ from tests.collector.middle import speaking
 from tests.collector.said import state, summary
 from tests.support import eventually
 
+pytestmark = pytest.mark.timeout(300)  # each call is a process, and a busy machine starts them slowly
 DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
 
 
@@ -74,7 +75,7 @@ async def test_nobody_answers_in_time(office):
 @pytest.mark.parametrize("url", ["127.0.0.1:9730", "http://", "ftp://127.0.0.1"])
 async def test_an_address_that_is_none_is_the_callers(office, url):
     office.person.write_text(f'collector_url = "{url}"\n')
-    for call in (("status", "--via", "collector"), ("watch", "--for", "1s")):
+    for call in (("status", "--via", "collector"), ("watch", "--count", "1")):
         code, _, err = await evenwatt(*call, *office.config_option)
         assert code == Exit.USAGE, err
         assert f"collector_url '{url}'" in err
@@ -84,7 +85,7 @@ async def test_something_else_answers_there(office):
     office.person.write_text(f'collector_url = "http://127.0.0.1:{office.port}/elsewhere"\n')
     with office.run():
         await office.ready()
-        for call in (("status", "--via", "collector"), ("watch", "--for", "1s")):
+        for call in (("status", "--via", "collector"), ("watch", "--count", "1")):
             code, _, err = await evenwatt(*call, *office.config_option)
             assert code in {Exit.FAILURE, Exit.USAGE}
             assert len(err.splitlines()) == 1

@@ -88,3 +88,23 @@ def test_scripts_of_the_maintainer_are_right_for_a_plain_shell(packages, tmp_pat
         for script in ("preinst", "postinst", "prerm", "postrm"):
             subprocess.run(["sh", "-n", tmp_path / name / script], check=True)
             assert "@VERSION@" not in (tmp_path / name / script).read_text()
+
+
+@pytest.mark.parametrize("name", CONFFILES)
+def test_pages_and_completions_come_and_go_with_the_program(packages, name, tmp_path):
+    need(shutil.which("update-alternatives"), "update-alternatives", "dpkg")
+    ask("--extract", packages[name], tmp_path)
+    script = ask("--info", packages[name], "postinst")
+    (line,) = re.findall(r"^ *update-alternatives --quiet (--install .*)$", script, re.MULTILINE)
+    words = line.replace('"$environment/bin/evenwatt"', f"/usr/lib/{name}/bin/evenwatt").split()
+    folders = [f"usr/share/{folder}" for folder in (
+        "man/man1", "bash-completion/completions", "zsh/vendor-completions", "fish/vendor_completions.d"
+    )]  # fmt: skip
+    for folder in ("etc/alternatives", "var/lib/dpkg/alternatives", *folders):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    subprocess.run(["update-alternatives", "--quiet", "--root", tmp_path, *words], check=True)
+    made = {path.name for folder in folders for path in (tmp_path / folder).iterdir()}
+    assert {"evenwatt", "_evenwatt", "evenwatt.fish", "evenwatt.1.gz", "evenwatt-top.1.gz"} <= made
+    assert (tmp_path / "usr/share/man/man8" / f"{name}.8.gz").exists()
+    subprocess.run(["update-alternatives", "--quiet", "--root", tmp_path, "--remove", "evenwatt", words[3]], check=True)
+    assert not [path for folder in folders for path in (tmp_path / folder).iterdir()], "nothing is left behind"

@@ -29,6 +29,7 @@ from evenwatt_cli.enrolment.talk import (
     plain,
 )
 from evenwatt_cli.enrolment.token import Token, prove
+from evenwatt_cli.exits import Exit
 from evenwatt_daemon import Failure
 from evenwatt_wire import Role, TrustError, open_trust
 from evenwatt_wire.keyring import fingerprint
@@ -70,17 +71,22 @@ async def join(token: Token, server: str, say: Callable[[str], None]) -> Enrolle
     except (OSError, TimeoutError) as error:
         why = str(error) or "no answer"
         raise Failure(
-            f"{server}: {why}; is `evenwatt enroll serve` running there, and may this machine reach it?"
+            f"{server}: {why}; is `evenwatt enroll serve` running there, and may this machine reach it?",
+            exit_code=Exit.TIMEOUT if isinstance(error, TimeoutError) else Exit.FAILURE,
         ) from None
     try:
         _check_certificate(writer, token, server)
         return await _converse(reader, writer, token, say)
     except (OSError, asyncio.IncompleteReadError):
-        raise Failure(f"{server} ended the connection; nothing was written here: ask for a new token") from None
+        raise Failure(
+            f"{server} ended the connection; nothing was written here: ask for a new token", exit_code=Exit.FAILURE
+        ) from None
     except TimeoutError:
-        raise Failure(f"{server} does not answer; nothing was written here: ask for a new token") from None
+        raise Failure(
+            f"{server} does not answer; nothing was written here: ask for a new token", exit_code=Exit.TIMEOUT
+        ) from None
     except TalkError as error:
-        raise Failure(f"{server}: {error}") from None
+        raise Failure(f"{server}: {error}", exit_code=Exit.REJECTED) from None
     finally:
         writer.close()
 
@@ -135,7 +141,8 @@ def _check_certificate(writer: asyncio.StreamWriter, token: Token, server: str) 
     if not hmac.compare_digest(hashlib.sha256(shown).digest(), token.fingerprint):
         raise Failure(
             f"{server} is not the session that gave out this token: another certificate. Somebody may be in between; "
-            "nothing was sent. If the session was started anew, ask for a new token"
+            "nothing was sent. If the session was started anew, ask for a new token",
+            exit_code=Exit.REJECTED,
         )
 
 

@@ -113,9 +113,12 @@ def ask_token(path: Path, node: str, zone: str, life_s: float, *, as_json: bool)
             with sock.makefile("rb") as file:
                 answer = msgspec.json.decode(file.readline(), type=Answer)
         except (OSError, msgspec.DecodeError):
-            raise Failure(f"{path}: no session answers there; start `evenwatt enroll serve` on this machine") from None
+            raise Failure(
+                f"{path}: no session answers there; start `evenwatt enroll serve` on this machine",
+                exit_code=Exit.FAILURE,
+            ) from None
     if not answer.token:
-        raise Failure(answer.why)
+        raise Failure(answer.why, exit_code=Exit.REJECTED)
     print(json.dumps({"token": answer.token, "node": node, "zone": zone}) if as_json else answer.token)
     return Exit.OK
 
