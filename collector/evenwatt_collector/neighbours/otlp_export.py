@@ -85,9 +85,11 @@ class OtlpExport:
                 began_s = time.monotonic()
                 exporting = asyncio.create_task(self._export(client))
                 stopping = asyncio.create_task(stop.wait())
-                await asyncio.wait((exporting, stopping), return_when=asyncio.FIRST_COMPLETED)
-                for task in (exporting, stopping):
-                    task.cancel()
+                try:
+                    await asyncio.wait((exporting, stopping), return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    for task in (exporting, stopping):
+                        task.cancel()
                 await asyncio.wait((exporting, stopping))
                 wait_s = max(0.0, began_s + self._settings.interval_s - time.monotonic())
 
