@@ -661,7 +661,6 @@ class Collector:
             nodes=lambda: [(n, z.factor) for name, z in self._zones.items() for n in self._fleet.in_zone(name)],
             zones=lambda: [summary for _, summary in self._summaries()],
             named=lambda: [zone for zone in self._links if zone != _EVERY_ZONE],
-            mine=lambda zone: self._link_of(zone) is not None,
             publish=self._publish_over,
         )
 

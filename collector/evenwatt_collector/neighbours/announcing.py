@@ -54,11 +54,11 @@ class Announcer:
 
         Args:
             wanted: Each device that is there, by its id.
-            mine: Whether a zone is this collector's to speak for.
+            mine: Whether a device is this collector's to take back.
             now_s: Monotonic time.
             settled: Whether all that is there has had the time to say so.
         """
-        gone = [device for device in self._held if device not in wanted and mine(zone_of(device))] if settled else []
+        gone = [device for device in self._held if device not in wanted and mine(device)] if settled else []
         left = _MOST
         for device in [*wanted, *gone]:
             one = wanted.get(device)

@@ -39,8 +39,6 @@ class Middle:
     zones: Callable[[], list[ZoneSummary]]
     named: Callable[[], list[str]]
     """The zones with a connection of their own, whose presence is said."""
-    mine: Callable[[str], bool]
-    """Whether this collector speaks for a zone."""
     publish: Callable[[str, Post], bool]
     """Over a zone's connection."""
 
@@ -110,10 +108,15 @@ class Neighbours:
     def _announce_once(self, home: HomeAssistantSettings, now_s: float) -> None:
         wanted = self._wanted() if home.enabled else {}
         settled = not home.enabled or now_s - self._connected_s > _SETTLE_S
-        for device, payload in self._announcer.due(wanted, self._middle.mine, now_s, settled=settled):
+        for device, payload in self._announcer.due(wanted, self._may_take_back, now_s, settled=settled):
             if not self._middle.publish(zone_of(device), Post(topic(home.prefix, device), payload, 1, retain=True)):
                 break
         self._look_whether_heard(now_s)
+
+    def _may_take_back(self, device: str) -> bool:
+        """Whether a device is ours; one that hears every zone leaves zones to the collectors that speak for them."""
+        named = self._middle.named()
+        return zone_of(device) in named if named else zone_of(device) != device
 
     def _wanted(self) -> dict[str, Device]:
         """Return zones that say their presence, and nodes that have been born."""
