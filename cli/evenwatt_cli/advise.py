@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from evenwatt_cli.advice import Advice, Verdict, Wish, as_document, describe, judge, read_advice
+from evenwatt_cli.asking import authorisation
 from evenwatt_cli.exits import Exit
 from evenwatt_cli.operator_settings import load
 from evenwatt_collector.jobs.times import duration_s, moment_s
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import time as daytime
     from pathlib import Path
+
+    from evenwatt_cli.operator_settings import OperatorSettings
 
 _PATIENCE_S: Final = 5.0
 """How long the collector may take."""
@@ -74,8 +77,8 @@ def advise(options: AdviseOptions) -> int:
     wish = _wish(options, settings.zone)
     every_s = _read(duration_s, options.every, "--every")
     if options.sleep:
-        return _wait(options, wish, settings.collector_url, every_s)
-    advice, trouble = _ask_or_say(settings.collector_url, wish)
+        return _wait(options, wish, settings, every_s)
+    advice, trouble = _ask_or_say(settings, wish)
     now_s = time.time()
     verdict = judge(wish, advice, now_s, margin_s=every_s, trouble=trouble)
     _show(options, wish, verdict, now_s)
@@ -136,10 +139,13 @@ def _read(read: Callable[[str], float], text: str, option: str) -> float:
         raise Failure(f"{option} {text!r}: {error}") from None
 
 
-def _ask(url: str, wish: Wish) -> Advice:
+def _ask(settings: OperatorSettings, wish: Wish) -> Advice:
+    url = settings.collector_url
     try:
-        answer = httpx.post(f"{url}/api/v1/advise", json=wish.job(), timeout=_PATIENCE_S)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        answer = httpx.post(
+            f"{url}/api/v1/advise", json=wish.job(), headers=authorisation(settings), timeout=_PATIENCE_S
+        )
+    except (httpx.HTTPError, httpx.InvalidURL, Failure) as error:
         raise _NoAdviceError(f"no advice from {url}: {str(error) or type(error).__name__}") from None
     if answer.status_code != httpx.codes.OK:
         said = " ".join(answer.text.split())[:300]
@@ -150,22 +156,22 @@ def _ask(url: str, wish: Wish) -> Advice:
         raise _NoAdviceError(f"no advice from {url}: {error}") from None
 
 
-def _ask_or_say(url: str, wish: Wish) -> tuple[Advice | None, str]:
+def _ask_or_say(settings: OperatorSettings, wish: Wish) -> tuple[Advice | None, str]:
     if time.time() >= wish.latest_start_s:
         return None, ""  # nobody could say anything else than now
     try:
-        return _ask(url, wish), ""
+        return _ask(settings, wish), ""
     except _NoAdviceError as error:
         print(f"evenwatt: {error}; work comes first", file=sys.stderr)
         return None, "nobody advised"
 
 
-def _wait(options: AdviseOptions, wish: Wish, url: str, every_s: float) -> int:
+def _wait(options: AdviseOptions, wish: Wish, settings: OperatorSettings, every_s: float) -> int:
     """Ask, sleep and ask again until it is time; the latest advice holds while there is no newer one."""
     advice: Advice | None = None
     said: tuple[int, bool] | None = None
     while True:
-        newer, trouble = _ask_or_say(url, wish)
+        newer, trouble = _ask_or_say(settings, wish)
         advice = newer or advice
         now_s = time.time()
         verdict = judge(wish, advice, now_s, margin_s=0.0, trouble=trouble)
