@@ -125,7 +125,11 @@ def test_a_device_is_available_when_its_state_is_ready(what):
 
 
 def publish(announcer, wanted, now_s=0.0, *, settled=True, heard=True):
-    found = list(announcer.due({one.id: one for one in wanted}, lambda device: not device.startswith("other"), now_s, settled=settled))
+    found = list(
+        announcer.due(
+            {one.id: one for one in wanted}, lambda device: not device.startswith("other"), now_s, settled=settled
+        )
+    )
     for device, payload in found if heard else []:
         announcer.heard(device, payload)
     return dict(found)
