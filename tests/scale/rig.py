@@ -19,6 +19,8 @@ ZONES = {"north": "hall", "south": "barn"}
 """Zone of each shard."""
 _PATIENCE_S = 120.0
 """Eleven processes begin at once."""
+_SPARES_S = 16.0
+"""Twice the longest wait between two attempts."""
 
 
 class ScaleRig(Rig):
@@ -151,6 +153,17 @@ require_synchronised_clock = false
             lambda: (self.status(name) or {}).get("role") == "standby", "the dead one stands by", _PATIENCE_S
         )
         return max(ear.first_of(took, node) for node in nodes) - began_s
+
+    async def spares(self, ear):
+        """Wait for what a client does within 16 s of a broker's return: hold a second connection there."""
+        since_s = time.monotonic()
+        await eventually(
+            lambda: (
+                time.monotonic() - since_s > _SPARES_S and all(ear.answered_s(node, since_s) for node in self.names)
+            ),
+            "second connections are back",
+            _PATIENCE_S,
+        )
 
     async def kill_broker(self, name, ear):
         """Kill a broker; return after how many seconds each node had a lease renewed, and a later record stored."""
