@@ -88,17 +88,18 @@ def table(found: dict[str, Any]) -> str:
     if "ingest" in found:
         by = found["ingest"]
         lines += [
-            f"live windows of {by['bytes_a_window']} bytes decoded, validated and folded on one core: "
-            + f"{found['ingest_windows_per_s']:,} per second of processor time",
-            f"  the same bytes, only received: gmqtt {by['gmqtt_per_s']:,} (we: {by['ratio_to_gmqtt']} of it), "
-            + f"mosquitto_sub {by['mosquitto_sub_per_s']:,} (we: {by['ratio_to_mosquitto_sub']} of it)",
+            f"live windows of {by['bytes_a_window']} bytes on one core, per second of its processor time:",
+            f"  decoded, validated and folded {found['ingest_windows_per_s']:,}",
+            f"  the same bytes, only received: gmqtt {by['gmqtt_per_s']:,} (we: {by['ratio_to_gmqtt']} of it)",
+            f"  mosquitto_sub {by['mosquitto_sub_per_s']:,} (we: {by['ratio_to_mosquitto_sub']} of it)",
         ]
     if "fleet" in found:
         lines.append(" nodes  e2e p50  e2e p99  collector    RSS  us/node/s  windows/s  leases/s  status  joules apart")
         lines += [
             f"{row['nodes']:6,} {row['e2e_p50_ms']:6.0f} ms {row['e2e_p99_ms']:5.0f} ms "
-            f"{row['collector_cpu_pct']:8.1f} % {row['collector_rss_mb']:4.0f} MB {row['cpu_us_per_node_s']:9.0f} {row['windows_per_s']:10,} "
-            f"{row['leases_per_s']:9,} {row['status_ms']:4.0f} ms {row['joules_apart']:12.3f}"
+            f"{row['collector_cpu_pct']:8.1f} % {row['collector_rss_mb']:4.0f} MB {row['cpu_us_per_node_s']:9.0f} "
+            f"{row['windows_per_s']:10,} {row['leases_per_s']:9,} {row['status_ms']:4.0f} ms "
+            f"{row['joules_apart']:12.3f}"
             for row in found["fleet"]
         ]
     rest = {name: value for name, value in found.items() if name not in ("ingest", "ingest_windows_per_s", "fleet")}

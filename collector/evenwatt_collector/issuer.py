@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from evenwatt_wire import Ack, Command, seal
-from evenwatt_wire.command import Code, Op
+from evenwatt_wire.command import Code, Op, key_id
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -74,6 +74,7 @@ class Issuer:
 
     def __init__(self, fleet: str, epoch: int, private: Ed25519PrivateKey) -> None:
         self._fleet, self._epoch, self._private = fleet, epoch, private
+        self._key_id = key_id(private.public_key().public_bytes_raw())
         self._open: dict[str, tuple[str, int, float]] = {}
         self._delays_s: deque[float] = deque(maxlen=_DELAYS_KEPT)
         self.counts = CapCounts()
@@ -103,7 +104,7 @@ class Issuer:
         )
         self._open[identity] = (order.node, order.seq, now_s)
         self.counts.sent += 1
-        return Signed(command, seal(command, self._private))
+        return Signed(command, seal(command, self._private, self._key_id))
 
     def answered(self, ack: Ack, now_s: float) -> bool:
         """Count an answer; False when it answers no open command of ours: a repeat, or an operator's."""

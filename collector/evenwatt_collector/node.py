@@ -209,7 +209,7 @@ class Node:
 
     def operator_lease(self, now_s: float) -> tuple[float, float] | None:
         """Return the cap that an operator's lease holds it at, and for how many seconds more."""
-        if self.live is None or self.cap_w is None or self.leased_by != "operator":
+        if self.lease is not LeaseState.LEASED or self.live is None or self.live.lease.epoch or self.cap_w is None:
             return None
         return self.cap_w, max(0.0, self.live.lease.remaining_s - self.age_s(now_s))
 
@@ -236,6 +236,19 @@ class Node:
         """Until when that peak counts."""
         return self._peaks[0][0] + PEAK_S if self._peaks else float("inf")
 
+    def moving(self, now_s: float) -> tuple[float, float, float, float, float, float]:
+        """Return what each window changes: power, peak, the window's own peak, cap, when it came, until when the peak.
+
+        Only of a node that is born and has said a window.
+        """
+        total_w = self.live.total.max_w if self.live else 0.0
+        held_w = self._held_w(self.birth) if self.birth else float("nan")
+        return self.power_w, self.peak_w(now_s), total_w, held_w, self.heard_s, self.peak_until_s
+
+    def _held_w(self, birth: Birth) -> float:
+        held_w = birth.ceiling_w if self.lease is LeaseState.UNMANAGED else self.cap_w
+        return float("nan") if held_w is None else held_w
+
     def write_into(self, seen: Observations, slot: int, now_s: float) -> None:
         """Write the node into its slot as the control core wants it; not present before its birth, or when it left."""
         birth, live = self.birth, self.live
@@ -253,6 +266,5 @@ class Node:
         seen.device_w[slot] = birth.ceiling_w
         seen.fallback_w[slot] = birth.fallback_w
         seen.priority[slot], seen.weight[slot] = birth.priority, birth.weight
-        held_w = birth.ceiling_w if self.lease is LeaseState.UNMANAGED else self.cap_w
-        seen.held_w[slot] = float("nan") if held_w is None else held_w
+        seen.held_w[slot] = self._held_w(birth)
         seen.paused[slot] = self.summary is not None and bool(self.summary.paused)

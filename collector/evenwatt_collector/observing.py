@@ -6,6 +6,7 @@ goes by itself, ages and the ends of peaks, is an array too.
 
 from __future__ import annotations
 
+from operator import is_
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     from evenwatt_collector.control.arrays import Bools, Floats
     from evenwatt_collector.fleet import Fleet
     from evenwatt_collector.node import Node
-    from evenwatt_collector.rules import Rules
+    from evenwatt_collector.rules import NodeRule, Rules
 
 _FIRST_SLOTS: Final = 64
+_NOTHING: Final = (object(),) * 5
 
 
 class Observing:
@@ -38,6 +40,9 @@ class Observing:
         self._slots: dict[tuple[str, str], int] = {}
         self._nodes: dict[int, Node] = {}
         """Of slots that are in use and in the fleet."""
+        self._written: dict[int, tuple[object, ...]] = {}
+        """What each slot was written of: as long as it is the same, only what moves is written."""
+        self._moving: dict[int, tuple[float, ...]] = {}
         self._everything = True
         self._heard_s: Floats = np.full(_FIRST_SLOTS, -np.inf)
         self._peak_until_s: Floats = np.full(_FIRST_SLOTS, np.inf)
@@ -74,11 +79,13 @@ class Observing:
         if self._everything:
             self._everything = False
             self._nodes.clear()
+            self._written.clear()
             self.operators.clear()
             self.seen.present[:] = False
             changed = {(name, node.name): None for name in zones for node in fleet.in_zone(name)}
         for key in changed:
             self._take(key, fleet, rules, zones, now_s)
+        self._write_moving()
         self._pass_time(now_s)
         known = np.zeros(len(self.seen), dtype=np.bool_)
         known[list(self._nodes)] = True
@@ -93,25 +100,43 @@ class Observing:
         if z is None:
             return
         if node is None:
-            slot = self._slots.get(key)
-            if slot is not None:
-                self._nodes.pop(slot, None)
-                self.operators.pop(key, None)
-                self.seen.present[slot] = False
+            self._drop(key)
             return
-        slot = self._slot_of(key)
-        self._nodes[slot] = node
-        node.write_into(self.seen, slot, now_s)
-        self._heard_s[slot] = node.heard_s if node.live else -np.inf
-        self._peak_until_s[slot] = node.peak_until_s
-        self._controllable[slot] = node.birth is not None and node.birth.controllable
+        slot, rule = self._slot_of(key), rules.node(*key)
+        known = node, node.birth, node.state, node.summary, rule
+        if node.live is not None and all(map(is_, known, self._written.get(slot, _NOTHING))):
+            self._moving[slot] = node.moving(now_s)
+        else:
+            self._written[slot], self._nodes[slot] = known, node
+            node.write_into(self.seen, slot, now_s)
+            self._heard_s[slot] = node.heard_s if node.live else -np.inf
+            self._peak_until_s[slot] = node.peak_until_s
+            self._controllable[slot] = node.birth is not None and node.birth.controllable
+            self._apply_rule(node, slot, rule)
+            self.seen.zone[slot] = z
         held = node.operator_lease(now_s)
         if held is not None:
             self.operators[key] = held[0], now_s + held[1]
         elif key in self.operators:
             del self.operators[key]
-        self._apply_rule(node, slot, rules)
-        self.seen.zone[slot] = z
+
+    def _drop(self, key: tuple[str, str]) -> None:
+        slot = self._slots.get(key)
+        if slot is not None:
+            self._nodes.pop(slot, None)
+            self._written.pop(slot, None)
+            self.operators.pop(key, None)
+            self.seen.present[slot] = False
+
+    def _write_moving(self) -> None:
+        """Write together what moves of nodes of which nothing else has changed, as of nearly all."""
+        if self._moving:
+            seen, slots = self.seen, np.fromiter(self._moving, dtype=np.int64, count=len(self._moving))
+            rows = np.array(list(self._moving.values()))
+            columns = (seen.power_w, seen.peak_w, seen.window_peak_w, seen.held_w, self._heard_s, self._peak_until_s)
+            for column, values in zip(columns, rows.T, strict=True):
+                column[slots] = values
+            self._moving.clear()
 
     def _pass_time(self, now_s: float) -> None:
         np.maximum(now_s - self._heard_s, 0.0, out=self.seen.age_s)
@@ -137,8 +162,8 @@ class Observing:
         self._peak_until_s = np.concatenate((self._peak_until_s, np.full(more, np.inf)))
         self._controllable = np.concatenate((self._controllable, np.zeros(more, dtype=np.bool_)))
 
-    def _apply_rule(self, node: Node, slot: int, rules: Rules) -> None:
-        seen, rule = self.seen, rules.node(node.zone, node.name)
+    def _apply_rule(self, node: Node, slot: int, rule: NodeRule) -> None:
+        seen = self.seen
         allowed = tuple(node.birth.pausable) if node.birth else ()
         targets = allowed if "*" in rule.targets else tuple(name for name in rule.targets if name in allowed)
         self.targets[slot] = targets

@@ -140,11 +140,14 @@ class Envelope(Struct, frozen=True, array_like=True, forbid_unknown_fields=True)
     body: bytes
 
 
-def seal(message: Command | Ack | RunReport | Submission, private: Ed25519PrivateKey) -> bytes:
-    """Encode and sign what has to be signed."""
+def seal(
+    message: Command | Ack | RunReport | Submission, private: Ed25519PrivateKey, identifier: bytes | None = None
+) -> bytes:
+    """Encode and sign what has to be signed; ``identifier`` is the key's id, where it is known already."""
     body = msgspec.msgpack.encode(message)
     context = _CONTEXTS[type(message)]
-    identifier = key_id(private.public_key().public_bytes_raw())
+    if identifier is None:
+        identifier = key_id(private.public_key().public_bytes_raw())
     return msgspec.msgpack.encode(Envelope(1, identifier, private.sign(context + body), body))
 
 

@@ -31,10 +31,6 @@ BootId = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}(?!\n)$")]
 DomainId = Annotated[str, Meta(min_length=1, max_length=96, pattern=r"^[A-Za-z0-9_./:-]+(?!\n)$")]
 Text = Annotated[str, Meta(max_length=400)]
 
-# Names in live windows, which come by the thousand a second and are nearly always the same: ``codec`` looks each up
-# among those that it has found good, as matching the patterns anew would take longer than all the rest of decoding.
-_LiveNodeId = _LiveBootId = _LiveDomainId = str
-
 # No machine that takes part uses a gigawatt or has counted an exajoule; a number beyond is a fault, not a reading.
 Watts = Annotated[float, Meta(ge=0, le=1e9)]
 Joules = Annotated[float, Meta(ge=0, le=1e18)]
@@ -306,10 +302,14 @@ class Beat(Struct, frozen=True, kw_only=True):
 # --- MessagePack arrays -----------------------------------------------------------------------------------------
 
 
+# Names in live windows come by the thousand a second and are nearly always the same: ``codec`` looks each up among
+# those that it has found good, as matching the patterns anew would take longer than all the rest of decoding.
+
+
 class DomainWindow(Struct, frozen=True, array_like=True, gc=False):
     """One domain over one live window; power figures are over its 100 ms bins."""
 
-    id: _LiveDomainId
+    id: str
     """A ``DomainId``."""
     energy_j: Joules
     total_j: Joules
@@ -343,9 +343,9 @@ class WorkPower(Struct, frozen=True, array_like=True, gc=False):
 class Live(Struct, frozen=True, array_like=True, tag="live", gc=False):
     """About one second of power: what control and screens use. ``total`` comes first; its id is ``node``."""
 
-    node: _LiveNodeId
+    node: str
     """A ``NodeId``, the topic's."""
-    boot: _LiveBootId
+    boot: str
     """A ``BootId``."""
     seq: Count
     end_mono_ns: Nanoseconds
