@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from evenwatt_cli.exits import Exit
+from evenwatt_cli.plain import plain
 from evenwatt_daemon import Failure, read_document
 
 if TYPE_CHECKING:
@@ -172,4 +173,4 @@ def _document(answer: httpx.Response) -> dict[str, Any]:
         said = answer.json()
     except ValueError:
         return {}
-    return said if isinstance(said, dict) else {}
+    return plain(said) if isinstance(said, dict) else {}

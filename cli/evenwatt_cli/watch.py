@@ -15,6 +15,7 @@ from evenwatt_cli.exits import Exit
 from evenwatt_cli.live.follow import Lost, Opened, follow
 from evenwatt_cli.live.lines import about, line
 from evenwatt_cli.operator_settings import OperatorSettings, load
+from evenwatt_cli.plain import plain
 from evenwatt_cli.steer import seconds
 from evenwatt_daemon import Failure
 
@@ -84,7 +85,7 @@ async def _print(settings: OperatorSettings, wish: _Wish, options: WatchOptions)
         if isinstance(found, Opened):
             continue
         if isinstance(found, Lost):
-            print(f"evenwatt: {found.why}; again in {found.again_s:g} s", file=sys.stderr)
+            print(f"evenwatt: {plain(found.why)}; again in {found.again_s:g} s", file=sys.stderr)
             continue
         for said in found:
             if not wish.takes(said):

@@ -86,7 +86,7 @@ class CloseUp(Screen[None]):
         node = self._view.nodes.get(self._key)
         shown = self.query_one("#close-up", Static)
         if node is None:
-            shown.update(f"{':'.join(self._key)} is no more; Esc goes back")
+            shown.update(text([[(f"{':'.join(self._key)} is no more; Esc goes back", "")]]))
             return
         size = (max(20, self.size.width - 3), self.size.height)
         shown.update(text(close_up(node, self._view, time.monotonic(), size)))
