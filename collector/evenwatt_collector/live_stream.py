@@ -159,6 +159,10 @@ class Hub:
             if topic in subscriber.topics:
                 subscriber.put_state(place, message)
 
+    def keep(self, topics: Collection[str]) -> None:
+        """Keep the states of these topics only; nobody is told."""
+        self._states = {place: message for place, message in self._states.items() if place[0] in topics}
+
     def say(self, topic: str, document: Mapping[str, Any]) -> None:
         """Tell an event or alert."""
         self._number += 1

@@ -494,6 +494,7 @@ class Collector:
         told = Told(self._hub)
         while True:
             self._decided(of_events(told.happened(self._fleet), time.time()))
+            told.rest()
             if len(self._hub):
                 told.tell(self._status(), _wall_ms())
             await asyncio.sleep(_STREAM_S)

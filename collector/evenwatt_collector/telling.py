@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from evenwatt_collector.live_stream import STATES
 from evenwatt_collector.status import event_document
 
 if TYPE_CHECKING:
@@ -43,6 +44,12 @@ class Told:
         self._hub = hub
         self._said: dict[tuple[str, str], Document] = {}
         self._happened = 0
+
+    def rest(self) -> None:
+        """Forget what nobody hears any more: whoever comes later gets what is known then, not what was told once."""
+        heard = {topic for topic in STATES if self._hub.wanted(topic)}
+        self._hub.keep(heard)
+        self._said = {place: said for place, said in self._said.items() if place[0] in heard}
 
     def tell(self, status: Document, wall_ms: int) -> None:
         """Tell every state of the status document that is new or different, and which are gone.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from evenwatt_collector.fleet import Fleet
+from evenwatt_collector.live_stream import Hub
 from evenwatt_collector.node_detail import node_detail
-from evenwatt_collector.telling import PULSE, pulses
+from evenwatt_collector.telling import PULSE, Told, pulses
 from evenwatt_wire import LeaseInForce
 from evenwatt_wire.messages import LeaseState
 from tests.collector.said import ZONE, birth, live
@@ -36,3 +37,21 @@ def test_a_pulse_names_what_is_the_same_once():
     assert told["a"]["all"]["state"] == "ready"
     assert "power_w" not in told["a"]["all"]
     assert told["b"]["all"]["power_w"] == 100.04
+
+
+def test_what_nobody_heard_is_not_told_to_who_comes_later():
+    hub = Hub()
+    told, status = Told(hub), {"zones": [], "nodes": [], "workloads": [{"workload": "w"}], "jobs": [], "events": []}
+    first = hub.subscribe(["collector", "workloads"])
+    told.rest()
+    told.tell(status, 1_000)
+    assert b"1000" in first.take()
+    told.rest()
+    assert b"1000" in hub.subscribe(["collector"]).take()  # while somebody hears, a new reader gets it at once
+    for reader in list(hub._subscribers):
+        hub.unsubscribe(reader)
+    told.rest()
+    late = hub.subscribe(["collector", "workloads"])
+    assert late.take() == b""
+    told.tell(status, 9_000)
+    assert late.take().count(b"event: ") == 2
