@@ -26,7 +26,7 @@ def measure() -> dict[str, Any]:
         server.start()
         with (
             tempfile.TemporaryDirectory(prefix="evenwatt-scale-") as folder,
-            ScaleRig(Path(folder), server.database(), each=2) as rig,
+            ScaleRig(Path(folder), server.database(), each=2, takeover_s=2.0) as rig,
         ):
             return asyncio.run(_deaths(rig))
     finally:

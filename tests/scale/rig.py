@@ -31,12 +31,13 @@ class ScaleRig(Rig):
         database: URL of an empty one.
         each: How many machines a zone has.
         standby: Whether each shard has a standby.
+        takeover_s: Its patience; a machine that is busy with other tests makes everybody slow.
     """
 
-    def __init__(self, folder, database, *, each=1, standby=True):
+    def __init__(self, folder, database, *, each=1, standby=True, takeover_s=5.0):
         self.zones = {f"{zone}-{i + 1}": zone for zone in ZONES.values() for i in range(each)}
         self.collectors = [f"{shard}-{one}" for shard in ZONES for one in ("ab" if standby else "a")]
-        self.standby = standby
+        self.standby, self.takeover_s = standby, takeover_s
         super().__init__(folder, nodes=0, database=database)
         self.names, self.budget_w = list(self.zones), BUDGET_PER_NODE_W * each
         keys = [{"public": make_key(folder / "controller.pem")[1], "role": "controller"}]
@@ -59,7 +60,7 @@ class ScaleRig(Rig):
         if not mine:
             return  # the one of the rig that this is made of
         folder = self.folder
-        pair = f'[standby]\nname = "{mine}"\ntakeover_s = 2.0\n' if self.standby else ""
+        pair = f'[standby]\nname = "{mine}"\ntakeover_s = {self.takeover_s}\n' if self.standby else ""
         (folder / f"collector-{name}.toml").write_text(f"""
 fleet = "f"
 state_dir = "{folder / name}"

@@ -89,8 +89,9 @@ def claim_all(connection: Connection) -> None:
     Raises:
         DatabaseError: nothing was changed.
     """
-    with transaction(connection):
-        connection.run("DELETE FROM shard")
+    if shards(connection):
+        with transaction(connection):
+            connection.run("DELETE FROM shard")
 
 
 def release(connection: Connection, zone: str, where: str) -> str:

@@ -171,9 +171,9 @@ class LedgerWriter:
         self.settle()  # of zones that are not ours any more as well: they are let go of when they are in the books
         if part is not None:
             claim_zones(self.connection, part.zones, part.url, where)
+            self._behind = True  # some of them may not be ours any more
         else:
             claim_all(self.connection)
-        self._behind = True
 
     def totals(self) -> tuple[BootTotals, ...]:
         """Return the totals of every boot in our zones."""
