@@ -74,10 +74,13 @@ function useSorted(rows, columns, order, keyOf) {
     const now_ms = Date.now();
     const { at_ms, order: before, places } = last.current;
     if (before === order && now_ms - at_ms < RESORT_MS && places.size === rows.length) {
-      const kept = rows.map((row) => [places.get(keyOf(row)), row]);
-      if (kept.every(([place]) => place !== undefined)) {
-        return kept.sort(([a], [b]) => a - b).map(([, row]) => row);
-      }
+      const kept = new Array(rows.length);
+      const known = rows.every((row) => {
+        const place = places.get(keyOf(row));
+        if (place !== undefined) kept[place] = row;
+        return place !== undefined;
+      });
+      if (known) return kept;
     }
     const value = (columns.find((column) => column.key === order.key) ?? columns[0]).value;
     const valued = rows.map((row) => [value(row), row]);
