@@ -21,6 +21,7 @@ from tests.support import Mosquitto, wait_for
 TOKEN = "0123456789abcdef0123456789abcdef"
 EXAMPLES = os.environ.get("EVENWATT_SCHEMATHESIS_EXAMPLES", "2")
 """More for a longer run."""
+PHASES = "examples,coverage,fuzzing" if "EVENWATT_SCHEMATHESIS_EXAMPLES" in os.environ else "examples,fuzzing"
 PAGE = {"/", "/page/{path:path}"}
 
 
@@ -88,11 +89,12 @@ def test_schemathesis_finds_nothing(collector):
     """What it makes up is the same each time; a longer run: EVENWATT_SCHEMATHESIS_EXAMPLES=200."""
     command = [
         sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{collector.port}/api/v1/openapi.json",
-        "--exclude-path", "/api/v1/stream",  # it has no end
+        "--include-path-regex", "^/(api/v1/(?!stream)|livez|readyz|metrics)",  # the stream has no end
+        "--exclude-checks", "positive_data_acceptance",  # what fits a schema may be nonsense yet
         "--header", f"Authorization: Bearer {TOKEN}",
-        "--phases", "examples,coverage,fuzzing",
+        "--phases", PHASES,
         "--max-examples", EXAMPLES, "--generation-deterministic", "--seed", "1",
-        "--generation-database", "none", "--no-color",
+        "--no-color",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=collector.folder, timeout=900)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]

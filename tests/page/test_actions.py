@@ -36,7 +36,7 @@ def hall(tmp_path_factory):
         site.await_twin()
         with site.agent():
             made = SimpleNamespace(site=site, port=port, folder=folder, audit=folder / "middle" / "audit")
-            wait_for(lambda: (row := node_of(made)) and row["lease"] == "active" and row["power_w"], "it steers", 60)
+            wait_for(lambda: (row := node_of(made)) and row["lease"] == "leased" and row["power_w"], "it steers", 60)
             yield made
     broker.kill()
 
@@ -54,8 +54,13 @@ def node_of(hall):
 
 def watts_of(hall):
     """Return what the machine's own files allow its packages, in sum."""
-    limits = {path: int(text) for path, text in hall.site.limits().items() if path.endswith("0_power_limit_uw")}
-    return sum(limit for path, limit in limits.items() if "intel-rapl:" in path) / 1e6
+
+    def read():
+        limits = hall.site.limits().items()
+        found = [text for path, text in limits if path.endswith("0_power_limit_uw") and "intel-rapl:" in path]
+        return found if all(text.isdigit() for text in found) else None  # a file may be half written
+
+    return sum(int(text) for text in wait_for(read, "the limits can be read")) / 1e6
 
 
 def log_in(page, token=TOKEN):
@@ -64,10 +69,11 @@ def log_in(page, token=TOKEN):
 
 
 def order(page, watts="150", reason="chiller service"):
-    page.get_by_label("What").select_option("cap")
-    page.get_by_label("Node").fill(NODE)
-    page.get_by_label("Watts").fill(watts)
-    page.get_by_label("Reason").fill(reason)
+    form = page.get_by_role("region", name="Ask for something")
+    form.locator("[name=kind]").select_option("cap")
+    form.locator("[name=node]").fill(NODE)
+    form.locator("[name=watts]").fill(watts)
+    form.locator("[name=reason]").fill(reason)
     page.get_by_role("button", name="Show what would happen").click()
 
 

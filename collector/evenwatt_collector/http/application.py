@@ -83,11 +83,12 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 def _methods(request: Request) -> set[str]:
     """Return what a path may be asked with."""
-    found: set[str] = set()
-    for route in request.app.routes:
-        if isinstance(route, Route) and route.methods and route.matches(request.scope)[0] is not Match.NONE:
-            found |= route.methods
-    return found
+    matching = [
+        route
+        for route in request.app.routes
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+    ]
+    return {method for route in matching if route.path == matching[0].path for method in route.methods or ()}
 
 
 async def _failed(request: Request, error: Exception) -> Response:
