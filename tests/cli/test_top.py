@@ -20,7 +20,7 @@ from evenwatt_cli.top.app import CloseUp, Help, Top
 from evenwatt_cli.top.columns import Order, columns, heading, line, ordered
 from evenwatt_cli.top.drawing import chart, gauge, spark
 from evenwatt_cli.top.header import connection, labelled_chart, past, zone_lines
-from evenwatt_cli.top.sources import from_agent, from_collector
+from evenwatt_cli.top.sources import from_agent, from_collector, work_of
 from evenwatt_cli.top.table import NodeTable
 from evenwatt_wire import Kind
 from tests.cli.terminal import Office, evenwatt, on_terminal
@@ -202,7 +202,7 @@ async def test_ways_to_end(office):
 async def test_keys(office):
     async with busy(office) as (_, n1):
         settings, view = load(office.person), FleetView()
-        app = Top(view, partial(from_collector, settings), settings.collector_url)
+        app = Top(view, partial(from_collector, settings), settings.collector_url, partial(work_of, settings))
         async with app.run_test(size=(100, 30)) as pilot:
             table = app.query_one(NodeTable)
             await eventually(lambda: len(view.nodes) == 2, "both are heard")

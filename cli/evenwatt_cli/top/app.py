@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from evenwatt_cli.live.fleet import FleetView
     from evenwatt_cli.top.drawing import Piece
 
+    Work = Callable[[tuple[str, str]], Awaitable[list[dict[str, Any]]]]
     Source = Callable[[FleetView, Callable[[], None]], Awaitable[None]]
 
 _DRAW_S = 0.5
+_WORK_S = 2.0
 _TALL, _MIDDLE, _LOW = 34, 24, 15
 HELP = """\
 [b]P E C[/b]   sort by power, energy, carbon
@@ -66,9 +68,10 @@ class CloseUp(Screen[None]):
         Binding("question_mark", "app.help", show=False),
     ]
 
-    def __init__(self, view: FleetView, key: tuple[str, str]) -> None:
+    def __init__(self, view: FleetView, key: tuple[str, str], work: Work | None) -> None:
         super().__init__()
-        self._view, self._key = view, key
+        self._view, self._key, self._ask = view, key, work
+        self._work: list[dict[str, Any]] | None = None
 
     def compose(self) -> ComposeResult:
         """Make the text and the line of keys."""
@@ -80,6 +83,14 @@ class CloseUp(Screen[None]):
         """Draw at once, and as long as it is open."""
         self.set_interval(_DRAW_S, self.draw)
         self.call_after_refresh(self.draw)
+        if self._ask is not None:
+            self.run_worker(self._keep_asking(self._ask))
+
+    async def _keep_asking(self, ask: Work) -> None:
+        """Who draws on it is asked for while one looks: the stream does not tell it of all nodes."""
+        while True:
+            self._work = await ask(self._key)
+            await asyncio.sleep(_WORK_S)
 
     def draw(self) -> None:
         """Draw what is known now."""
@@ -88,6 +99,8 @@ class CloseUp(Screen[None]):
         if node is None:
             shown.update(text([[(f"{':'.join(self._key)} is no more; Esc goes back", "")]]))
             return
+        if self._work is not None:
+            node.row["work"] = self._work
         size = (max(20, self.size.width - 3), self.size.height)
         shown.update(text(close_up(node, self._view, time.monotonic(), size)))
 
@@ -119,8 +132,9 @@ class Top(App[int]):
         Binding("space", "hold", show=False),
     ]  # fmt: skip
 
-    def __init__(self, view: FleetView, source: Source, name: str) -> None:
+    def __init__(self, view: FleetView, source: Source, name: str, work: Work | None = None) -> None:
         super().__init__(ansi_color=True)
+        self._work = work
         self._view, self._source, self._named = view, source, name
         self._news = self._held = False
         self.trouble: Failure | None = None
@@ -189,7 +203,7 @@ class Top(App[int]):
 
     def on_node_table_opened(self, message: NodeTable.Opened) -> None:
         """Look at a node closely."""
-        self.push_screen(CloseUp(self._view, message.key), lambda _: self.draw())
+        self.push_screen(CloseUp(self._view, message.key, self._work), lambda _: self.draw())
 
     def action_leave(self) -> None:
         """End."""

@@ -39,10 +39,11 @@ def show_top(*, via: str, once: bool, config: Path | None) -> int:
         _print(view)
         return Exit.DEGRADED if worries(document) else Exit.OK
     from evenwatt_cli.top.app import Top
-    from evenwatt_cli.top.sources import from_agent, from_collector
+    from evenwatt_cli.top.sources import from_agent, from_collector, work_of
 
     source = partial(from_agent if local else from_collector, settings)
-    app = Top(view, source, settings.socket if local else settings.collector_url)
+    work = None if local else partial(work_of, settings)
+    app = Top(view, source, settings.socket if local else settings.collector_url, work)
     code = app.run()
     if app.trouble is not None:
         raise app.trouble

@@ -6,14 +6,17 @@ import asyncio
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import msgspec
 
 from evenwatt_agent.local import read_status
+from evenwatt_cli.asking import ask
 from evenwatt_cli.live.fleet import TOPICS
 from evenwatt_cli.live.follow import Lost, Opened, follow
 from evenwatt_cli.plain import plain
 from evenwatt_cli.status import from_socket_document
+from evenwatt_daemon import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +55,16 @@ async def from_agent(settings: OperatorSettings, view: FleetView, heard: Callabl
             view.lost(plain(str(error) or type(error).__name__), time.monotonic())
         heard()
         await asyncio.sleep(_EVERY_S)
+
+
+async def work_of(settings: OperatorSettings, place: tuple[str, str]) -> list[dict[str, Any]]:
+    """Return who draws on a node, as the collector tells it of one node at a time; nothing where it does not."""
+    try:
+        said = await asyncio.to_thread(ask, settings, f"/api/v1/nodes/{quote(place[0])}/{quote(place[1])}")
+    except Failure:
+        return []
+    work: list[dict[str, Any]] = plain(said.get("work") or [])
+    return work
 
 
 def local_document(said: dict[str, Any]) -> dict[str, Any]:
