@@ -145,6 +145,9 @@ def main():
     parser.add_argument("--all", action="store_true", help="light and dark at both widths")
     parser.add_argument("--address", help="of a page that is already there, instead of a demo")
     options = parser.parse_args()
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell's background job would have its children ignore it
     if CHROMIUM is None:
         print("screenshots: chromium is not installed: apt-get install chromium", file=sys.stderr)
         return 1
