@@ -4,7 +4,7 @@ import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "/pa
 
 const WINDOWED_FROM = 80;
 const ROW_PX = 32;
-const BEYOND = 8;
+const BEYOND = 4;
 const RESORT_MS = 3_000; // rows that change places each second cannot be read
 
 /**
