@@ -41,7 +41,7 @@ listen: "127.0.0.1:{free_port()}"
 http: "127.0.0.1:{self._monitors[name]}"
 jetstream {{ store_dir: "{folder / name}", max_memory_store: 32M, max_file_store: 128M }}
 cluster {{ name: scale, listen: "127.0.0.1:{routes[name]}", routes: [{every}] }}
-mqtt {{ listen: "127.0.0.1:{self.ports[name]}", stream_replicas: 3 }}
+mqtt {{ listen: "127.0.0.1:{self.ports[name]}", stream_replicas: 3, js_api_timeout: "500ms" }}
 """)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
