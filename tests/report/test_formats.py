@@ -143,7 +143,6 @@ def test_codecarbon_itself_has_these_columns():
     assert [field.name for field in fields(data.EmissionsData)] == CODECARBON
 
 
-
 @given(any_report())
 def test_codecarbon_reads_back_and_adds_up_in_its_units(report):
     rows = rows_of(as_codecarbon(report))

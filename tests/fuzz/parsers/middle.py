@@ -456,7 +456,9 @@ PARSERS = [
         _TOML_WORDS,
         slow=True,
     ),
-    Parser("http-cursor", ("evenwatt_collector.http.paging",), _cursor, (RequestError,), (b"WyJoYWxsIiwibjEiXQ",), "text"),
+    Parser(
+        "http-cursor", ("evenwatt_collector.http.paging",), _cursor, (RequestError,), (b"WyJoYWxsIiwibjEiXQ",), "text"
+    ),
     Parser("http-override", ("evenwatt_collector.overrides.model",), _override, (RequestError,), (_OVERRIDE,), "json"),
     Parser(
         "settings-collector",
