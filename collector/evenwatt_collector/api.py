@@ -32,7 +32,7 @@ from evenwatt_collector.http.tokens import Tokens
 from evenwatt_collector.jobs_api import jobs_routes
 from evenwatt_collector.lists_api import lists_routes
 from evenwatt_collector.live_stream import stream_route
-from evenwatt_collector.metrics import make_metrics
+from evenwatt_collector.metrics import render_metrics
 from evenwatt_collector.models_api import models_routes
 from evenwatt_collector.overrides_api import overrides_routes
 from evenwatt_collector.page import page_routes
@@ -67,7 +67,7 @@ _LATEST_S = 253_402_300_799
 class Answers:
     """Who knows what is asked."""
 
-    status: Callable[[], Document]
+    status: Callable[[], Awaitable[Document]]
     """Makes the status document."""
     reasons: Callable[[], list[str]]
     """Returns why the collector cannot do its work; empty when it can."""
@@ -128,7 +128,6 @@ def make_app(answers: Answers, hub: Hub, gate: Gate | None = None, hosts: Iterab
 
 def _watching_routes(answers: Answers) -> list[Endpoint]:
     """Return what machines ask of a service."""
-    render = make_metrics(answers.status)
 
     async def livez(_request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -138,7 +137,9 @@ def _watching_routes(answers: Answers) -> list[Endpoint]:
         return json_answer({"ready": not why, "reasons": why}, 503 if why else 200)
 
     async def metrics(_request: Request) -> Response:
-        return Response(render(), media_type=CONTENT_TYPE_LATEST)
+        # Of thousands of nodes this takes longer than windows should wait.
+        text = await asyncio.to_thread(render_metrics, await answers.status())
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
 
     return [
         Endpoint("GET", "/livez", livez, _LIVEZ),
@@ -149,7 +150,7 @@ def _watching_routes(answers: Answers) -> list[Endpoint]:
 
 def _own_routes(answers: Answers) -> list[Endpoint]:
     async def show(_request: Request) -> Response:
-        return json_answer(answers.status())
+        return json_answer(await answers.status())
 
     async def explain(request: Request) -> Response:
         asked = request.query_params.get("at")

@@ -8,7 +8,7 @@ from evenwatt_collector.http.endpoint import OBJECT, Endpoint, Operation, Parame
 from evenwatt_collector.http.paging import CURSOR, LIMIT, page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from evenwatt_collector.status import Document
 
 
-def lists_routes(status: Callable[[], Document]) -> list[Endpoint]:
+def lists_routes(status: Callable[[], Awaitable[Document]]) -> list[Endpoint]:
     """Return the routes; ``status`` makes the status document."""
 
     async def nodes(request: Request) -> Response:
         wanted = {key: request.query_params[key] for key in ("zone", "state") if key in request.query_params}
-        rows = [row for row in status()["nodes"] if all(row[key] == value for key, value in wanted.items())]
+        rows = [row for row in (await status())["nodes"] if all(row[key] == value for key, value in wanted.items())]
         rows.sort(key=lambda row: (row["zone"], row["node"]))
         return page(request, "nodes", rows, lambda row: (row["zone"], row["node"]), (str, str))
 
     async def workloads(request: Request) -> Response:
-        rows = sorted(status()["workloads"], key=lambda row: str(row["workload"]))
+        rows = sorted((await status())["workloads"], key=lambda row: str(row["workload"]))
         return page(request, "workloads", rows, lambda row: (row["workload"],), (str,))
 
     async def events(request: Request) -> Response:
         zone = request.query_params.get("zone")
-        rows = [row for row in status()["events"] if zone in {None, row["zone"]}]
+        rows = [row for row in (await status())["events"] if zone in {None, row["zone"]}]
         rows.sort(key=_when)
         return page(request, "events", rows, _when, (int, str, str, str, str))
 

@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from evenwatt_collector.status import Document
 
@@ -49,22 +49,22 @@ _WORKLOAD_GAUGES = {
 _CAP_RESULTS = ("applied", "clamped", "locked", "rejected", "expired")
 
 
-def make_metrics(status: Callable[[], Document]) -> Callable[[], bytes]:
-    """Return a function that renders the metrics of a status document in the Prometheus text format."""
+def render_metrics(status: Document) -> bytes:
+    """Return the metrics of a status document in the Prometheus text format."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Gatherer(status))
-    return lambda: generate_latest(registry)
+    return generate_latest(registry)
 
 
 class _Gatherer(Collector):
     """Turns the status document into metric families."""
 
-    def __init__(self, status: Callable[[], Document]) -> None:
+    def __init__(self, status: Document) -> None:
         self._status = status
 
     def collect(self) -> Iterator[Family]:
         """Yield every family."""
-        status = self._status()
+        status = self._status
         yield from _nodes(status["nodes"])
         yield from _zones(status["zones"])
         for key, (name, text) in _WORKLOAD_GAUGES.items():

@@ -48,7 +48,7 @@ from evenwatt_collector.rules import SettingsRules
 from evenwatt_collector.score.desk import DatabaseDesk
 from evenwatt_collector.settings import ZoneSettings
 from evenwatt_collector.standby.machine import BEAT_S
-from evenwatt_collector.status import Document, Views, status_document
+from evenwatt_collector.status import Document, Views, node_rows, status_document
 from evenwatt_collector.steering import STEP_S, Steering
 from evenwatt_collector.storage import DatabaseError, connect
 from evenwatt_collector.storage.identity import Identity, identities, identity_of
@@ -85,6 +85,8 @@ _REST: Final = 9.0
 """So many times as long as a step took the loop is left to everything else: a large fleet steps once a second."""
 _AT_ONCE: Final = 25
 """Orders signed in one go: about two milliseconds."""
+_ROWS_AT_ONCE: Final = 100
+"""Rows of the status document made in one go."""
 _SUMMARY_S: Final = 2.0
 _STREAM_S: Final = 1.0
 _PRESENCE_S: Final = 30.0
@@ -360,7 +362,7 @@ class Collector:
             self._follow_trust()
             for trouble in self._certificates.look(time.monotonic(), time.time()):
                 self._log.warning("certificate", why=trouble)
-            summaries = self._summaries()
+            summaries = await self._summaries()
             self._history.add(time.time(), (summary for _, summary in summaries))
             for _, summary in summaries if self._may_act() else []:
                 self._publish(Topic(summary.zone, ZONE_NODE, Kind.SUMMARY), encode(summary), qos=1)
@@ -496,7 +498,7 @@ class Collector:
             self._decided(of_events(told.happened(self._fleet), time.time()))
             told.rest()
             if len(self._hub):
-                told.tell(self._status(), _wall_ms())
+                told.tell(await self._status(), _wall_ms())
             await asyncio.sleep(_STREAM_S)
 
     async def _watch(self) -> None:
@@ -512,7 +514,7 @@ class Collector:
 
     # --- views ----------------------------------------------------------------------------------------------------
 
-    def _summaries(self) -> list[tuple[Zone, ZoneSummary]]:
+    async def _summaries(self) -> list[tuple[Zone, ZoneSummary]]:
         for name in self._fleet.zones:
             self._zone(name)
         now_s, wall_ms = time.monotonic(), _wall_ms()
@@ -521,8 +523,9 @@ class Collector:
         troubles += self._certificates.troubles + self._store.troubles()
         if self._auditor is not None and self._auditor.alarm:
             troubles.append(f"audit log: {self._auditor.alarm}")
-        own = {
-            name: zone.summary(
+        own = {}
+        for name, zone in sorted(self._zones.items()):
+            own[name] = zone.summary(
                 now_s,
                 wall_ms,
                 self._fleet,
@@ -531,8 +534,7 @@ class Collector:
                 troubles + self._emissions.alarms(name),
                 linked=self._linked(name),
             )
-            for name, zone in sorted(self._zones.items())
-        }
+            await asyncio.sleep(0)
         return [
             (
                 self._zones[name],
@@ -541,7 +543,7 @@ class Collector:
             for name, summary in own.items()
         ]
 
-    def _status(self) -> Document:
+    async def _status(self) -> Document:
         views = Views(
             epoch=self._epoch,
             version=__version__,
@@ -549,7 +551,7 @@ class Collector:
             name=self._tenure.name if self._tenure else "",
             shard=self._settings.shard_name,
             shards=self._shards,
-            zones=self._summaries(),
+            zones=await self._summaries(),
             linked=self._linked,
             fleet=self._fleet,
             books=self._books,
@@ -566,7 +568,12 @@ class Collector:
             emissions=self._emissions.document(),
             planning=self._planning.document(),
         )
-        return status_document(views, time.monotonic())
+        rows: list[Document] = []
+        for row in node_rows(views, time.monotonic()):
+            rows.append(row)
+            if len(rows) % _ROWS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return status_document(views, rows)
 
     def _answers(self) -> Answers:
         return Answers(
@@ -660,7 +667,7 @@ class Collector:
             settings=self._settings,
             keeper=self._keeper,
             nodes=lambda: [(n, z.factor) for name, z in self._zones.items() for n in self._fleet.in_zone(name)],
-            zones=lambda: [summary for _, summary in self._summaries()],
+            zones=self._summaries,
             named=lambda: [zone for zone in self._links if zone != _EVERY_ZONE],
             publish=self._publish_over,
         )

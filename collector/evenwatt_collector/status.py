@@ -10,7 +10,7 @@ import msgspec
 from evenwatt_collector.carbon import grams_per_hour
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from evenwatt_collector.books import Books
     from evenwatt_collector.carbon import Factor
@@ -59,8 +59,8 @@ class Views:
     """Jobs, services and what plans rest on."""
 
 
-def status_document(views: Views, now_s: float) -> Document:
-    """Return everything a person or program may want to know at once."""
+def status_document(views: Views, nodes: list[Document]) -> Document:
+    """Return everything a person or program may want to know at once; ``nodes`` are the rows of :func:`node_rows`."""
     return {
         "version": views.version,
         "role": views.role,
@@ -73,11 +73,7 @@ def status_document(views: Views, now_s: float) -> Document:
         "broker": views.broker,
         "store": views.store,
         "zones": [_zone(zone, summary, views) for zone, summary in views.zones],
-        "nodes": [
-            _node(node, factor, views, now_s)
-            for zone, factor in ((zone, zone.factor) for zone, _ in views.zones)
-            for node in views.fleet.in_zone(zone.name)
-        ],
+        "nodes": nodes,
         "workloads": _workloads(views),
         **views.emissions,
         **views.planning,
@@ -91,6 +87,14 @@ def status_document(views: Views, now_s: float) -> Document:
             "conflicts": views.books.conflicts,
         },
     }
+
+
+def node_rows(views: Views, now_s: float) -> Iterator[Document]:
+    """Yield a row for each node; thousands take long enough that other work should go on in between."""
+    for zone, _ in views.zones:
+        factor = zone.factor
+        for node in views.fleet.in_zone(zone.name):
+            yield _node(node, factor, views, now_s)
 
 
 def _zone(zone: Zone, summary: ZoneSummary, views: Views) -> Document:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from evenwatt_collector.metrics import make_metrics
+from evenwatt_collector.metrics import render_metrics
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "packaging" / "prometheus"
@@ -27,7 +27,7 @@ NOBODY = {
 
 def families():
     """Name, kind and help of everything that is served."""
-    for family in text_string_to_metric_families(make_metrics(lambda: NOBODY)().decode()):
+    for family in text_string_to_metric_families(render_metrics(NOBODY).decode()):
         name = f"{family.name}_total" if family.type == "counter" else family.name
         yield name, family.type, family.documentation.rstrip(".")
 

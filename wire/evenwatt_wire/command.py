@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import msgspec
@@ -25,7 +26,7 @@ from evenwatt_wire.keyring import CommandError, Key, KeyRing, Role, key_id
 from evenwatt_wire.messages import Count, DomainId, NodeId, Seconds, Text, WallMs, Watts
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 T = TypeVar("T")
 
@@ -300,14 +301,18 @@ def _check_shape(command: Command) -> None:
 
 def _verify(key: Key, envelope: Envelope, context: bytes) -> None:
     from cryptography.exceptions import InvalidSignature  # noqa: PLC0415  (8 MB that a read-only agent does without)
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
 
     try:
-        Ed25519PublicKey.from_public_bytes(bytes.fromhex(key.public)).verify(
-            envelope.signature, context + envelope.body
-        )
+        _public(key.public).verify(envelope.signature, context + envelope.body)
     except (InvalidSignature, ValueError):
         raise CommandError("signature", f"the signature of key {key.id.hex()} does not match") from None
+
+
+@lru_cache(maxsize=8192)
+def _public(raw: str) -> Ed25519PublicKey:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
+
+    return Ed25519PublicKey.from_public_bytes(bytes.fromhex(raw))
 
 
 def _body(decoder: msgspec.msgpack.Decoder[T], envelope: Envelope, what: str) -> T:

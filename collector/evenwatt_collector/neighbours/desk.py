@@ -14,13 +14,14 @@ from evenwatt_collector.neighbours.otlp_export import OtlpExport
 from evenwatt_daemon import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from evenwatt_collector.carbon import Factor
     from evenwatt_collector.keeper import Keeper
     from evenwatt_collector.neighbours.settings import HomeAssistantSettings
     from evenwatt_collector.node import Node
     from evenwatt_collector.settings import CollectorSettings
+    from evenwatt_collector.zone import Zone
     from evenwatt_wire import ZoneSummary
 
 _ROUND_S: Final = 2.0
@@ -36,7 +37,7 @@ class Middle:
     keeper: Keeper
     nodes: Callable[[], list[tuple[Node, Factor]]]
     """Every node, with what its energy weighs."""
-    zones: Callable[[], list[ZoneSummary]]
+    zones: Callable[[], Awaitable[list[tuple[Zone, ZoneSummary]]]]
     named: Callable[[], list[str]]
     """The zones with a connection of their own, whose presence is said."""
     publish: Callable[[str, Post], bool]

@@ -19,7 +19,7 @@ from evenwatt_collector.storage import DatabaseError
 from evenwatt_daemon import Failure, get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from evenwatt_collector.carbon import Factor
     from evenwatt_collector.keeper import Keeper
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from evenwatt_collector.neighbours.picture import Energies, Host, Place
     from evenwatt_collector.neighbours.settings import OtlpSettings
     from evenwatt_collector.node import Node
+    from evenwatt_collector.zone import Zone
     from evenwatt_wire import ZoneSummary
 
 _FIRST_S: Final = 5.0
@@ -60,7 +61,7 @@ class OtlpExport:
         fleet: str,
         keeper: Keeper,
         nodes: Callable[[], list[tuple[Node, Factor]]],
-        zones: Callable[[], list[ZoneSummary]],
+        zones: Callable[[], Awaitable[list[tuple[Zone, ZoneSummary]]]],
     ) -> None:
         try:
             from evenwatt_collector.neighbours import otlp  # noqa: PLC0415  (only where it is wanted)
@@ -117,7 +118,7 @@ class OtlpExport:
         said = headers(self._settings)
         energies = await self._read()
         frame = self._otlp.Frame(self._fleet, energies.since_ms * 1_000_000, time.time_ns(), self._settings.attributes)
-        nodes, places = self._nodes(), places_of(self._zones())
+        nodes, places = self._nodes(), places_of([summary for _, summary in await self._zones()])
         for first in range(0, max(1, len(nodes)), _HOSTS):
             # A part at a time: the loop has other work between two of them.
             part = hosts_of(
