@@ -69,7 +69,9 @@ ELSEWHERE = {
     "evenwatt_cli.jobs.client": _CLIENT,
     "evenwatt_cli.jobs.mqtt": _CLIENT,
     "evenwatt_cli.ledger": _OWN,
+    "evenwatt_cli.live.sse": _CLIENT,
     "evenwatt_cli.status": _CLIENT,
+    "evenwatt_cli.top.sources": _CLIENT,
 }
 READS = re.compile(
     r"\bjson\.loads\(|tomllib\.loads\(|csv\.(?:reader|DictReader)\(|(?:json|msgpack)\.(?:decode|Decoder)\("

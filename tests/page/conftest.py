@@ -20,9 +20,9 @@ SPEAKERS = Path(__file__).parents[2] / "bench" / "scaling" / "speakers.py"
 PATIENCE_MS = 30_000
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """One browser for all tests of a process; each visit has a context, so nothing is shared."""
+    """One browser for a module, not longer: while it is there no other test has a loop. Each visit has a context."""
     need(CHROMIUM, "chromium", "chromium")
     from playwright.sync_api import sync_playwright
 

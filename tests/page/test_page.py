@@ -81,7 +81,7 @@ def test_colours_are_chosen_and_remembered(fleet, visit):
 def test_a_node_that_falls_silent_is_grey_and_says_why(fleet, visit):
     page = visit(fleet.port, "#/node/hall-b/node-0099")
     page.locator(".figure .value").first.wait_for()
-    assert page.locator(".stale").count() == 0
+    until(page, "document.querySelectorAll('.stale').length === 0")
     fleet.silence_one()
     page.get_by_text("silent: it ought to speak and does not").first.wait_for()
     assert page.locator(".figures .figure.stale").count() == 5

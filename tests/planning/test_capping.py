@@ -16,7 +16,11 @@ def capping():
     asked = []
     jobs = SimpleNamespace(tuning=TuningSettings(enabled=True))
     around = SimpleNamespace(
-        settings=SimpleNamespace(jobs=jobs), keeper=SimpleNamespace(ask=asked.append), caps_w={}, asked=asked
+        settings=SimpleNamespace(jobs=jobs),
+        keeper=SimpleNamespace(ask=asked.append),
+        caps_w={},
+        asked=asked,
+        decided=list,
     )
     return Capping(around)
 
