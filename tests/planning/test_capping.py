@@ -51,7 +51,7 @@ def test_each_bound_of_slowness_has_a_learner_of_its_own(capping):
     node = SimpleNamespace(name="n1", live=None, birth=None, cap_w=None)
     for number, slo in enumerate([{}, {"max_slowdown": 1.02}, {"max_slowdown": 1.5}]):
         job = record(spec=spec(workload="train", work={"amount": 10, "unit": "images"}, slo=slo))
-        capping._choose(job, SimpleNamespace(id=f"{number}"), node, alone=True, wall_s=0.0)
+        capping._choose(job, SimpleNamespace(id=f"{number}", zone="hall", node="n1"), node, alone=True, wall_s=0.0)
     assert [bound for _, bound in made] == [None, 1.02, 1.5]
     assert len({key for key, _ in made}) == 3
     assert all(key.startswith("train|images|") for key, _ in made)
