@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from evenwatt_collector.signatures import check_by_sodium
 from evenwatt_daemon import Failure, get_logger
 from evenwatt_daemon.files import WatchedFile, read_private, write_file
 from evenwatt_daemon.settings import parse_document
@@ -59,6 +60,7 @@ class ControllerKeys:
         self._kept = state_dir / _KEPT if state_dir is not None else None
         self._keeper = TrustKeeper(fleet, parse_document(settings.root, read_roots), clock)
         self.ring = self._keeper.ring
+        self.ring.check = check_by_sodium
         self._begin(self._keeper)
 
     @property

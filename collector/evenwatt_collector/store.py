@@ -29,6 +29,8 @@ QUEUE_BYTES: Final = 32 * 1024 * 1024
 """Of payloads; decoded they take some five times as much."""
 BATCH_RECORDS: Final = 5_000
 _IDLE_S: Final = 1.0
+_GATHER_S: Final = 0.1
+"""Records that come within this are written together: each commit waits for the disk."""
 _RETRY_S: Final = 1.0
 _SETTLE_SOON_S: Final = 0.5
 _SETTLE_LATE_S: Final = 5.0
@@ -167,6 +169,7 @@ class Store:
         try:
             first = self._queue.get(timeout=_IDLE_S)
             batch += [first] if first else []
+            self._stopping.wait(_GATHER_S)
             while len(batch) < BATCH_RECORDS:
                 entry = self._queue.get_nowait()
                 batch += [entry] if entry else []

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import msgspec
@@ -26,7 +25,7 @@ from evenwatt_wire.keyring import CommandError, Key, KeyRing, Role, key_id
 from evenwatt_wire.messages import Count, DomainId, NodeId, Seconds, Text, WallMs, Watts
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 T = TypeVar("T")
 
@@ -178,7 +177,7 @@ def open_command(payload: bytes, keys: KeyRing) -> tuple[Key, Command]:
     key, envelope = open_envelope(payload, keys)
     if not _ALLOWED[key.role]:
         raise CommandError("role", f"a {key.role} key may not command")
-    _verify(key, envelope, COMMAND_CONTEXT)
+    _verify(keys, key, envelope, COMMAND_CONTEXT)
     command = _body(_COMMAND, envelope, "a command")
     if command.op not in _ALLOWED[key.role]:
         raise CommandError("role", f"a {key.role} key may not {command.op}")
@@ -202,7 +201,7 @@ def open_ack(payload: bytes, keys: KeyRing, zone: str | None = None) -> Ack:
     key, envelope = open_envelope(payload, keys)
     if key.role is not Role.NODE:
         raise CommandError("role", f"a {key.role} key may not acknowledge")
-    _verify(key, envelope, ACK_CONTEXT)
+    _verify(keys, key, envelope, ACK_CONTEXT)
     ack = _body(_ACK, envelope, "an acknowledgement")
     _check_signer(key, ack.node, zone)
     return ack
@@ -217,7 +216,7 @@ def open_run(payload: bytes, keys: KeyRing, zone: str | None = None) -> RunRepor
     key, envelope = open_envelope(payload, keys, MAX_RUN_BYTES)
     if key.role is not Role.NODE:
         raise CommandError("role", f"a {key.role} key may not report runs")
-    _verify(key, envelope, RUN_CONTEXT)
+    _verify(keys, key, envelope, RUN_CONTEXT)
     report = _body(_RUN, envelope, "a report on a run")
     _check_signer(key, report.node, zone)
     return report
@@ -234,7 +233,7 @@ def open_submission(payload: bytes, keys: KeyRing) -> tuple[Key, Submission]:
         raise CommandError("role", f"a {key.role} key may not submit jobs")
     if key.limited:
         raise CommandError("scope", "this key is for some zones or nodes only; a job may run anywhere")
-    _verify(key, envelope, SUBMIT_CONTEXT)
+    _verify(keys, key, envelope, SUBMIT_CONTEXT)
     submission = _body(_SUBMISSION, envelope, "a submission")
     if keys.expired and submission.spec:
         raise CommandError("trust-expired", "the trust document has expired: only cancelling is possible")
@@ -299,20 +298,9 @@ def _check_shape(command: Command) -> None:
         raise CommandError("schema", f"a {command.op} has no keep")
 
 
-def _verify(key: Key, envelope: Envelope, context: bytes) -> None:
-    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415  (8 MB that a read-only agent does without)
-
-    try:
-        _public(key.public).verify(envelope.signature, context + envelope.body)
-    except (InvalidSignature, ValueError):
-        raise CommandError("signature", f"the signature of key {key.id.hex()} does not match") from None
-
-
-@lru_cache(maxsize=8192)
-def _public(raw: str) -> Ed25519PublicKey:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
-
-    return Ed25519PublicKey.from_public_bytes(bytes.fromhex(raw))
+def _verify(keys: KeyRing, key: Key, envelope: Envelope, context: bytes) -> None:
+    if not keys.check(key.public, envelope.signature, context + envelope.body):
+        raise CommandError("signature", f"the signature of key {key.id.hex()} does not match")
 
 
 def _body(decoder: msgspec.msgpack.Decoder[T], envelope: Envelope, what: str) -> T:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Final
 
 from msgspec import Meta, Struct
@@ -14,8 +15,12 @@ from evenwatt_wire.messages import NodeId, Text
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
     Clock = Callable[[], int]
     """Wall time in milliseconds since 1970."""
+    Check = Callable[[str, bytes, bytes], bool]
+    """Whether the second is a raw public key's (hexadecimal) signature of the third."""
 
 Moment = Annotated[datetime, Meta(tz=True)]
 PublicKey = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
@@ -93,6 +98,8 @@ class KeyRing:
         self._keys: dict[bytes, Key] = {}
         self._revoked: frozenset[bytes] = frozenset()
         self._expires_ms: int | None = None
+        self.check: Check = check_signature
+        """What checks signatures; who has to check thousands a second may know something faster."""
         self.renew(keys, revoked=revoked, expires_ms=expires_ms)
 
     def renew(self, keys: Iterable[Key], *, revoked: Collection[bytes] = (), expires_ms: int | None = None) -> None:
@@ -140,6 +147,24 @@ class KeyRing:
     def expired(self) -> bool:
         """Whether the word on these keys has ended."""
         return self._expires_ms is not None and self._clock is not None and self._clock() >= self._expires_ms
+
+
+def check_signature(public: str, signature: bytes, message: bytes) -> bool:
+    """Whether an Ed25519 signature (RFC 8032) is by a raw public key in hexadecimal, as OpenSSL sees it."""
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415  (8 MB that a read-only agent does without)
+
+    try:
+        _unpacked(public).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+@lru_cache(maxsize=64)
+def _unpacked(public: str) -> Ed25519PublicKey:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
+
+    return Ed25519PublicKey.from_public_bytes(bytes.fromhex(public))
 
 
 def key_id(public: bytes) -> bytes:

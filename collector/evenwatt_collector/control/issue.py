@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 RENEW_S: Final = 2.0
 """Leases are renewed this often: four renewals may be lost in a ttl of 10 s (our choice)."""
+LONGEST_RENEW_S: Final = 4.0
+"""In a large fleet: two may still be lost, and a standby renews in time (docs/standby.md)."""
+RENEWALS_PER_S: Final = 1_250
+"""From where on a fleet is large: each costs two signatures (our choice)."""
 RETRY_S: Final = 0.45
 """An unanswered grant is sent anew after this: two ways of 150 ms and a device of 100 ms fit in, and a slower answer
 only costs a second message (our choice)."""
@@ -49,6 +53,11 @@ def deadband_w(cap_w: Floats) -> Floats: ...
 def deadband_w(cap_w: Floats | float) -> Floats | float:
     """Return the smallest changes of caps worth sending."""
     return np.maximum(DEADBAND_W, DEADBAND * cap_w)
+
+
+def renew_s(nodes: int) -> float:
+    """Return how often the leases of so many nodes are renewed."""
+    return min(LONGEST_RENEW_S, max(RENEW_S, nodes / RENEWALS_PER_S))
 
 
 def settle(
@@ -162,11 +171,12 @@ def ration(tree: ZoneTree, zone: Ints, need_w: Floats, order: Ints, room_w: Floa
 def _due(accounts: Accounts, at: Ints, idle: Bools, raising: Bools, clock: Clock) -> Ints:
     """Return the positions to renew: unanswered ones, those that waited long, and of the others the oldest few."""
     age_s = clock.now_s - accounts.sent_s[at]
-    due = idle & (age_s >= RENEW_S - STEP_TOLERANCE_S)
+    every_s = renew_s(len(at))
+    due = idle & (age_s >= every_s - STEP_TOLERANCE_S)
     forced = idle & accounts.unanswered()[at] & (age_s >= RETRY_S)
     forced |= due & (raising | (age_s >= TTL_S / 2))
     others = np.flatnonzero(due & ~forced)
-    most = math.ceil(SPREAD * len(at) * clock.elapsed_s / RENEW_S) + 1
+    most = math.ceil(SPREAD * len(at) * clock.elapsed_s / every_s) + 1
     first = others[np.argsort(-age_s[others], kind="stable")[:most]]
     return np.concatenate((np.flatnonzero(forced), first))
 
