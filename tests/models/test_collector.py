@@ -41,8 +41,8 @@ def middle(tmp_path, broker):
     made = Middle(tmp_path, broker.port)
     series(tmp_path / "ci.csv")
     (tmp_path / "models.toml").write_text(REGISTRY)
-    (tmp_path / "token").write_text(TOKEN)
-    (tmp_path / "token").chmod(0o600)
+    (tmp_path / "tokens").write_text(f"olga jobs {TOKEN}\n")
+    (tmp_path / "tokens").chmod(0o600)
     (tmp_path / "operator.toml").write_text(f'collector_url = "http://127.0.0.1:{made.port}"\n')
     made.write(models=str(tmp_path / "models.toml"), zone=f"""
 [[zones]]
@@ -54,9 +54,7 @@ name = "DE"
 [[grids.sources]]
 type = "file"
 path = "{tmp_path / "ci.csv"}"
-[jobs]
-token_file = "{tmp_path / "token"}"
-""")  # fmt: skip
+""", http=f'tokens = "{tmp_path / "tokens"}"')  # fmt: skip
     return made
 
 
