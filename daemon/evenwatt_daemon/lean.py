@@ -6,27 +6,30 @@ import ctypes
 import gc
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@contextmanager
-def without_rich() -> Iterator[None]:
-    """Let modules imported inside believe that ``rich`` is not installed.
+_NEEDLESS: Final = ("colorama", "greenlet", "rich")
 
-    structlog loads it (4 MB) for tracebacks in colour, which a daemon never prints; it is installed where the command
-    line shares the environment.
+
+@contextmanager
+def without_needless() -> Iterator[None]:
+    """Let modules imported inside believe that some others are not installed.
+
+    structlog loads what it finds of them (5 MB): for tracebacks in colour, for Windows, for another way of threads. A
+    daemon needs none; they are installed where the command line or the tests share the environment.
     """
-    if "rich" in sys.modules:
-        yield
-        return
-    sys.modules["rich"] = None  # type: ignore[assignment]  # what makes an import fail (import system reference)
+    absent = [name for name in _NEEDLESS if name not in sys.modules]
+    for name in absent:
+        sys.modules[name] = None  # type: ignore[assignment]  # what makes an import fail (import system reference)
     try:
         yield
     finally:
-        del sys.modules["rich"]
+        for name in absent:
+            del sys.modules[name]
 
 
 def settle() -> None:

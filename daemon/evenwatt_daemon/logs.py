@@ -8,9 +8,9 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from evenwatt_daemon.lean import without_rich
+from evenwatt_daemon.lean import without_needless
 
-with without_rich():
+with without_needless():
     import structlog
 
 if TYPE_CHECKING:
