@@ -71,7 +71,7 @@ def _cluster(_options: argparse.Namespace) -> dict[str, Any]:
 def _page(_options: argparse.Namespace) -> dict[str, Any]:
     from scaling.page import measure
 
-    return dict(measure())
+    return {"page": measure()}
 
 
 _PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
