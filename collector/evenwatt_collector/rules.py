@@ -75,6 +75,30 @@ class Rules(Protocol):
         """Return the nodes, by zone and name, about which something else is decided than at the last call."""
 
 
+class RulesAbove:
+    """What rules that only decide more about nodes have in common: zones are as the rules below say.
+
+    Args:
+        rules: The rules below.
+    """
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+
+    @property
+    def zones(self) -> Sequence[ZoneSpec]:
+        """Return the zones of the rules below."""
+        return self._rules.zones
+
+    def limits(self, wall_s: float) -> Mapping[str, ZoneLimit]:
+        """Return the limits of the rules below."""
+        return self._rules.limits(wall_s)
+
+    def set_overrides(self, overrides: Sequence[Override]) -> None:
+        """Hand overrides of zones to the rules below."""
+        self._rules.set_overrides(overrides)
+
+
 class SettingsRules:
     """Limits that stand in the collector's settings: one for each zone, always the same."""
 

@@ -6,17 +6,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from evenwatt_collector.overrides.model import Kind, told
+from evenwatt_collector.rules import RulesAbove
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable
 
-    from evenwatt_collector.control import ZoneSpec
     from evenwatt_collector.overrides.book import Book
-    from evenwatt_collector.overrides.model import Override
-    from evenwatt_collector.rules import NodeRule, Rules, ZoneLimit
+    from evenwatt_collector.rules import NodeRule, Rules
 
 
-class OverriddenRules:
+class OverriddenRules(RulesAbove):
     """Rules as a person has tightened them.
 
     Args:
@@ -25,21 +24,9 @@ class OverriddenRules:
     """
 
     def __init__(self, rules: Rules, book: Book) -> None:
-        self._rules, self._book = rules, book
+        super().__init__(rules)
+        self._book = book
         self._before: dict[tuple[str, str], list[str]] = {}
-
-    @property
-    def zones(self) -> Sequence[ZoneSpec]:
-        """Return the zones of the rules below."""
-        return self._rules.zones
-
-    def limits(self, wall_s: float) -> Mapping[str, ZoneLimit]:
-        """Return the limits of the rules below, which know the overrides of zones."""
-        return self._rules.limits(wall_s)
-
-    def set_overrides(self, overrides: Sequence[Override]) -> None:
-        """Hand overrides of zones to the rules below."""
-        self._rules.set_overrides(overrides)
 
     def node(self, zone: str, name: str) -> NodeRule:
         """Return the rule below, with a cap and a pause of the node's own."""

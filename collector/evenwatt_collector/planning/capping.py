@@ -16,6 +16,7 @@ from evenwatt_collector.jobs import progress
 from evenwatt_collector.jobs.book import active
 from evenwatt_collector.jobs.times import duration_s
 from evenwatt_collector.planning.meter import RunMeter
+from evenwatt_collector.rules import RulesAbove
 from evenwatt_collector.storage.memory import recall, remember
 from evenwatt_collector.tuning.learner import CapLearner
 from evenwatt_collector.tuning.objective import Objective
@@ -26,13 +27,11 @@ from evenwatt_wire.jobs import RunState
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from evenwatt_collector.control import ZoneSpec
     from evenwatt_collector.feedback.counterfactual import Curve
     from evenwatt_collector.jobs.model import JobRecord, Run
     from evenwatt_collector.node import Node
-    from evenwatt_collector.overrides.model import Override
     from evenwatt_collector.planning.surroundings import Surroundings
-    from evenwatt_collector.rules import NodeRule, Rules, ZoneLimit
+    from evenwatt_collector.rules import NodeRule, Rules
     from evenwatt_collector.storage import Connection
     from evenwatt_collector.tuning.records import Choice
     from evenwatt_wire import RunReport
@@ -65,7 +64,7 @@ class _Curve:
         return None
 
 
-class CappedRules:
+class CappedRules(RulesAbove):
     """Rules, with learned caps on top.
 
     Args:
@@ -74,21 +73,9 @@ class CappedRules:
     """
 
     def __init__(self, rules: Rules, caps_w: Mapping[tuple[str, str], float]) -> None:
-        self._rules, self._caps_w = rules, caps_w
+        super().__init__(rules)
+        self._caps_w = caps_w
         self._before_w: dict[tuple[str, str], float] = {}
-
-    @property
-    def zones(self) -> Sequence[ZoneSpec]:
-        """Return the zones of the rules below."""
-        return self._rules.zones
-
-    def limits(self, wall_s: float) -> Mapping[str, ZoneLimit]:
-        """Return the limits of the rules below."""
-        return self._rules.limits(wall_s)
-
-    def set_overrides(self, overrides: Sequence[Override]) -> None:
-        """Hand overrides of zones to the rules below."""
-        self._rules.set_overrides(overrides)
 
     def node(self, zone: str, name: str) -> NodeRule:
         """Return the rule below, its ceiling tightened to the learned cap."""
