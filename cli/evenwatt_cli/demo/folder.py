@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,11 @@ class Layout:
         """The collector's database."""
         return self.folder / "collector" / "collector.db"
 
+    @property
+    def tokens(self) -> Path:
+        """Who may submit jobs, and act on the page."""
+        return self.folder / "tokens"
+
     def settings(self, name: str) -> Path:
         """Settings file of an agent, ``collector`` or ``operator``."""
         return self.folder / f"{name}.toml"
@@ -50,6 +56,19 @@ class Layout:
     def truth(self, node: str) -> Path:
         """What really happened on a node."""
         return self.twins / node / "truth.bin"
+
+
+def write_token(layout: Layout) -> str:
+    """Write a new token that may do everything on the demo's collector; return it."""
+    token = secrets.token_urlsafe(32)
+    layout.tokens.touch(0o600)
+    layout.tokens.write_text(f"demo jobs,act {token}\n")
+    return token
+
+
+def where_the_page_is(url: str, layout: Layout) -> str:
+    """Return where to look, and what one logs in with there."""
+    return f"demo: the page is {url}/ (to act there, log in with the token at the end of {layout.tokens})"
 
 
 def demo_folder(keep: Path | None, stack: ExitStack) -> Path:

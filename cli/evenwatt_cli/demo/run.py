@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from evenwatt_cli.demo.faults import Fault, parse_faults
-from evenwatt_cli.demo.folder import demo_folder
+from evenwatt_cli.demo.folder import demo_folder, where_the_page_is
 from evenwatt_cli.demo.processes import Agent, Child, Job, Twin, collector, start_broker
 from evenwatt_cli.demo.report import Measured, make_report
 from evenwatt_cli.demo.scenario import Event, Scenario, make_scenario, real_node_settings, write_policy
@@ -60,7 +60,7 @@ def run_demo(options: Options) -> Exit:
         view: View = Progress() if options.headless else LiveView()
         try:
             demo.start()
-            print(f"demo: the page is http://127.0.0.1:{scenario.http_port}/", file=sys.stderr)
+            print(where_the_page_is(f"http://127.0.0.1:{scenario.http_port}", scenario), file=sys.stderr)
             if options.keep:
                 looks = "".join(f"\n  evenwatt {verb} -c {folder}/operator.toml" for verb in ("status", "report"))
                 print(f"demo: look at it from another terminal:{looks}", file=sys.stderr)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from evenwatt_cli.demo.folder import Layout
+from evenwatt_cli.demo.folder import Layout, write_token
 from evenwatt_cli.keys.files import new_key, raw_public
 from evenwatt_wire import Key, Role, Trust, sign_trust, write_trust
 
@@ -149,6 +149,7 @@ def make_scenario(folder: Path, count: int, budget_w: float, *, gpus: bool) -> S
         # Fallbacks of all nodes together stay below the budget: whatever dies, the zone keeps to it.
         fallback_w = 0.9 * scenario.budget_w * node.kind.peak_w / peak_w
         scenario.settings(node.name).write_text(_agent_settings(scenario, node, fallback_w))
+    write_token(scenario)
     scenario.settings("collector").write_text(_collector_settings(scenario))
     write_intensity(scenario.intensity, time.time())
     scenario.settings("operator").write_text(_operator_settings(scenario))
@@ -290,6 +291,7 @@ port = {scenario.broker_port}
 
 [http]
 port = {scenario.http_port}
+tokens = "{scenario.tokens}"
 
 [keys]
 private_key = "{scenario.folder / "controller.pem"}"
@@ -333,6 +335,7 @@ private_key = "{scenario.folder / "operator.pem"}"
 trust = "{scenario.folder / "trust.json"}"
 root = "{scenario.folder / "root.pub"}"
 collector_url = "http://127.0.0.1:{scenario.http_port}"
+token_file = "{scenario.tokens}"
 
 [mqtt]
 port = {scenario.broker_port}

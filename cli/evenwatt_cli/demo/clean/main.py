@@ -16,7 +16,7 @@ from evenwatt_cli.demo.clean.run import START_S, CleanHours
 from evenwatt_cli.demo.clean.scenario import make_scenario
 from evenwatt_cli.demo.clean.view import LiveView, Progress, View
 from evenwatt_cli.demo.clean.words import in_words
-from evenwatt_cli.demo.folder import demo_folder
+from evenwatt_cli.demo.folder import demo_folder, where_the_page_is
 from evenwatt_cli.exits import Exit
 from evenwatt_daemon import Failure
 
@@ -48,7 +48,7 @@ def run_clean_hours(seconds: float, keep: Path | None, *, headless: bool, as_jso
         print(f"demo: time is accelerated: an hour of the grid lasts {HOUR_S} s", file=sys.stderr)
         try:
             demo.start()
-            print(f"demo: the page is {scenario.url}/", file=sys.stderr)
+            print(where_the_page_is(scenario.url, scenario), file=sys.stderr)
             if keep:
                 print(at_start(scenario), file=sys.stderr)
             with view:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 import sys
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from evenwatt_agent.jobs.identity import Identity, closed_to, identity, trouble_with
 from evenwatt_agent.jobs.settings import JobsSettings, TemplateSettings
 from evenwatt_cli.demo.clean import files
-from evenwatt_cli.demo.folder import Layout
+from evenwatt_cli.demo.folder import Layout, write_token
 from evenwatt_cli.demo.scenario import free_port, write_keys
 from evenwatt_daemon import Failure
 from evenwatt_twin import work
@@ -77,11 +76,6 @@ class CleanScenario(Layout):
         return self.folder / "work.py"
 
     @property
-    def tokens(self) -> Path:
-        """Who may submit."""
-        return self.folder / "tokens"
-
-    @property
     def models(self) -> Path:
         """Variants of the model that is served."""
         return self.folder / "models.toml"
@@ -120,8 +114,7 @@ def make_scenario(folder: Path, day: GridDay) -> CleanScenario:
     ]
     scenario.spec.write_text(json.dumps({"machines": machines}, indent=1))
     write_keys(folder, "demo", files.ZONE, scenario.nodes)
-    scenario.tokens.write_text(f"demo jobs,act {secrets.token_urlsafe(32)}\n")
-    scenario.tokens.chmod(0o600)
+    write_token(scenario)
     for node in scenario.nodes:
         scenario.settings(node).write_text(files.agent(scenario, node))
     scenario.models.write_text(files.MODELS)
