@@ -49,12 +49,13 @@ def test_no_zone_has_two_shards_and_one_goes_over_when_it_is_let_go_of(url, caps
     put(south, "yard", seq=2)
     for one in (north, south):
         one.settle()
-    assert [(one.name, one.zones) for one in shards(south.connection)] == [
-        ("north", ("hall",)), ("south", ("barn", "yard"))
+    assert [(one.name, one.zones, one.connected) for one in shards(south.connection)] == [
+        ("north", ("hall",), True), ("south", ("barn", "yard"), True)
     ]  # fmt: skip
     with pytest.raises(Failure, match="is at work"):
         release_zone("hall", url)
     north.close()
+    assert [one.connected for one in shards(south.connection)] == [False, True]
     release_zone("hall", url)
     assert "shard north has it no more" in capsys.readouterr().out
     show_info(url, as_json=False)

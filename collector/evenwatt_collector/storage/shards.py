@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 FOREIGN: Final = "SELECT zone.id FROM zone JOIN shard ON shard.zone = zone.name WHERE shard.name <> ?"
 """Numbers of the zones that other shards have; its parameter is our own."""
 
+_LOCKS: Final = (
+    "SELECT classid::bigint << 32 | objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 "
+    "AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+"""Advisory locks that somebody has on this database: every collector has that of its shard."""
+
 
 class Shard(NamedTuple):
     """A shard and what it has."""
@@ -28,6 +34,8 @@ class Shard(NamedTuple):
     url: str
     """Where it is asked; empty if that was not said."""
     zones: tuple[str, ...]
+    connected: bool
+    """Whether a collector of it has a connection to the database now."""
 
 
 def shards(connection: Connection) -> list[Shard]:
@@ -39,7 +47,8 @@ def shards(connection: Connection) -> list[Shard]:
     found: dict[str, tuple[str, list[str]]] = {}
     for zone, name, url in connection.rows("SELECT zone, name, url FROM shard ORDER BY name, zone"):
         found.setdefault(name, (url, []))[1].append(zone)
-    return [Shard(name, url, tuple(zones)) for name, (url, zones) in found.items()]
+    locks = {int(row[0]) for row in connection.rows(_LOCKS)} if connection.postgres and found else set()
+    return [Shard(name, url, tuple(zones), shard_key(name) in locks) for name, (url, zones) in found.items()]
 
 
 def shard_of(connection: Connection, zone: int) -> str:
