@@ -13,23 +13,29 @@ import sys
 import threading
 import time
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from unittest import mock
 
+import numpy as np
 import pytest
 import uvicorn
 
 from evenwatt_cli.exits import Exit
 from evenwatt_cli.main import entry as evenwatt
 from evenwatt_cli.score.beside import collector_database
+from evenwatt_collector.carbon.series import Standing
 from evenwatt_collector.carbon.site import DeviceFacts
+from evenwatt_collector.carbon.weigh import factors, period_mean, weigh
 from evenwatt_collector.feedback.asking import ImprovementQuery
 from evenwatt_collector.feedback.guard import Guard
 from evenwatt_collector.http.application import application
-from evenwatt_collector.report.build import Made
+from evenwatt_collector.report.asking import ReportQuery
+from evenwatt_collector.report.build import Made, build_report
+from evenwatt_collector.report.model import By
 from evenwatt_collector.score.answer import from_document, scores
 from evenwatt_collector.score.asking import ScoreQuery
 from evenwatt_collector.score.desk import GUARD, DatabaseDesk, open_and_freeze, open_and_improve, open_and_score
-from evenwatt_collector.score.gather import gather, period_mean
+from evenwatt_collector.score.gather import gather
 from evenwatt_collector.score_api import score_routes
 from evenwatt_collector.storage import LedgerWriter, connect
 from evenwatt_collector.storage import intensity as store
@@ -351,3 +357,44 @@ def test_where_a_baseline_is_written_without_a_database_being_named(tmp_path):
     assert collector_database("x", nowhere, usual) == str(usual)
     settings.write_text('database = "/srv/its.db"\n')
     assert collector_database("x", settings, usual) == "/srv/its.db"
+
+
+def test_periods_may_be_as_long_as_anybody_likes(database):
+    """A period costs what was recorded in it, not its length; time before the first record is compared with nothing."""
+    connection = connect(str(database), write=False)
+    with contextlib.closing(connection):
+        whole = gather(connection, "workload", (T0, T0 + 2 * DAY), MADE)
+        late = Made(now_s=T0 + 300 * 365.25 * DAY, version="test", fleet="lab")
+        for start_s, made in ((0.0, MADE), (0.0, late)):
+            found = gather(connection, "workload", (start_s, T0 + 2 * DAY), made)
+            assert found.total.location_g == pytest.approx(whole.total.location_g, rel=1e-9)
+            assert found.means == pytest.approx(whole.means, rel=1e-9)
+        ever = ReportQuery(by=By.NODE, start_s=0.0, end_s=250_000_000_000.0, timezone="UTC")
+        report = build_report(connection, ever, MADE)
+        assert report.total.location_g == pytest.approx(whole.total.location_g, rel=1e-9)
+        assert report.used[0].energy_j == pytest.approx(
+            build_report(connection, replace(ever, start_s=T0, end_s=T0 + 2 * DAY), MADE).used[0].energy_j
+        )
+
+
+def test_a_mean_is_that_of_a_constant_load(database):
+    """As energy is weighed, slot by slot; also where the site's facts change and some hours are only foreseen."""
+    writer = LedgerWriter(str(database))
+    with contextlib.closing(writer):
+        store.set_site(writer.connection, "south", facts(grid="SOUTH", pue=1.5), T0 + 7 * HOUR + 60, T0 + 3 * DAY)
+        ahead = [
+            reading(T0 + HOUR * h, T0 + HOUR * (h + 1), 900.0, T0 - DAY, grid="SOUTH", standing=Standing.FORECAST)
+            for h in (5, 80)
+        ]
+        store.record(writer.connection, ahead)
+        zone = writer.connection.rows("SELECT id FROM zone WHERE name = 'south'")[0][0]
+        known = store.known(writer.connection, zone, T0, T0 + 4 * DAY)
+        assert [one.start_s for one in known.average if one.standing is Standing.FORECAST] == [T0 + 80 * HOUR]
+        for first, hours in ((0, 24), (6, 3), (70, 26)):
+            made = factors(known, T0 // HOUR + first, hours, 12)
+            load = np.zeros((hours, 2, 12))
+            load[:, 0] = 1.0
+            weighed = weigh(made, T0 // HOUR + first + np.arange(hours), load)
+            wanted = weighed.location_g.sum() / (weighed.energy_j.sum() / 3.6e6)
+            start_s = T0 + first * HOUR
+            assert period_mean(known, start_s, start_s + hours * HOUR) == pytest.approx(wanted, rel=1e-12)

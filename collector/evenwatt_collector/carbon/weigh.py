@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from math import ceil, fsum
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -203,6 +204,22 @@ def used(made: Factors, energy_j: Floats) -> list[Use]:
                 )
             )
     return list(found.values())
+
+
+def period_mean(known: Known, start_s: float, end_s: float) -> float:
+    """Return the mean over time of PUE x average intensity, in grams per kilowatt-hour at a machine.
+
+    It is what a constant load over [start, end) would be weighed with, whatever the length of the period costs: the
+    series is summed by its own steps.
+    """
+    edges = [float("-inf"), *(ceil(since_s / HOUR_S) * HOUR_S for since_s, _ in known.line[1:]), float("inf")]
+    weights = []
+    for (_, facts), (begin, end) in zip(known.line, pairwise(edges), strict=True):
+        first_s, last_s = max(begin, start_s), min(end, end_s)
+        if first_s < last_s:
+            steps = _average(known.average, facts, first_s, last_s, None)
+            weights.append(facts.pue * float(steps.g_per_kwh @ np.diff(steps.edges)))
+    return fsum(weights) / (end_s - start_s)
 
 
 def fallback(facts: SiteFacts, start_s: float, end_s: float) -> Reading:

@@ -22,10 +22,12 @@ from evenwatt_collector.storage.rollup import clean_days, sum_by
 from evenwatt_collector.storage.weighing import AT, COLUMNS, Period, ZoneBook
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from evenwatt_collector.carbon.shares import Owner
-    from evenwatt_collector.carbon.weigh import Known
+    from evenwatt_collector.carbon.site import SiteFacts
     from evenwatt_collector.report.asking import ReportQuery
     from evenwatt_collector.storage.connection import Connection
 
@@ -50,7 +52,8 @@ class ReportZone:
     nodes: dict[int, str]
     reach: dict[int, tuple[float, float]]
     """From when to when each node's records reach, Unix time."""
-    known: Known
+    line: Sequence[tuple[float, SiteFacts]]
+    """Facts of the site, by since when they hold."""
     book: ZoneBook
 
 

@@ -17,7 +17,7 @@ from evenwatt_collector.report.model import Report, Row
 from evenwatt_collector.report.notes import Circumstances, notes
 from evenwatt_collector.storage.connection import DatabaseError, connect, shown, snapshot
 from evenwatt_collector.storage.energy import newest_ms
-from evenwatt_collector.storage.intensity import devices, known
+from evenwatt_collector.storage.intensity import devices, site_line
 from evenwatt_collector.storage.schema import check
 from evenwatt_collector.storage.weighing import COLUMNS, ZoneBook
 from evenwatt_daemon import EXIT_FAILURE, Failure
@@ -109,9 +109,9 @@ class _Builder:
             fleet=self._made.fleet,
             rows=tuple(self._rows()),
             total=total,
-            used=adder.sources.used(partial(detail_of, lines=[zone.known.line for zone in zones])),
+            used=adder.sources.used(partial(detail_of, lines=[zone.line for zone in zones])),
             sites=tuple(
-                site for zone in zones for site in site_factors(zone.name, zone.known.line, query.start_s, query.end_s)
+                site for zone in zones for site in site_factors(zone.name, zone.line, query.start_s, query.end_s)
             ),
             devices=tuple(
                 device
@@ -131,8 +131,8 @@ class _Builder:
             rows = self._connection.rows(
                 "SELECT id, name, first_ms, last_ms, known_ms FROM node WHERE zone = ?", (number,)
             )
-            facts = known(self._connection, number, query.start_s, query.end_s, query.known_at_s)
-            if facts is None:
+            line = site_line(self._connection, number, query.known_at_s)
+            if not line:
                 self._strangers += [name] if rows else []
                 continue
             nodes = {row[0]: row[1] for row in rows}
@@ -143,8 +143,8 @@ class _Builder:
             }
             if not self._now:
                 reach |= self._reach_then(number, reach)
-            book = ZoneBook(self._connection, (number, name), facts, self._devices, nodes)
-            found.append(ReportZone(number, name, nodes, reach, facts, book))
+            book = ZoneBook(self._connection, (number, name), self._devices, nodes, query.known_at_s)
+            found.append(ReportZone(number, name, nodes, reach, line, book))
         if query.zone is not None and not found:
             rows = self._connection.rows("SELECT name FROM zone ORDER BY name")
             raise LookupError(f"no zone {query.zone!r} in the ledger; known are {_some([row[0] for row in rows])}")

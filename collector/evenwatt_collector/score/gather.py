@@ -4,33 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from evenwatt_collector.carbon.series import Kind
-from evenwatt_collector.carbon.shares import HOUR_S
-from evenwatt_collector.carbon.weigh import factors, weigh
+from evenwatt_collector.carbon.weigh import period_mean
 from evenwatt_collector.report.asking import ReportQuery
 from evenwatt_collector.report.build import build_report
 from evenwatt_collector.report.model import By
-from evenwatt_collector.report.totals import J_PER_KWH
 from evenwatt_collector.score.baseline import KIND, Baseline, from_document
 from evenwatt_collector.score.material import Material, Part, Place, Run
 from evenwatt_collector.storage.documents import documents
-from evenwatt_collector.storage.intensity import known
+from evenwatt_collector.storage.intensity import known, site_line
 from evenwatt_collector.storage.jobs import outcomes
 from evenwatt_daemon import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from evenwatt_collector.carbon.weigh import Known
     from evenwatt_collector.report.build import Made
     from evenwatt_collector.report.model import Figures, Report
     from evenwatt_collector.score.material import By as Cut
     from evenwatt_collector.storage.connection import Connection
 
-_SLOTS: Final = 12
-"""Of an hour: five minutes, as fine as providers tell."""
 _MOST_BASELINES: Final = 10_000
 
 
@@ -48,8 +41,7 @@ def gather(connection: Connection, by: Cut, period: tuple[float, float], made: M
         "SELECT zone.name, zone.id, COUNT(node.id) FROM zone LEFT JOIN node ON node.zone = zone.id "
         "GROUP BY zone.name, zone.id ORDER BY zone.name"
     ):
-        facts = known(connection, number, start_s, end_s)
-        if facts is None:
+        if not site_line(connection, number):
             left_out += [f"left out, since no grid is configured for it: zone {zone}"] if nodes else []
             continue
         here = reports[zone] = build_report(connection, _query(by, start_s, end_s, zone=zone), made)
@@ -57,11 +49,13 @@ def gather(connection: Connection, by: Cut, period: tuple[float, float], made: M
             if not row.residual:
                 parts.setdefault(row.name, {})[zone] = row.figures
         until_s = min(end_s, here.known_at_s)
-        if until_s > start_s:
+        began_s = min(until_s, max(start_s, here.recorded_from_s or until_s))
+        # Of the time before anything was recorded there is nothing to compare with, and often no intensity.
+        since_s = began_s if began_s < until_s else start_s
+        facts = known(connection, number, since_s, until_s) if until_s > start_s else None
+        if facts is not None:
             places[zone] = Place(
-                mean_g_per_kwh=period_mean(facts, start_s, until_s),
-                total=here.total,
-                recorded_s=until_s - min(until_s, max(start_s, here.recorded_from_s or until_s)),
+                mean_g_per_kwh=period_mean(facts, since_s, until_s), total=here.total, recorded_s=until_s - began_s
             )
     return Material(
         by=by,
@@ -106,21 +100,6 @@ def baselines(connection: Connection) -> tuple[list[Baseline], list[str]]:
         except Failure as failure:
             troubles.append(str(failure))
     return found, troubles
-
-
-def period_mean(facts: Known, start_s: float, end_s: float) -> float:
-    """Return the mean over time of PUE x average intensity, in grams per kilowatt-hour at a machine.
-
-    It is weighed as energy is: a constant load over [start, end), slot by slot.
-    """
-    first, last = int(start_s // HOUR_S), int(-(-end_s // HOUR_S))
-    edges = first * HOUR_S + np.arange((last - first) * _SLOTS + 1) * (HOUR_S / _SLOTS)
-    load_j = np.clip(np.minimum(edges[1:], end_s) - np.maximum(edges[:-1], start_s), 0.0, None)
-    energy = np.zeros((last - first, 2, _SLOTS))
-    energy[:, 0, :] = load_j.reshape(last - first, _SLOTS)
-    made = factors(facts, first, last - first, _SLOTS)
-    weighed = weigh(made, np.arange(first, last, dtype=np.int64), energy)
-    return float(weighed.location_g.sum() / (weighed.energy_j.sum() / J_PER_KWH))
 
 
 def _query(

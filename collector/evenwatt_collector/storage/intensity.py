@@ -27,6 +27,8 @@ _LONGEST_S: Final = 366 * DAY_S
 """No reading stands for more than a year."""
 _COLUMNS: Final = "grid, kind, start_s, end_s, source, standing, recorded_s, issued_s, g_per_kwh, basis"
 _HAPPENED: Final = (Standing.MEASURED, Standing.ESTIMATED)
+_MOST_GAPS: Final = 4
+"""Each costs a look at the table; more are asked for as one stretch."""
 
 
 def record(connection: Connection, readings: Iterable[Reading]) -> int:
@@ -57,12 +59,19 @@ def record(connection: Connection, readings: Iterable[Reading]) -> int:
 
 
 def readings(
-    connection: Connection, grid: str, kind: Kind, start_s: float, end_s: float, known_at_s: float | None = None
+    connection: Connection,
+    grid: str,
+    kind: Kind,
+    start_s: float,
+    end_s: float,
+    known_at_s: float | None = None,
+    *,
+    also: str = "TRUE",
 ) -> list[Reading]:
-    """Return what was said about [start, end), all of it or what was recorded up to a moment."""
+    """Return what was said about [start, end), all of it or what was recorded up to a moment; ``also`` is SQL."""
     rows = connection.rows(
         f"SELECT {_COLUMNS} FROM reading WHERE grid = ? AND kind = ? AND start_s >= ? AND start_s < ? AND end_s > ? "
-        "AND recorded_s <= ?",
+        f"AND recorded_s <= ? AND {also}",
         (grid, kind.value, int(start_s) - _LONGEST_S, int(end_s) + 1, int(start_s), _limit(known_at_s)),
     )
     return [_reading(row) for row in rows]
@@ -124,21 +133,25 @@ def set_device(connection: Connection, pattern: str, facts: DeviceFacts, since_s
     return bool(moments)
 
 
+def site_line(connection: Connection, zone: int, known_at_s: float | None = None) -> Sequence[tuple[float, SiteFacts]]:
+    """Return the facts of a zone by since when they hold; empty if it has none at all."""
+    facts = _site(connection, zone)
+    return timeline(facts, known_at_s) or timeline(facts)
+
+
 def known(
     connection: Connection, zone: int, start_s: float, end_s: float, known_at_s: float | None = None
 ) -> Known | None:
-    """Return what is known of a zone over a period; None if it has no facts at all."""
-    facts = _site(connection, zone)
-    line = timeline(facts, known_at_s) or timeline(facts)
+    """Return what is known of a zone over a period; None if it has no facts at all.
+
+    Forecasts of times of which it is known what happened are left out: they count for nothing there, and are many.
+    """
+    line = site_line(connection, zone, known_at_s)
     if not line:
         return None
-    grids = {facts.grid for _, facts in line}
+    grids = sorted({facts.grid for _, facts in line})
     found = {
-        kind: [
-            reading
-            for grid in sorted(grids)
-            for reading in readings(connection, grid, kind, start_s, end_s, known_at_s)
-        ]
+        kind: [reading for grid in grids for reading in _counting(connection, (grid, kind), start_s, end_s, known_at_s)]
         for kind in Kind
     }
     return Known(line, found[Kind.AVERAGE], found[Kind.MARGINAL])
@@ -151,6 +164,34 @@ def devices(connection: Connection, known_at_s: float | None = None) -> dict[str
         facts.setdefault(pattern, []).append(Fact(since_s, recorded_s, held))
     lines = {pattern: timeline(line, known_at_s) for pattern, line in facts.items()}
     return {pattern: line for pattern, line in lines.items() if line}
+
+
+def _counting(
+    connection: Connection, series: tuple[str, Kind], start_s: float, end_s: float, known_at_s: float | None
+) -> list[Reading]:
+    """Return readings of a grid and kind, forecasts only of what nothing else tells of."""
+    found = readings(connection, *series, start_s, end_s, known_at_s, also=f"standing <> '{Standing.FORECAST}'")
+    gaps = _gaps([reading for reading in found if reading.standing in _HAPPENED], start_s, end_s)
+    if len(gaps) > _MOST_GAPS:
+        gaps = [(gaps[0][0], gaps[-1][1])]
+    ahead = [
+        reading
+        for begin, end in gaps
+        for reading in readings(connection, *series, begin, end, known_at_s, also=f"standing = '{Standing.FORECAST}'")
+    ]
+    return found + list(dict.fromkeys(ahead))  # one may reach over several gaps
+
+
+def _gaps(happened: Iterable[Reading], start_s: float, end_s: float) -> list[tuple[float, float]]:
+    """Return what of [start, end) no reading covers."""
+    found, at_s = [], start_s
+    for reading in sorted(happened, key=lambda one: one.start_s):
+        if reading.start_s > at_s:
+            found.append((at_s, min(float(reading.start_s), end_s)))
+        at_s = max(at_s, float(reading.end_s))
+        if at_s >= end_s:
+            return found
+    return [*found, (at_s, end_s)]
 
 
 def _changes(held: Sequence[Fact[F]], facts: F, since_s: int | None, now_s: int) -> list[int]:

@@ -14,7 +14,7 @@ import numpy as np
 from evenwatt_collector.storage.connection import snapshot, transaction
 from evenwatt_collector.storage.energy import SETTLED_MS, booked_ms, newest_ms
 from evenwatt_collector.storage.hours import CLOSED_AFTER_S, LABEL, NODE, OWNER
-from evenwatt_collector.storage.intensity import DAY_S, devices, known
+from evenwatt_collector.storage.intensity import DAY_S, devices, site_line
 from evenwatt_collector.storage.shards import FOREIGN
 from evenwatt_collector.storage.weighing import AT, COLUMNS, Period, ZoneBook
 
@@ -94,12 +94,11 @@ def _made(
 ) -> tuple[list[tuple[Any, ...]], list[SourceUse]] | None:
     """Return a day's rows, and what its sources contributed."""
     period = Period.of(day * DAY_S, (day + 1) * DAY_S)
-    facts = known(connection, zone, period.start_s, period.end_s)
-    if facts is None:
+    if not site_line(connection, zone):
         return None
     name = str(connection.rows("SELECT name FROM zone WHERE id = ?", (zone,))[0][0])
     nodes: dict[int, str] = dict(connection.rows("SELECT id, name FROM node WHERE zone = ?", (zone,)))
-    book = ZoneBook(connection, (zone, name), facts, devices(connection), nodes)
+    book = ZoneBook(connection, (zone, name), devices(connection), nodes)
     now_ms = newest_ms(connection, now_s)
     by_owner = book.table(OWNER, period, now_ms)
     labels: dict[int, int] = dict(connection.rows("SELECT id, label FROM owner")) if book.embodied else {}

@@ -12,6 +12,7 @@ from evenwatt_collector.carbon.site import device_line, held_at
 from evenwatt_collector.carbon.weigh import Factors, factors, used, weigh
 from evenwatt_collector.storage.energy import Asked, fetch
 from evenwatt_collector.storage.hours import NODE, OWNER
+from evenwatt_collector.storage.intensity import known
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from evenwatt_collector.carbon.site import Devices
-    from evenwatt_collector.carbon.weigh import Known
     from evenwatt_collector.carbon.weigh import Use as SourceUse
     from evenwatt_collector.storage.connection import Connection
     from evenwatt_collector.storage.energy import Energy
@@ -70,22 +70,22 @@ class ZoneBook:
     Args:
         connection: To read from.
         zone: Its number.
-        name: Its name.
-        known: What is known of it.
+        name: Its name; facts of its site must be known.
         devices: What nodes weigh, by pattern.
         nodes: Names of the zone's nodes by number.
+        known_at_s: What was recorded of intensity and site up to this moment counts; None: everything.
     """
 
     def __init__(
         self,
         connection: Connection,
         zone: tuple[int, str],
-        known: Known,
         devices: Mapping[str, Devices],
         nodes: Mapping[int, str],
+        known_at_s: float | None = None,
     ) -> None:
         self._connection, (self._zone, self._name) = connection, zone
-        self._known, self._nodes = known, nodes
+        self._nodes, self._known_at_s = nodes, known_at_s
         self._devices = {number: device_line(self._name, node, devices) for number, node in nodes.items()}
         self._fetched: tuple[Asked, list[Energy]] | None = None
         """The last rows by node: a report needs them for its rows, for covered time and for its sources."""
@@ -107,7 +107,7 @@ class ZoneBook:
             node=node,
         )
         known_s = known_at_ms / 1e3
-        parts = [self._weighed(_within(energy, period, known_s), period) for energy in self._fetch(asked)]
+        parts = [self._weighed(_within(energy, period, known_s)) for energy in self._fetch(asked)]
         if not parts:
             empty = np.empty(0, dtype=np.int64)
             return Table(empty, empty, empty, np.empty((0, len(COLUMNS))))
@@ -134,9 +134,9 @@ class ZoneBook:
         )
         found: dict[tuple[object, ...], SourceUse] = {}
         for energy in (_within(part, period, known_at_ms / 1e3) for part in self._fetch(asked)):
-            made = self._made(period, energy.slots)
-            joules = np.zeros((period.last_hour - period.first_hour, energy.slots))
-            np.add.at(joules, energy.hours - period.first_hour, energy.joules.sum(axis=1))
+            made = self._made(energy)
+            joules = np.zeros((len(made.pue), energy.slots))
+            np.add.at(joules, energy.hours - made.first_hour, energy.joules.sum(axis=1))
             for use in used(made, joules):
                 key = (use.grid, use.basis, use.source, use.standing)
                 if key in found:
@@ -152,16 +152,20 @@ class ZoneBook:
             self._fetched = (asked, fetch(self._connection, asked))
         return self._fetched[1]
 
-    def _made(self, period: Period, slots: int) -> Factors:
-        key = (period.first_hour, period.last_hour, slots)
+    def _made(self, energy: Energy) -> Factors:
+        """Return factors of the hours that hold energy: a period may be as long as anybody likes."""
+        first, last = int(energy.hours.min()), int(energy.hours.max()) + 1
+        key = (first, last, energy.slots)
         made = self._factors.get(key)
         if made is None:
-            hours = period.last_hour - period.first_hour
-            made = self._factors[key] = factors(self._known, period.first_hour, hours, slots)
+            told = known(self._connection, self._zone, first * HOUR_S, last * HOUR_S, self._known_at_s)
+            if told is None:
+                raise LookupError(f"nothing is known of the site of zone {self._name!r}")
+            made = self._factors[key] = factors(told, first, last - first, energy.slots)
         return made
 
-    def _weighed(self, energy: Energy, period: Period) -> Table:
-        weighed = weigh(self._made(period, energy.slots), energy.hours, energy.joules)
+    def _weighed(self, energy: Energy) -> Table:
+        weighed = weigh(self._made(energy), energy.hours, energy.joules)
         columns = np.full((len(energy.hours), len(COLUMNS)), np.nan)
         for name in weighed.__slots__:
             columns[:, AT[name]] = getattr(weighed, name)
