@@ -10,7 +10,7 @@ import socket
 import time
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 import uvicorn
 from msgspec import Struct
@@ -22,7 +22,7 @@ from evenwatt_collector.carbon_aware_api import carbon_aware_routes
 from evenwatt_collector.decided_api import decided_routes
 from evenwatt_collector.detail_api import detail_routes
 from evenwatt_collector.http.application import application
-from evenwatt_collector.http.endpoint import OBJECT, SECONDS, TEXT, Endpoint, Operation, Parameter
+from evenwatt_collector.http.endpoint import SECONDS, TEXT, Beside, Endpoint, Operation, Parameter
 from evenwatt_collector.http.errors import RequestError, json_answer
 from evenwatt_collector.http.gate import Gate
 from evenwatt_collector.http.openapi import openapi_route
@@ -37,9 +37,11 @@ from evenwatt_collector.models_api import models_routes
 from evenwatt_collector.overrides_api import overrides_routes
 from evenwatt_collector.page import page_routes
 from evenwatt_collector.report.asking import ReportQuery
-from evenwatt_collector.report.document import to_document
-from evenwatt_collector.report.model import By
+from evenwatt_collector.report.document import SCHEMA, to_document
+from evenwatt_collector.report.model import By, Report
+from evenwatt_collector.report.uncertainty import Spread  # noqa: TC001  (the OpenAPI document reads it)
 from evenwatt_collector.score_api import score_routes
+from evenwatt_collector.status_shape import StatusDocument
 from evenwatt_daemon import Failure
 
 if TYPE_CHECKING:
@@ -54,7 +56,6 @@ if TYPE_CHECKING:
     from evenwatt_collector.live_stream import Hub
     from evenwatt_collector.models.desk import ModelsDesk
     from evenwatt_collector.overrides.desk import OverrideDesk
-    from evenwatt_collector.report.model import Report
     from evenwatt_collector.score.desk import ScoreDesk
     from evenwatt_collector.status import Document
 
@@ -166,7 +167,8 @@ def _own_routes(answers: Answers) -> list[Endpoint]:
             query = ReportQuery.from_parameters(request.query_params, time.time())
         except Failure as error:
             raise RequestError(400, str(error)) from None
-        return json_answer(to_document(await answers.report(query)))
+        made = await answers.report(query)
+        return await asyncio.to_thread(lambda: json_answer(to_document(made)))
 
     async def forecasts(_request: Request) -> Response:
         return json_answer({"forecasts": answers.forecasts()})
@@ -194,6 +196,21 @@ class Readiness(Struct, frozen=True):
     """Why not."""
 
 
+class Derived(TypedDict):
+    """What follows from a report; scores and comparisons are made where they are asked for, and not here."""
+
+    confidence: float
+    coverage: float | None
+    time_coverage: float | None
+    metered_share: float | None
+    total: Spread
+    rows: list[Spread]
+    """In the order of the report's."""
+    sci: None
+    sci_rows: list[None]
+    comparison: None
+
+
 _PERIOD: Final = (
     Parameter(name="from", words="start of the period, Unix seconds", schema=SECONDS, required=True),
     Parameter(name="to", words="its end; default: now", schema=SECONDS),
@@ -203,7 +220,7 @@ _LIVEZ: Final = Operation(
 )
 _READYZ: Final = Operation(summary="Whether it can do its work", answer=Readiness, more={503: Readiness}, scope=None)
 _METRICS: Final = Operation(summary="Metrics for Prometheus", answer=TEXT, media=CONTENT_TYPE_LATEST)
-_STATUS: Final = Operation(summary="Everything that is known now (docs/status.md)", answer=OBJECT)
+_STATUS: Final = Operation(summary="Everything that is known now (docs/status.md)", answer=StatusDocument)
 _EXPLAIN: Final = Operation(
     summary="Why a node or zone is treated as it is",
     path=(Parameter(name="name", words="NODE, ZONE:NODE or ZONE"),),
@@ -212,6 +229,8 @@ _EXPLAIN: Final = Operation(
 )
 _REPORT: Final = Operation(
     summary="Energy and emissions of a period (docs/reports.md)",
+    answer=Beside(Report, {"schema": {"const": SCHEMA}, "derived": Derived}),
+    long=True,
     query=(
         Parameter(name="by", words="what to group by", schema={"type": "string", "enum": [by.value for by in By]}),
         *_PERIOD,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from evenwatt_collector.decided import DecisionKind
+from msgspec import Struct
+
+from evenwatt_collector.decided import Decided, DecisionKind
 from evenwatt_collector.http.endpoint import Endpoint, Operation, Parameter
 from evenwatt_collector.http.errors import RequestError, json_answer
 from evenwatt_collector.http.paging import CURSOR, LIMIT, limit_of
@@ -33,9 +35,24 @@ def decided_routes(decisions: Decisions | None) -> list[Endpoint]:
     return [Endpoint("GET", "/api/v1/decisions", latest, _DECISIONS)]
 
 
+class Told(Decided, frozen=True, kw_only=True, omit_defaults=True):
+    """A decision as it is told."""
+
+    id: str
+
+
+class Latest(Struct, frozen=True, kw_only=True):
+    """A page of decisions."""
+
+    decisions: list[Told]
+    """The newest first."""
+    next: str | None
+
+
 _KINDS: Final = [kind.value for kind in DecisionKind]
 _DECISIONS: Final = Operation(
     summary="The latest decisions with their reasons, the newest first",
+    answer=Latest,
     query=(
         Parameter(name="kind", words="of these kinds", schema={"type": "string", "enum": _KINDS}, repeated=True),
         Parameter(name="zone", words="only of this zone"),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from evenwatt_collector.http.endpoint import Endpoint, Operation, Parameter
 from evenwatt_collector.http.errors import RequestError, json_answer
+from evenwatt_collector.status_shape import History, NodeDetail
 from evenwatt_collector.zone_history import KEPT_S
 
 if TYPE_CHECKING:
@@ -51,9 +52,10 @@ def detail_routes(
     ]
 
 
-_NODE: Final = Operation(summary="A node down to its counters", errors=(404,))
+_NODE: Final = Operation(summary="A node down to its counters", answer=NodeDetail, errors=(404,))
 _HISTORY: Final = Operation(
     summary="The last hour of a zone: watts, budget, what may be drawn at most, grams per hour, intensity",
+    answer=History,
     query=(
         Parameter(name="zone", words="the zone", required=True),
         Parameter(

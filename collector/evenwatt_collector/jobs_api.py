@@ -20,7 +20,7 @@ from evenwatt_collector.http.errors import json_answer as _json
 from evenwatt_collector.http.paging import CURSOR, LIMIT
 from evenwatt_collector.http.tokens import Scope
 from evenwatt_collector.jobs.admission import RefusedError
-from evenwatt_collector.jobs.desk import ConflictError, ExternalReport, JobPage
+from evenwatt_collector.jobs.desk import Advice, ConflictError, Explanation, ExternalReport, JobPage, PlanView
 from evenwatt_collector.jobs.logs import log_text
 from evenwatt_collector.jobs.model import JobRecord, JobState
 from evenwatt_collector.jobs.reading import read, schema
@@ -217,7 +217,9 @@ _LOGS: Final = Operation(
     path=_ID,
     query=(Parameter(name="run", words="only of this run"),),
 )
-_EXPLAIN: Final = Operation(summary="Why a job is when and where it is", errors=(404, 503), path=_ID)
+_EXPLAIN: Final = Operation(
+    summary="Why a job is when and where it is", answer=Explanation, errors=(404, 503), path=_ID
+)
 _REPORT: Final = Operation(
     summary="What another scheduler says of a job that it runs",
     answer=JobRecord,
@@ -226,9 +228,10 @@ _REPORT: Final = Operation(
     path=_ID,
     body=ExternalReport,
 )
-_PLAN: Final = Operation(summary="What is planned: slots, intensity, pieces of jobs", errors=(503,))
+_PLAN: Final = Operation(summary="What is planned: slots, intensity, pieces of jobs", answer=PlanView, errors=(503,))
 _ADVISE: Final = Operation(
     summary="What would be decided about a job; nothing is kept",
+    answer=Advice,
     errors=(400, 404, 409, 413, 415, 422, 429, 503),
     body=OBJECT,
 )

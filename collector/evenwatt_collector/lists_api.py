@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from evenwatt_collector.http.endpoint import OBJECT, Endpoint, Operation, Parameter
+from evenwatt_collector.http.endpoint import Endpoint, Operation, Parameter
 from evenwatt_collector.http.paging import CURSOR, LIMIT, page
+from evenwatt_collector.status_shape import EventPage, NodePage, WorkloadPage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -46,18 +47,10 @@ def _when(row: dict[str, Any]) -> tuple[int, str, str, str, str]:
     return row["wall_ms"], row["zone"], row["node"], row["name"], row["subject"]
 
 
-def _rows(name: str) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "required": [name, "next"],
-        "properties": {name: {"type": "array", "items": OBJECT}, "next": {"type": ["string", "null"]}},
-    }
-
-
 _ZONE: Final = Parameter(name="zone", words="only of this zone")
 _NODES: Final = Operation(
     summary="Nodes, by zone and name",
-    answer=_rows("nodes"),
+    answer=NodePage,
     query=(
         _ZONE,
         Parameter(name="state", words="only in this state", schema={"type": "string"}),
@@ -66,8 +59,8 @@ _NODES: Final = Operation(
     ),
 )
 _WORKLOADS: Final = Operation(
-    summary="The workloads that draw most, by name", answer=_rows("workloads"), query=(LIMIT, CURSOR)
+    summary="The workloads that draw most, by name", answer=WorkloadPage, query=(LIMIT, CURSOR)
 )
 _EVENTS: Final = Operation(
-    summary="The latest events, the oldest first", answer=_rows("events"), query=(_ZONE, LIMIT, CURSOR)
+    summary="The latest events, the oldest first", answer=EventPage, query=(_ZONE, LIMIT, CURSOR)
 )

@@ -9,10 +9,13 @@ from __future__ import annotations
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec import Struct
+
 from evenwatt_collector.http.endpoint import SECONDS, Endpoint, Operation, Parameter
 from evenwatt_collector.http.errors import RequestError, json_answer
-from evenwatt_collector.models.card import Asked
-from evenwatt_collector.models.choice import Question
+from evenwatt_collector.models.card import Asked, Card
+from evenwatt_collector.models.choice import Choice, Question
+from evenwatt_collector.models.desk import VariantView
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,7 +35,7 @@ def models_routes(desk: ModelsDesk | None) -> list[Endpoint]:
         return []
 
     async def models(request: Request) -> Any:
-        return {"models": await desk.models(request.query_params.get("task"))}
+        return Variants(models=await desk.models(request.query_params.get("task")))
 
     async def choose(request: Request) -> Any:
         return await desk.choose(
@@ -71,14 +74,22 @@ def _answering(make: Callable[[Request], Awaitable[Any]]) -> Callable[[Request],
     return answer
 
 
+class Variants(Struct, frozen=True):
+    """What the registry has, and what it costs."""
+
+    models: list[VariantView]
+
+
 _NUMBER: Final[dict[str, Any]] = {"type": "number", "minimum": 0}
 _MODELS: Final = Operation(
     summary="Variants of models with their costs (docs/models.md)",
+    answer=Variants,
     query=(Parameter(name="task", words="only of this task"),),
     errors=(404, 503),
 )
 _CHOOSE: Final = Operation(
     summary="The variant and node of the least carbon now",
+    answer=Choice,
     query=(
         Parameter(name="task", words="a name", required=True),
         Parameter(name="min_quality", words="least quality", schema={"type": "number"}),
@@ -90,6 +101,8 @@ _CHOOSE: Final = Operation(
 )
 _CARD: Final = Operation(
     summary="Energy and emissions for a model card",
+    answer=Card,
+    long=True,
     query=(
         Parameter(name="model", words="a name", required=True),
         Parameter(name="from", words="start of the period, Unix seconds", schema=SECONDS),

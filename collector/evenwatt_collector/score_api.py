@@ -6,11 +6,12 @@ database cannot be read.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Final
 
 from evenwatt_collector.feedback import asking as improving
-from evenwatt_collector.http.endpoint import SECONDS, Endpoint, Operation, Parameter
+from evenwatt_collector.http.endpoint import SECONDS, Beside, Endpoint, Operation, Parameter
 from evenwatt_collector.http.errors import RequestError, json_answer
 from evenwatt_collector.score import answer, asking
 from evenwatt_daemon import Failure
@@ -32,14 +33,16 @@ def score_routes(desk: ScoreDesk | None) -> list[Endpoint]:
             query = asking.ScoreQuery.from_parameters(request.query_params, time.time())
         except Failure as error:
             raise RequestError(400, str(error)) from None
-        return json_answer(answer.to_document(await desk.score(query)))
+        made = await desk.score(query)
+        return await asyncio.to_thread(lambda: json_answer(answer.to_document(made)))
 
     async def improvement(request: Request) -> Response:
         try:
             query = improving.ImprovementQuery.from_parameters(request.query_params)
         except Failure as error:
             raise RequestError(400, str(error)) from None
-        return json_answer(improving.to_document(await desk.improvement(query)))
+        made = await desk.improvement(query)
+        return await asyncio.to_thread(lambda: json_answer(improving.to_document(made)))
 
     return [
         Endpoint("GET", "/api/v1/score", score, _SCORE),
@@ -49,6 +52,8 @@ def score_routes(desk: ScoreDesk | None) -> list[Endpoint]:
 
 _SCORE: Final = Operation(
     summary="SCI with its grade and factors (docs/score.md)",
+    answer=Beside(answer.Scores, {"schema": {"const": answer.SCHEMA}}),
+    long=True,
     query=(
         Parameter(name="by", words="what is scored", schema={"type": "string", "enum": list(asking.SUBJECTS)}),
         Parameter(name="name", words="only this workload, model or class"),
@@ -60,6 +65,8 @@ _SCORE: Final = Operation(
 )
 _IMPROVEMENT: Final = Operation(
     summary="What planning has saved, week by week (docs/improvement.md)",
+    answer=Beside(improving.Improvements, {"schema": {"const": improving.SCHEMA}}),
+    long=True,
     query=(
         Parameter(
             name="weeks",

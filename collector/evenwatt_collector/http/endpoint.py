@@ -42,13 +42,22 @@ class Parameter:
     """It may be given several times."""
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """An answer that has the fields of a type, and some more."""
+
+    kind: Any
+    more: dict[str, Any]
+    """By name: types or JSON schemas; all of them are there."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """What a request does and how it is answered."""
 
     summary: str
     answer: Any = field(default_factory=lambda: OBJECT)
-    """A type that msgspec can describe, or a JSON schema; None: no body."""
+    """A type that msgspec can describe, a JSON schema, or a type with more beside it; None: no body."""
     media: str = "application/json"
     status: int = 200
     more: dict[int, Any] = field(default_factory=dict)
@@ -64,6 +73,8 @@ class Operation:
     """What is to be said of parts of the path; they are texts otherwise."""
     body: Any = None
     """A type or JSON schema of what is sent, as ``application/json``."""
+    long: bool = False
+    """It may take seconds of a processor: only so many are answered at once (``turns``)."""
 
 
 class Endpoint(Route):
@@ -92,7 +103,10 @@ def _answering(
         try:
             request.state.caller = gate.admit(request, operation.scope)
             known_keys(request, operation)
-            return await handler(request)
+            if not operation.long:
+                return await handler(request)
+            async with request.app.state.turns.turn():
+                return await handler(request)
         except RequestError as error:
             return error_answer(error.status, str(error), error.headers)
         except DatabaseError as error:

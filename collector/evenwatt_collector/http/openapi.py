@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from evenwatt_collector.http.endpoint import Endpoint, Operation, Parameter
+from evenwatt_collector.http.endpoint import Beside, Endpoint, Operation, Parameter
 from evenwatt_collector.http.errors import json_answer
 from evenwatt_collector.http.tokens import Scope
 
@@ -71,11 +71,10 @@ def openapi_route(routes: Iterable[BaseRoute], version: str) -> Endpoint:
 def document(routes: Iterable[BaseRoute], version: str) -> Document:
     """Return the document of those routes that are described."""
     endpoints = [route for route in routes if isinstance(route, Endpoint)]
-    types = {id(kind): kind for endpoint in endpoints for kind in _types(endpoint.operation)}
-    _, components = msgspec.json.schema_components(list(types.values()), ref_template=_TEMPLATE)
+    schemas = _Schemas(endpoint.operation for endpoint in endpoints)
     paths: dict[str, Document] = {}
     for endpoint in endpoints:
-        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, schemas)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -86,7 +85,7 @@ def document(routes: Iterable[BaseRoute], version: str) -> Document:
         },
         "paths": paths,
         "components": {
-            "schemas": {**components, "Error": _ERROR, "Problem": _PROBLEM},
+            "schemas": {**schemas.components, "Error": _ERROR, "Problem": _PROBLEM},
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "description": "A token of the file [http] tokens"}
             },
@@ -94,19 +93,32 @@ def document(routes: Iterable[BaseRoute], version: str) -> Document:
     }
 
 
+class _Schemas:
+    """Schemas of all types that operations name, made together: what has the same name in two modules gets another."""
+
+    def __init__(self, operations: Iterable[Operation]) -> None:
+        types = {id(kind): kind for operation in operations for kind in _types(operation)}
+        made, self.components = msgspec.json.schema_components(list(types.values()), ref_template=_TEMPLATE)
+        self._made = dict(zip(types, made, strict=True))
+
+    def of(self, kind: Any) -> Document:
+        """Return what describes a type; a schema is one already."""
+        if isinstance(kind, dict):
+            return kind
+        if isinstance(kind, Beside):
+            more = {name: self.of(one) for name, one in kind.more.items()}
+            return {"allOf": [self.of(kind.kind), {"type": "object", "required": list(more), "properties": more}]}
+        return dict(self._made[id(kind)])
+
+
 def _types(operation: Operation) -> list[Any]:
-    said = (operation.answer, operation.body, *operation.more.values())
-    return [kind for kind in said if kind is not None and not isinstance(kind, dict)]
+    found: list[Any] = []
+    for kind in (operation.answer, operation.body, *operation.more.values()):
+        found += [kind.kind, *kind.more.values()] if isinstance(kind, Beside) else [kind]
+    return [kind for kind in found if kind is not None and not isinstance(kind, dict)]
 
 
-def _schema(kind: Any) -> Document:
-    if isinstance(kind, dict):
-        return kind
-    (schema,), _ = msgspec.json.schema_components([kind], ref_template=_TEMPLATE)
-    return dict(schema)
-
-
-def _operation(endpoint: Endpoint) -> Document:
+def _operation(endpoint: Endpoint, schemas: _Schemas) -> Document:
     said = endpoint.operation
     parts = [Parameter(name=name, words="") for name in re.findall(r"{(\w+)}", endpoint.path)]
     described = {parameter.name: parameter for parameter in said.path}
@@ -119,14 +131,14 @@ def _operation(endpoint: Endpoint) -> Document:
         "operationId": re.sub(r"\W+", "-", f"{endpoint.method} {endpoint.path}").strip("-").lower(),
         "summary": said.summary,
         "tags": [_tag(endpoint.path)],
-        "responses": _responses(endpoint),
+        "responses": _responses(endpoint, schemas),
     }
     if endpoint.words:
         made["description"] = endpoint.words
     if parameters:
         made["parameters"] = parameters
     if said.body is not None:
-        made["requestBody"] = {"required": True, "content": {"application/json": {"schema": _schema(said.body)}}}
+        made["requestBody"] = {"required": True, "content": {"application/json": {"schema": schemas.of(said.body)}}}
     if said.scope is not None:
         # Reading takes a token only where [http] read says so.
         made["security"] = [{"token": []}, {}] if said.scope is Scope.READ else [{"token": []}]
@@ -146,14 +158,14 @@ def _parameter(parameter: Parameter, where: str) -> Document:
     return made
 
 
-def _responses(endpoint: Endpoint) -> Document:
+def _responses(endpoint: Endpoint, schemas: _Schemas) -> Document:
     said = endpoint.operation
     made: Document = {}
     for status, kind in {said.status: said.answer, **said.more}.items():
         made[str(status)] = {"description": _STATUSES[status]}
         if kind is not None:
             media = (said.media if status == said.status else "application/json").partition(";")[0]
-            made[str(status)]["content"] = {media: {"schema": _schema(kind)}}
+            made[str(status)]["content"] = {media: {"schema": schemas.of(kind)}}
     errors = {*said.errors, 421}
     if said.query is not None:
         errors.add(400)
