@@ -19,7 +19,6 @@ from evenwatt_collector.storage.documents import documents, latest_document, lat
 from evenwatt_collector.storage.exchange import export, import_
 from evenwatt_collector.storage.keeping import JOBS_DAYS, LOGS_DAYS, tidy
 from evenwatt_collector.storage.samples import samples
-from evenwatt_collector.storage.schema import VERSION, migrate
 from evenwatt_wire.jobs import RunState
 from tests.jobs import made
 from tests.jobs.made import HOUR, ID, NOW_S, decision, outcome, record, spec
@@ -200,24 +199,6 @@ def test_the_newest_version_of_a_document_counts_and_the_older_ones_stay(kept):
 
 
 # --- versions, retention, moving --------------------------------------------------------------------------------------
-
-
-def test_a_database_of_version_3_is_brought_up_to_date_and_keeps_what_it_has(where):
-    connection = connect(where)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("evenwatt_collector.storage.schema.VERSION", 3)
-        migrate(connection, where)
-    assert connection.rows("SELECT value FROM meta WHERE name = 'schema'") == [(3,)]
-    connection.run("INSERT INTO zone (name) VALUES ('hall')")
-    connection.close()
-    writer = LedgerWriter(where)
-    assert writer.connection.rows("SELECT value FROM meta WHERE name = 'schema'") == [(VERSION,)]
-    assert writer.connection.rows("SELECT name FROM zone") == [("hall",)]
-    store.save_records(writer.connection, [record()])
-    writer.close()
-    again = LedgerWriter(where)
-    assert len(store.open_records(again.connection)) == 1
-    again.close()
 
 
 def test_old_logs_and_jobs_are_forgotten_and_what_came_of_them_is_not(kept):

@@ -10,11 +10,11 @@ import pytest
 from bench.accounting.reference import grams
 
 from evenwatt_collector.report.model import By
-from evenwatt_collector.storage import LedgerWriter, connect
+from evenwatt_collector.storage import LedgerWriter
 from evenwatt_collector.storage import intensity as store
 from evenwatt_collector.storage.exchange import export, import_
 from evenwatt_collector.storage.keeping import tidy
-from evenwatt_collector.storage.schema import VERSION, check, migrate
+from evenwatt_collector.storage.schema import VERSION
 from evenwatt_daemon import Failure
 from tests.storage.made import DAY, HOUR, T0, entry, facts, reading, record
 from tests.storage.test_reference import FALLBACK, ask, fleet, pieces, roll, series, stored
@@ -153,23 +153,6 @@ def test_the_unreleased_first_version_is_refused(tmp_path):
         old.execute("CREATE TABLE ledger (x)")
     with pytest.raises(Failure, match="version 1, expected 2 to"):
         LedgerWriter(str(tmp_path / "c.db"))
-
-
-def test_an_older_schema_is_brought_up_to_date_and_keeps_what_it_has(where):
-    connection = connect(where)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("evenwatt_collector.storage.schema.VERSION", 2)
-        migrate(connection, where)
-    assert connection.rows("SELECT value FROM meta WHERE name = 'schema'") == [(2,)]
-    connection.run("INSERT INTO zone (name) VALUES ('hall')")
-    with pytest.raises(Failure, match="start this version's collector once"):
-        check(connection, where)
-    connection.close()
-    writer = LedgerWriter(where)
-    check(writer.connection, where)
-    assert writer.connection.rows("SELECT name FROM zone") == [("hall",)]
-    assert writer.connection.rows("SELECT name FROM memory ORDER BY name") == [("identity",), ("labels",)]
-    writer.close()
 
 
 def test_only_one_collector_writes_a_postgres_database(cluster):

@@ -106,6 +106,7 @@ CREATE TABLE device (
 _MEMORY: Final = """
 CREATE TABLE memory (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE settled (mark_ms INTEGER PRIMARY KEY);
+INSERT INTO settled SELECT DISTINCT recorded_ms FROM hour WHERE recorded_ms > 0;
 """
 
 _JOBS: Final = """
