@@ -64,7 +64,8 @@ def _of_trial(memory: Memory, standing: Standing, index: int) -> str:
 def _of_held(settings: Settings, context: Context, memory: Memory, standing: Standing, *, spent: bool) -> str:
     known = sum(each.known for each in memory.caps)
     held_w = settings.caps_w[standing.held] if standing.held is not None else 0.0
-    words = f"least {standing.cost.unit} per unit ({settings.objective.aim}) of {known} caps measured: {held_w:g} W"
+    caps = "1 cap" if known == 1 else f"{known} caps"
+    words = f"least {standing.cost.unit} per unit ({settings.objective.aim}) of {caps} measured: {held_w:g} W"
     if standing.bound.any:
         words += f", within {standing.bound.words}"
     if context.capping:

@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from "/page/vendor/htm-preact.js";
 import { getJson } from "/page/lib/api.js";
-import { NONE, grams, joules } from "/page/lib/format.js";
+import { NONE, count, grams, joules } from "/page/lib/format.js";
 
 /**
  * Return {data, error, at_ms, again} of a path: asked at once, then every `every_s` seconds while the page is visible.
@@ -45,6 +45,9 @@ export function singular(unit) {
 export function plural(unit) {
   return unit !== singular(unit) || unit.endsWith("s") || unit.length <= 3 ? unit : `${unit}s`;
 }
+
+/** An amount of work with its unit: "1 frame", "540 frames". */
+export const amountOf = (amount, unit) => `${count(amount)} ${Math.round(amount) === 1 ? singular(unit) : plural(unit)}`;
 
 /** Grams per unit of work, with the unit; a dash where nothing was counted. */
 export function gramsPer(value_g, amount, unit) {

@@ -18,8 +18,9 @@ const SAID_MS = 10_000; // what is read out need not change each second
  * @param height In pixels.
  * @param from_zero Whether the axis begins at zero.
  * @param range [from_s, until_s] of the axis of time; all of `x` without.
+ * @param rest_s Of which moment the legend tells when nobody points at one; the latest that is known without.
  */
-export function Chart({ title, x, series, bands = [], marks = [], format = String, height = 180, from_zero = true, range }) {
+export function Chart({ title, x, series, bands = [], marks = [], format = String, height = 180, from_zero = true, range, rest_s }) {
   const holder = useRef();
   const plot = useRef();
   const latest = useRef();
@@ -52,7 +53,7 @@ export function Chart({ title, x, series, bands = [], marks = [], format = Strin
   useEffect(() => plot.current?.redraw(false), [JSON.stringify(marks)]);
 
   const said = useMemo(() => summary(x, series, marks, format), [shape, x.length > 0, Math.floor(Date.now() / SAID_MS)]);
-  const index = at !== null && at < x.length ? at : lastKnown(x, series);
+  const index = at !== null && at < x.length ? at : lastKnown(x, series, rest_s);
   return html`<figure class="chart">
     <div class="legend" aria-hidden="true">
       <span class="at">${x.length && index >= 0 ? label(x, index) : ""}</span>
@@ -89,7 +90,7 @@ function options(width, height, series, bands, latest) {
     width: Math.max(width, 100),
     height,
     legend: { show: false },
-    padding: [8, 8, 0, 0],
+    padding: [8, 18, 0, 0], // half of the last label stands beyond the plot
     cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false } },
     scales: {
       x: { time: true, range: (_plot, from, until) => latest.current.range ?? [from ?? 0, until ?? 1] },
@@ -166,8 +167,8 @@ function upright(plot, { at_s, label: text, colour: name = "ink", dash = [4, 4] 
   pen.restore();
 }
 
-function lastKnown(x, series) {
-  for (let i = x.length - 1; i >= 0; i--) if (series.some((one) => Number.isFinite(one.values[i]))) return i;
+function lastKnown(x, series, until_s = Infinity) {
+  for (let i = x.length - 1; i >= 0; i--) if (x[i] <= until_s && series.some((one) => Number.isFinite(one.values[i]))) return i;
   return -1;
 }
 

@@ -12,8 +12,11 @@ export function PowerReason({ name, at_s = null }) {
   const { data, error } = useAsked(`/api/v1/explain/${encodeURIComponent(name)}${at}`);
   if (error) return html`<${Notice} tone="note">${error}<//>`;
   if (!data) return html`<p class="loading" role="status">Loading…</p>`;
+  const texts = paragraphs(data.lines);
+  const before = texts.filter((text) => MOMENT.test(text));
   return html`<div class="reason">
-    ${paragraphs(data.lines).map((text, i) => html`<${Said} key=${i} text=${text} />`)}
+    ${texts.filter((text) => !MOMENT.test(text)).map((text, i) => html`<${Said} key=${i} text=${text} />`)}
+    ${before.length ? html`<ul class="plain quiet">${before.map((text) => html`<li key=${text}>${text}</li>`)}</ul>` : null}
     <${PowerFacts} reason=${data.reason} kind=${data.kind} />
   </div>`;
 }
@@ -42,11 +45,13 @@ function PowerFacts({ reason, kind }) {
   return html`<${Facts} rows=${rows} />`;
 }
 
+const MOMENT = /^\d{4}-\d\d-\d\d \d\d:/; // begins a line of "Before that"
+
 /** Lines of a fixed width as paragraphs: what is indented goes on with the line before. */
 function paragraphs(lines) {
   const found = [];
   for (const line of lines ?? []) {
-    if (line.startsWith("  ") && found.length && !/^ {2}\d{4}-/.test(line)) found[found.length - 1] += ` ${line.trim()}`;
+    if (line.startsWith("  ") && found.length && !MOMENT.test(line.slice(2))) found[found.length - 1] += ` ${line.trim()}`;
     else found.push(line.trim());
   }
   return found;
@@ -103,7 +108,7 @@ function Choice({ job, decision, words }) {
     </table></div>
     ${decision.would_change.length ? html`<h3>What would change it</h3><ul class="plain">${decision.would_change.map((text) => html`<li key=${text}>${text}</li>`)}</ul>` : null}
     ${decision.cap_why ? html`<p><strong>Power cap</strong> ${decision.cap_w ? `${watts(decision.cap_w)}: ` : ""}${decision.cap_why}</p>` : null}
-    ${decision.rests_on ? html`<p class="quiet"><strong>It rests on</strong> ${decision.rests_on}.</p>` : null}`;
+    ${decision.rests_on ? html`<p class="quiet after"><strong>It rests on</strong> ${decision.rests_on}.</p>` : null}`;
 }
 
 const NAMES = { contiguous: "In one piece", split: "In pieces" };

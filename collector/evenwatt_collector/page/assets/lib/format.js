@@ -26,14 +26,15 @@ function scaled(value, units) {
 
 const WATTS = [[1e6, "MW"], [1e3, "kW"], [1, "W"]];
 const GRAMS = [[1e6, "t"], [1e3, "kg"], [1, "g"], [1e-3, "mg"], [1e-6, "µg"]];
-const ENERGY = [[3.6e9, "MWh"], [3.6e6, "kWh"], [3.6e3, "Wh"], [1, "J"]];
+const ENERGY = [[3.6e9, "MWh"], [3.6e6, "kWh"], [3.6e3, "Wh"]];
+const LEAST_WH = 0.1;
 const JOULES = [[1e9, "GJ"], [1e6, "MJ"], [1e3, "kJ"], [1, "J"], [1e-3, "mJ"]];
 
 export const watts = (value_w) => scaled(value_w, WATTS);
 export const grams = (value_g) => (value_g === 0 ? `0${GAP}g` : scaled(value_g, GRAMS));
 export const gramsPerHour = (value_g) => (known(value_g) ? `${grams(value_g)}/h` : NONE);
 /** Energy in hours of watts, as bills have it. */
-export const energy = (value_j) => scaled(value_j, ENERGY);
+export const energy = (value_j) => (Math.abs(value_j) >= LEAST_WH * 3600 ? scaled(value_j, ENERGY) : joules(value_j));
 /** Energy in joules, as counters have it. */
 export const joules = (value_j) => (value_j === 0 ? `0${GAP}J` : scaled(value_j, JOULES));
 export const intensity = (value) => (known(value) ? `${digits(value)}${GAP}g/kWh` : NONE);
@@ -41,6 +42,11 @@ export const intensity = (value) => (known(value) ? `${digits(value)}${GAP}g/kWh
 /** A whole number, thousands apart. */
 export function count(value) {
   return known(value) ? Math.round(value).toString().replace(/\B(?=(\d{3})+$)/g, GAP) : NONE;
+}
+
+/** A number with what is counted: `many(1, "node")`, `many(2, "node")`; a plural that is not `s` stands third. */
+export function many(value, one, several = `${one}s`) {
+  return `${count(value)} ${value === 1 ? one : several}`;
 }
 
 /** A share of one as per cent. */

@@ -30,5 +30,5 @@ export function IntensityChart({ store, grid, forecast, height = 190 }) {
   const within = banded ? `; ${share} of 100 hours are expected within the band` : "";
   const title = `Intensity of ${grid.grid}, as expected for ${duration(steps * step_s)}${within}`;
   return html`<${Chart} title=${title} x=${x} series=${banded ? series : [expected]} bands=${banded ? [{ upper: 2, lower: 1, colour: "forecast" }] : []}
-    marks=${marks} format=${intensity} height=${height} range=${[start_s, x.at(-1) + step_s]} />`;
+    marks=${marks} format=${intensity} height=${height} range=${[start_s, x.at(-1) + step_s]} rest_s=${now_s} />`;
 }

@@ -11,7 +11,7 @@ const KEYS = { zones: ["zone"], nodes: ["zone", "node"], workloads: ["workload"]
 const EVENTS_KEPT = 300;
 const SILENT_MS = 8_000; // the collector says something each second
 const LONGEST_WAIT_MS = 15_000;
-const RING = 3600;
+const RING = 800; // means; an hour has 720
 const FINE_S = 120;
 const COARSE_S = 5;
 const NODE_RING = 180;
@@ -238,45 +238,57 @@ class Store {
   }
 }
 
-/** The last hour of a zone, a sample per second. */
+/** The last hour of a zone: each second of the last minutes, of what was before the means of five seconds. */
 class Ring {
-  #columns = { at_s: [], power_w: [], budget_w: [], leased_w: [], grams_per_h: [], intensity: [] };
+  #fine = empty();
+  #coarse = empty();
 
   add(at_s, zone) {
-    const last_s = this.#columns.at_s.at(-1) ?? -Infinity;
+    const last_s = this.#fine.at_s.at(-1) ?? -Infinity;
     if (at_s < last_s) this.#clear(); // the collector's clock was set back
     else if (at_s === last_s) return;
-    for (const [name, column] of Object.entries(this.#columns)) {
-      column.push(name === "at_s" ? at_s : (zone[COLUMNS[name]] ?? null));
-      if (column.length > RING) column.splice(0, RING / 10);
-    }
+    for (const name of NAMES) this.#fine[name].push(name === "at_s" ? at_s : (zone[COLUMNS[name]] ?? null));
+    this.#settle(at_s - FINE_S);
   }
 
-  /** Put what the collector remembers before what was seen here. */
+  /** Put what the collector remembers, in means too, before what was seen here. */
   seed(history) {
-    const first_s = this.#columns.at_s[0] ?? Infinity;
+    const first_s = this.#coarse.at_s[0] ?? this.#fine.at_s[0] ?? Infinity;
     const kept = history.at_s.filter((at_s) => at_s < first_s).length;
-    for (const [name, column] of Object.entries(this.#columns)) column.unshift(...history[COLUMNS[name]].slice(0, kept));
+    for (const name of NAMES) this.#coarse[name].unshift(...history[COLUMNS[name]].slice(0, kept));
   }
 
-  /** Return the columns since a moment (Unix seconds): of the last minutes each second, of before one in five. */
+  /** Return the columns since a moment (Unix seconds). */
   since(from_s) {
-    const { at_s } = this.#columns;
-    const fine_s = (at_s.at(-1) ?? 0) - FINE_S;
-    const picked = [];
-    for (let i = 0, last = -1; i < at_s.length; i++) {
-      if (at_s[i] < from_s) continue;
-      const step = at_s[i] >= fine_s ? at_s[i] : Math.floor(at_s[i] / COARSE_S) * COARSE_S;
-      if (step !== last) picked.push(i);
-      last = step;
+    const first = (column) => (column.length && column.at(-1) >= from_s ? column.findIndex((at_s) => at_s >= from_s) : column.length);
+    const [coarse, fine] = [first(this.#coarse.at_s), first(this.#fine.at_s)];
+    return Object.fromEntries(NAMES.map((name) => [name, [...this.#coarse[name].slice(coarse), ...this.#fine[name].slice(fine)]]));
+  }
+
+  /** Take seconds that are old together, once their five are complete. */
+  #settle(until_s) {
+    const { at_s } = this.#fine;
+    const step = (at) => Math.floor(at / COARSE_S);
+    while (step(at_s[0]) < step(until_s)) {
+      const next = at_s.findIndex((at) => step(at) > step(at_s[0]));
+      for (const name of NAMES) {
+        const taken = this.#fine[name].splice(0, next);
+        this.#coarse[name].push(name === "at_s" ? taken[0] : mean(taken));
+      }
     }
-    const pick = ([name, column]) => [name, picked.map((i) => column[i])];
-    return Object.fromEntries(Object.entries(this.#columns).map(pick));
+    if (this.#coarse.at_s.length > RING) for (const name of NAMES) this.#coarse[name].splice(0, RING / 10);
   }
 
   #clear() {
-    for (const column of Object.values(this.#columns)) column.length = 0;
+    this.#fine = empty();
+    this.#coarse = empty();
   }
+}
+
+/** The mean of what is known; null where nothing is. */
+function mean(values) {
+  const known = values.filter((value) => value !== null);
+  return known.length ? known.reduce((sum, value) => sum + value, 0) / known.length : null;
 }
 
 const COLUMNS = {
@@ -287,6 +299,8 @@ const COLUMNS = {
   grams_per_h: "emissions_g_per_h",
   intensity: "intensity_g_per_kwh",
 };
+const NAMES = Object.keys(COLUMNS);
+const empty = () => Object.fromEntries(NAMES.map((name) => [name, []]));
 
 /** The latest power and cap of a node, a sample per second. */
 class NodeRing {

@@ -1,6 +1,6 @@
 // What the collector's short words mean to a reader, each with its tone.
 
-import { NONE, duration } from "/page/lib/format.js";
+import { NONE, duration, watts } from "/page/lib/format.js";
 
 /** The state of a node as {tone, word}. */
 export function nodeState(node) {
@@ -25,6 +25,14 @@ const BANDS = {
 export function zoneBand(zone) {
   const [tone, word, help] = BANDS[zone.band] ?? ["off", zone.band, ""];
   return { tone, word: zone.dry_run ? `${word} (dry run)` : word, help };
+}
+
+/** Whether caps add up to clearly more than a budget: floors of nodes stand above it, or it has just been lowered. */
+export const over = (leased_w, budget_w) => budget_w !== null && leased_w > budget_w * 1.001;
+
+/** What caps leave of a budget, in words. */
+export function givenOut(leased_w, budget_w) {
+  return over(leased_w, budget_w) ? `${watts(leased_w - budget_w)} above the budget` : `${watts(Math.max(0, budget_w - leased_w))} of the budget is not given out`;
 }
 
 const LEASES = {
@@ -67,6 +75,23 @@ export function eventWords(event) {
   const facts = Object.entries(event.facts ?? {}).filter(([, value]) => value !== "" && value !== null).map(([name, value]) => fact(name, value));
   const about = event.subject && event.subject !== "node" ? ` (${event.subject})` : "";
   return `${event.name.replaceAll("-", " ")}${about}${facts.length ? `: ${facts.join(", ")}` : ""}`;
+}
+
+const SOON_MS = 2_000;
+const MANY = 3;
+
+/** Events, the latest first, as [{event, nodes}]: what happened to many nodes at the same time is told once. */
+export function together(events) {
+  const groups = [];
+  for (const event of events) {
+    const [last] = groups.at(-1) ?? [];
+    if (last && last.name === event.name && last.zone === event.zone && last.wall_ms - event.wall_ms < SOON_MS) groups.at(-1).push(event);
+    else groups.push([event]);
+  }
+  return groups.flatMap((group) => {
+    const nodes = new Set(group.map((event) => event.node)).size;
+    return nodes >= MANY ? [{ event: group[0], nodes }] : group.map((event) => ({ event, nodes: 1 }));
+  });
 }
 
 const UNITS = { w: "W", s: "s", j: "J", g: "g", pct: "%", mb: "MB" };

@@ -5,7 +5,7 @@ import { Chart } from "/page/lib/chart.js";
 import { watts } from "/page/lib/format.js";
 import { useHistory } from "/page/lib/history.js";
 
-const SHORTEST_S = 120; // what is known for less is drawn at the right
+const SHORTEST_S = 60; // what is known for less is drawn at the right
 
 export function ZoneChart({ store, zone, height = 190, minutes = 15, every_s = 1, turn = 0 }) {
   const past = useHistory(store, zone.zone, minutes, every_s, turn);

@@ -10,7 +10,8 @@ import { useStore } from "/page/lib/store.js";
 export const title = "Act";
 
 const PATH = "/api/v1/overrides";
-const KINDS = { limit: "Lower the limit of a zone", cap: "Cap a node", pause: "Pause the work of a node" };
+const KINDS = { limit: "Lower a zone's limit", cap: "Cap a node", pause: "Pause a node's work" };
+const TITLES = { limit: "Lower the limit of zone", cap: "Cap node", pause: "Pause the work of" };
 const LENGTHS = [[600, "10 minutes"], [1800, "30 minutes"], [3600, "1 hour"], [14_400, "4 hours"], [43_200, "12 hours"], [86_400, "24 hours"]];
 const names = (one) => (one.node ? `${one.zone} / ${one.node}` : one.zone);
 
@@ -19,6 +20,7 @@ export function View({ store, params }) {
   const [held, look, lost] = useHeld(store);
   const may = session?.scopes.includes("act");
   return html`<h1>Act</h1>
+    <p class="lead">Lower the limit of a zone, cap a node or pause its work, for a while. What would happen is shown first, and the audit log keeps who asked for it and why.</p>
     ${trouble || lost ? html`<${Notice} tone="bad">${trouble || lost}<//>` : null}
     ${session ? html`<${Who} session=${session} />` : null}
     ${may ? html`<${Order} key=${params.join("/")} store=${store} params=${params} onDone=${look} />` : null}
@@ -49,7 +51,7 @@ function Who({ session }) {
   const [trouble, setTrouble] = useState("");
   if (session.name !== null) {
     const out = () => logOut().catch((error) => setTrouble(error.message));
-    return html`<p class="who">Logged in as <b>${session.name}</b>, for ${session.scopes.join(", ")}. <button type="button" onClick=${out}>Log out</button></p>
+    return html`<p class="who"><span>Logged in as <b>${session.name}</b>, for ${session.scopes.join(", ")}.</span> <button type="button" onClick=${out}>Log out</button></p>
       ${session.scopes.includes("act") ? null : html`<${Notice} tone="note">This token is not for actions: it needs the scope "act".<//>`}
       ${trouble ? html`<${Notice} tone="bad">${trouble}<//>` : null}`;
   }
@@ -71,7 +73,7 @@ function LogIn() {
     });
   };
   return html`<${Panel} id="login" title="Log in">
-    <form class="act" onSubmit=${submit}>
+    <form class="act login" onSubmit=${submit}>
       <label>Token <input ref=${field} type="password" name="token" autocomplete="current-password" required maxlength="1000" aria-describedby="login-help" /></label>
       <button class="main" type="submit">Log in</button>
     </form>
@@ -122,7 +124,7 @@ function Order({ store, params, onDone }) {
       <label>For <select name="length" value=${length} onChange=${(event) => setLength(Number(event.target.value))}>
         ${LENGTHS.map(([seconds, words]) => html`<option key=${seconds} value=${seconds}>${words}</option>`)}</select></label>
       <label class="wide">Reason <input name="reason" required minlength="3" maxlength="200" value=${reason} onInput=${(event) => setReason(event.target.value)} autocomplete="off" /></label>
-      <button type="submit">Show what would happen</button>
+      <button type="submit" class="main">Show what would happen</button>
     </form>
     <div role="status">${said ? html`<${Notice} tone=${said[0]}>${said[1]}<//>` : null}</div>
     ${shown ? html`<${Confirm} shown=${shown} onConfirm=${confirm} onBack=${() => setShown(null)} />` : null}
@@ -140,10 +142,9 @@ function Confirm({ shown, onConfirm, onBack }) {
   useEffect(() => dialog.current.showModal(), []);
   const { effect, wish } = shown;
   return html`<dialog ref=${dialog} class="confirm" aria-labelledby="confirm" onCancel=${(event) => (event.preventDefault(), onBack())}>
-    <h2 id="confirm">${KINDS[wish.kind]}: ${names(wish)}</h2>
+    <h2 id="confirm">${TITLES[wish.kind]} ${names(wish)}?</h2>
     <ul>${effect.lines.map((line) => html`<li key=${line}>${line}</li>`)}</ul>
     <dl class="facts">
-      <div><dt>Nodes touched</dt><dd>${effect.nodes}</dd></div>
       <div><dt>Draws now</dt><dd>${watts(effect.power_w)}</dd></div>
       ${wish.kind === "pause" ? null : html`<div><dt>May draw now, then</dt><dd>${watts(effect.now_w)} → ${watts(effect.then_w)}</dd></div>`}
       <div><dt>Not below</dt><dd>${watts(effect.floor_w)}</dd></div>
@@ -167,7 +168,7 @@ function One({ one, may, onDone }) {
   const end = () => change("DELETE", `${PATH}/${encodeURIComponent(one.id)}`).then(onDone, (error) => setTrouble(error.message));
   return html`<li>
     <p><${State} tone="note">${one.kind}<//> <b>${names(one)}</b> ${one.watts === null ? "" : watts(one.watts)} until ${moment(one.until_s * 1000)}
-      <span class="quiet"> by ${one.by}: ${one.reason}</span></p>
+      <span class="reason-given">by ${one.by}: ${one.reason}</span></p>
     ${trouble ? html`<${Notice} tone="bad">${trouble}<//>` : null}
     ${may ? html`<p class="choice">${asked
       ? html`<button type="button" class="main" onClick=${end}>Yes, end it now</button> <button type="button" onClick=${() => setAsked(false)}>Keep it</button>`

@@ -2,7 +2,7 @@
 
 import { html } from "/page/vendor/htm-preact.js";
 import { Empty, Facts, Figure, Notice, Panel, State } from "/page/lib/parts.js";
-import { NONE, count, duration, moment, percent } from "/page/lib/format.js";
+import { NONE, count, duration, many, moment, percent } from "/page/lib/format.js";
 import { to } from "/page/lib/router.js";
 import { same, useStore } from "/page/lib/store.js";
 import { Table } from "/page/lib/table.js";
@@ -24,7 +24,7 @@ export function View({ store }) {
       <${Figure} name="Records kept" value=${count(ledger.records)} stale=${stale} note=${ledger.missing ? `${count(ledger.missing)} missing` : "none missing"} tone=${ledger.missing ? "warn" : ""} />
       <${Figure} name="Coverage" value=${whole ? percent(ledger.records / whole, ledger.missing ? 2 : 0) : NONE} stale=${stale} note="of the records that nodes have numbered" />
       <${Figure} name="Live windows lost" value=${messages.sent ? percent(messages.lost / messages.sent, messages.lost ? 3 : 0) : NONE} stale=${stale} note=${`${count(messages.lost)} of ${count(messages.sent)}; no energy is lost with them`} />
-      <${Figure} name="Waiting on nodes" value=${count(nodes.spooled)} stale=${stale} note=${`records on ${count(nodes.spooling)} nodes that the collector does not have yet`} />
+      <${Figure} name="Waiting on nodes" value=${count(nodes.spooled)} stale=${stale} note=${nodes.spooled ? `records on ${many(nodes.spooling, "node")} that the collector does not have yet` : "the collector has every record"} />
       <${Figure} name="Measured" value=${nodes.watts ? percent(nodes.measured_w / nodes.watts) : NONE} stale=${stale} note="of the power now; the rest is estimated or not known" />
     </dl>
     <div class="flow">
@@ -56,7 +56,7 @@ export function View({ store }) {
       <${Panel} id="messages" title="Messages"><${Table} caption="Messages by kind and what became of them" columns=${MESSAGES} rows=${messages.by_kind} keyOf=${(row) => `${row.kind} ${row.result}`}
         sort=${{ key: "count", down: true }} empty="Nothing has come yet." /><//>
     </div>
-    <${Panel} id="wrong" title="Nodes to look at" aside=${`${count(nodes.wrong.length)} nodes`}>
+    <${Panel} id="wrong" title="Nodes to look at" aside=${many(nodes.wrong.length, "node")}>
       <${Table} caption="Nodes with something wrong" columns=${WRONG} rows=${nodes.wrong} keyOf=${(row) => `${row.zone}:${row.node}`} href=${(row) => to("node", row.zone, row.node)} empty="Every node is heard, and none of its records is missing." />
     <//>`;
 }
@@ -84,7 +84,7 @@ function tally(state) {
       found.spooled += node.spooled;
       found.spooling += 1;
     }
-    const wrong = [tone === "bad" || tone === "warn" ? word : "", node.missing ? `${node.missing} records missing` : "", node.quality === "unknown" && tone === "good" ? "power not known" : ""].filter(Boolean);
+    const wrong = [tone === "bad" || tone === "warn" ? word : "", node.missing ? `${many(node.missing, "record")} missing` : "", node.quality === "unknown" && tone === "good" ? "power not known" : ""].filter(Boolean);
     if (wrong.length) found.wrong.push({ zone: node.zone, node: node.node, tone, what: wrong.join(", "), missing: node.missing, spooled: node.spooled, lost: node.lost });
   }
   return found;
@@ -106,7 +106,7 @@ function Sources({ store, grids }) {
   const rows = grids.flatMap((grid) => grid.sources.map((source) => ({ ...source, grid: grid.grid, speaking: grid.speaking, standing: grid.standing })));
   return html`${grids.filter((grid) => grid.alarm).map((grid) => html`<${Notice} key=${grid.grid} tone="warn">${grid.grid}: ${grid.alarm}<//>`)}
     <ul class="list">${rows.map((row) => html`<li key=${`${row.grid} ${row.source}`}><b>${row.grid}</b> ${row.source} (${row.kind}) ${row.speaking === row.source ? html`<${State} tone="good">counts now<//>` : null}
-      <span class="quiet"> ${standing(row.standing)}, newest of ${row.newest_s === null ? NONE : moment(row.newest_s * 1000)}, asked ${row.last_asked_s === null ? NONE : ago(store.now() / 1000 - row.last_asked_s)}, ${count(row.readings)} readings</span>
+      <span class="quiet"> ${standing(row.standing)}, newest of ${row.newest_s === null ? NONE : moment(row.newest_s * 1000)}, asked ${row.last_asked_s === null ? NONE : ago(store.now() / 1000 - row.last_asked_s)}, ${many(row.readings, "reading")}</span>
       ${row.trouble ? html` <${State} tone="warn">${row.trouble}<//>` : null}
       ${row.clock_off_s ? html` <${State} tone="warn">its clock is ${duration(Math.abs(row.clock_off_s))} off<//>` : null}</li>`)}</ul>`;
 }

@@ -3,7 +3,7 @@
 import { html, useEffect, useRef, useState } from "/page/vendor/htm-preact.js";
 import { getJson } from "/page/lib/api.js";
 import { JobReason, Place, PowerReason } from "/page/lib/explanation.js";
-import { clock, count, day, moment } from "/page/lib/format.js";
+import { clock, count, day, many, moment } from "/page/lib/format.js";
 import { Empty, Notice, State } from "/page/lib/parts.js";
 import { to } from "/page/lib/router.js";
 import { same, useStore } from "/page/lib/store.js";
@@ -102,7 +102,7 @@ function Explanation({ one }) {
   return html`
     ${names.length > 1 ? html`<div class="switch small" role="group" aria-label="Of what">${names.map((full) => html`<button key=${full} type="button"
       aria-pressed=${name === full} onClick=${() => setName(full)}>${full.endsWith(":") ? `zone ${full.slice(0, -1)}` : full.slice(full.indexOf(":") + 1)}</button>`)}
-      ${one.count > names.length - 1 ? html`<span class="quiet">and ${count(one.count - names.length + 1)} more nodes</span>` : null}</div>` : null}
+      ${one.count > names.length - 1 ? html`<span class="quiet">and ${many(one.count - names.length + 1, "more node")}</span>` : null}</div>` : null}
     <p class="links"><${Place} name=${name} /></p>
     <${PowerReason} key=${name} name=${name} at_s=${one.wall_s} />`;
 }

@@ -1,20 +1,21 @@
 // The fleet now: watts against budgets with the caps drawn, what that emits, and what wants to be looked at.
 
-import { html } from "/page/vendor/htm-preact.js";
+import { html, useMemo } from "/page/vendor/htm-preact.js";
 import { useAsked } from "/page/lib/asked.js";
-import { clock, count, grams, gramsPerHour, intensity, percent, watts } from "/page/lib/format.js";
+import { clock, count, grams, gramsPerHour, intensity, many, percent, watts } from "/page/lib/format.js";
 import { IntensityChart } from "/page/lib/intensity_chart.js";
 import { Bar, Empty, Figure, Notice, Panel, State } from "/page/lib/parts.js";
 import { to } from "/page/lib/router.js";
+import { Shards } from "/page/lib/shards.js";
 import { same, useStore, zoneStale } from "/page/lib/store.js";
 import { Table } from "/page/lib/table.js";
-import { eventWords, nodeState, outermost, standing, zoneBand } from "/page/lib/words.js";
+import { eventWords, givenOut, nodeState, outermost, over, standing, together, zoneBand } from "/page/lib/words.js";
 import { ZoneChart } from "/page/lib/zone_chart.js";
 
 export const title = "Fleet";
 
 const CHARTS = 6;
-const EVENTS = 12;
+const EVENTS = 8;
 const FORECAST_S = 300;
 
 export function View({ store }) {
@@ -31,6 +32,7 @@ export function View({ store }) {
       <${Intensities} store=${store} />
     </div>
     ${outer.length > CHARTS ? html`<p><a href="#/zones">All ${outer.length} zones</a></p>` : null}
+    <${Shards} store=${store} />
     <div class="grid loose">
       <${Workloads} store=${store} />
       <${Events} store=${store} />
@@ -46,13 +48,12 @@ function Figures({ store, zones, connection }) {
   const grams_per_h = sum(zones, "emissions_g_per_h");
   const dirty = zones.length ? (power_w > 0 ? zones.reduce((all, zone) => all + zone.intensity_g_per_kwh * zone.power_w, 0) / power_w : zones[0].intensity_g_per_kwh) : null;
   const stale = connection.state === "live" ? "" : "no connection to the collector";
-  const over = budget_w !== null && power_w > budget_w;
   const kinds = [...new Set(zones.map((zone) => standing(zone.intensity_standing)))].join(", ");
   const day = budgets?.find((one) => one.scope === "fleet" && one.grams_per_day && one.spent_g !== null);
   return html`<dl class="figures">
-    <${Figure} name="Power now" value=${watts(power_w)} stale=${stale} tone=${over ? "bad" : ""}
+    <${Figure} name="Power now" value=${watts(power_w)} stale=${stale} tone=${budget_w !== null && power_w > budget_w ? "bad" : ""}
       note=${budget_w === null ? "no budget for every zone" : html`${percent(power_w / budget_w)} of a budget of ${watts(budget_w)}<${Bar} power_w=${power_w} cap_w=${budget_w} most_w=${budget_w * 1.08} stale=${Boolean(stale)} />`} />
-    <${Figure} name="Caps and the rest" value=${watts(leased_w)} stale=${stale} note=${budget_w === null ? "the most that can be drawn now" : `${watts(Math.max(0, budget_w - leased_w))} of the budget is not given out`} />
+    <${Figure} name="Caps and the rest" value=${watts(leased_w)} stale=${stale} tone=${over(leased_w, budget_w) ? "warn" : ""} note=${budget_w === null ? "the most that can be drawn now" : givenOut(leased_w, budget_w)} />
     <${Figure} name="Emissions" value=${gramsPerHour(grams_per_h)} stale=${stale} note=${day ? `${grams(day.spent_g)} of ${grams(day.grams_per_day)} today` : `${grams(sum(zones, "emissions_g"))} counted so far`} />
     <${Figure} name="Intensity" value=${intensity(dirty)} stale=${stale} note=${zones.length ? `${kinds}${zones.length > 1 ? ", weighted by power" : ""}` : ""} />
     <${Figure} name="Nodes" value=${`${count(nodes.ready)} of ${count(nodes.all)} ready`} stale=${stale} tone=${nodes.bad ? "warn" : ""}
@@ -96,7 +97,7 @@ function Troubles({ store, zones }) {
 /** One chart is renewed each second, several take turns. */
 function ZonePanel({ store, zone, stale, turns, turn }) {
   const { tone, word, help } = zoneBand(zone);
-  const aside = html`<${State} tone=${tone} title=${help}>${word}<//> · ${count(zone.nodes)} nodes${zone.capped ? `, ${count(zone.capped)} at their cap` : ""}`;
+  const aside = html`<${State} tone=${tone} title=${help}>${word}<//> · ${many(zone.nodes, "node")}${zone.capped ? `, ${count(zone.capped)} at their cap` : ""}`;
   return html`<div class=${stale ? "stale" : ""}>
     <${Panel} id=${`zone-${zone.zone}`} title=${html`<a href=${to("zone", zone.zone)}>${zone.zone}</a>`} aside=${aside}>
       ${stale ? html`<span class="stale-why">old: ${stale}</span>` : null}
@@ -148,10 +149,12 @@ const WORKLOADS = [
 
 function Events({ store }) {
   const events = useStore(store, (all) => all.events);
-  const latest = events.slice(-EVENTS).reverse();
+  const latest = useMemo(() => together([...events].reverse()).slice(0, EVENTS), [events]);
   return html`<${Panel} id="events" title="What happened" aside=${html`<a href="#/decisions">Decisions with their reasons</a>`}>
-    ${latest.length ? html`<ul class="list">${latest.map((event) => html`<li key=${`${event.wall_ms} ${event.node} ${event.name} ${event.subject}`}>
-      <time datetime=${new Date(event.wall_ms).toISOString()}>${clock(event.wall_ms)}</time><a href=${to("node", event.zone, event.node)}>${event.node}</a> ${eventWords(event)}</li>`)}</ul>`
+    ${latest.length ? html`<ul class="list">${latest.map(({ event, nodes }) => html`<li key=${`${event.wall_ms} ${event.node} ${event.name} ${event.subject}`}>
+      <time datetime=${new Date(event.wall_ms).toISOString()}>${clock(event.wall_ms)}</time>${nodes > 1
+        ? html`<a href=${to("zone", event.zone)}>${many(nodes, "node")}</a> ${event.name.replaceAll("-", " ")}`
+        : html`<a href=${to("node", event.zone, event.node)}>${event.node}</a> ${eventWords(event)}`}</li>`)}</ul>`
       : html`<${Empty}>Nothing has happened since the collector started.<//>`}
   <//>`;
 }

@@ -5,7 +5,7 @@ import { Actions } from "/page/lib/actions.js";
 import { getJson } from "/page/lib/api.js";
 import { Chart } from "/page/lib/chart.js";
 import { PowerReason } from "/page/lib/explanation.js";
-import { NONE, clock, count, duration, energy, grams, gramsPerHour, joules, watts } from "/page/lib/format.js";
+import { NONE, clock, count, duration, energy, grams, gramsPerHour, joules, many, watts } from "/page/lib/format.js";
 import { Bar, Empty, Facts, Figure, Notice, Panel, State } from "/page/lib/parts.js";
 import { to } from "/page/lib/router.js";
 import { nodeStale, useStore } from "/page/lib/store.js";
@@ -15,7 +15,7 @@ import { ago, eventWords, leaseWords, nodeState, quality } from "/page/lib/words
 export const title = "Node";
 
 const EVENTS = 10;
-const SHORTEST_S = 60;
+const SHORTEST_S = 20;
 
 export function View({ store, params }) {
   const [zone, name] = params;
@@ -75,7 +75,7 @@ function Figures({ node, stale }) {
       note=${html`peak of ten seconds ${watts(node.peak_w)}<${Bar} power_w=${node.power_w} cap_w=${node.cap_w} most_w=${most_w} stale=${Boolean(stale)} />`} />
     <${Figure} name="Cap" value=${watts(node.cap_w)} stale=${stale} note=${leaseWords(node)} />
     <${Figure} name="Emissions" value=${gramsPerHour(node.emissions_g_per_h)} stale=${stale} note=${`${grams(node.emissions_g)} counted`} />
-    <${Figure} name="Energy counted" value=${energy(node.energy_j)} stale=${stale} note=${`${count(node.records)} records${node.missing ? `, ${count(node.missing)} missing` : ", none missing"}`} />
+    <${Figure} name="Energy counted" value=${energy(node.energy_j)} stale=${stale} note=${`${many(node.records, "record")}${node.missing ? `, ${count(node.missing)} missing` : ", none missing"}`} />
     <${Figure} name="Known as" value=${quality(node.quality).word} stale=${stale} note=${quality(node.quality).help} />
   </dl>`;
 }
@@ -135,7 +135,8 @@ function Lease({ node, detail }) {
       ["Lease", leaseWords(node)],
       ["Cap, read back", watts(node.cap_w)],
       ["Ends in", lease && lease.state === "leased" ? duration(lease.remaining_s) : null],
-      ["Order", lease && lease.state === "leased" ? `epoch ${lease.epoch}, number ${lease.seq}` : null],
+      ["Epoch", lease && lease.state === "leased" ? lease.epoch : null],
+      ["Number", lease && lease.state === "leased" ? lease.seq : null],
       ["Would get, in dry run", node.would_w === null ? null : watts(node.would_w)],
       ["Can be steered", node.controllable === null ? NONE : node.controllable ? "yes" : "no: it only measures"],
       ["Floor to most", `${watts(node.floor_w)} – ${watts(node.ceiling_w)}`],
@@ -151,7 +152,7 @@ function Work({ store, node, detail }) {
   const jobs = useStore(store, (all) => all.jobs);
   const here = [...jobs.values()].filter((job) => job.node === node.node && job.zone === node.zone);
   const work = detail?.work ?? [];
-  return html`<${Panel} id="work" title="Who draws it" aside=${detail?.summary ? `${count(detail.summary.tasks)} tasks` : null}>
+  return html`<${Panel} id="work" title="Who draws it" aside=${detail?.summary?.tasks ? many(detail.summary.tasks, "task") : null}>
     ${work.length ? html`<${Table} caption="Work on this node by power" columns=${WORK} rows=${work} keyOf=${(row) => `${row.kind} ${row.name}`} sort=${{ key: "power", down: true }} />` : html`<${Empty}>The node does not tell who draws its power.<//>`}
     ${here.length ? html`<h3>Jobs</h3><ul class="list">${here.map((job) => html`<li key=${job.id}><a href=${to("work", job.workload)}>${job.name}</a> ${job.state}, ${energy(job.energy_j)}</li>`)}</ul>` : null}
   <//>`;
@@ -175,7 +176,7 @@ function About({ node, detail }) {
       ["Version", detail?.version],
       ["Boot", detail ? html`<span class="mono">${detail.boot}</span>` : null],
       ["Heard", ago(node.age_s)],
-      ["Latest window", total ? `${clock(total.wall_ms)}, ${duration(total.duration_s)}, ${count(total.samples)} samples, ${count(total.late)} late` : null],
+      ["Latest window", total ? `${clock(total.wall_ms)}, ${duration(total.duration_s)}, ${many(total.samples, "sample")}, ${count(total.late)} late` : null],
       ["Windows lost on the way", count(node.lost)],
       ["Records waiting on the node", node.spooled === null ? NONE : count(node.spooled)],
       ["Costs", node.agent_cpu_pct === null ? NONE : `${node.agent_cpu_pct.toFixed(1)} % of a core, ${node.agent_rss_mb.toFixed(0)} MB`],

@@ -75,6 +75,8 @@ function Timeline({ store, plan, place, whole, now_s, stale }) {
   const time = scale(from_s, until_s, width);
   const past = usePast(place.zone, plan, from_s);
   const zone = useStore(store, (all) => all.zones.get(place.zone));
+  const parts = useMemo(() => planned(plan, place.zone, now_s), [plan, place, Math.floor(now_s / AGAIN_S)]);
+  const peak_w = Math.max(0, ...parts.map(([, , value]) => value));
   const [open, ended] = useMemo(() => {
     const here = (job) => [...job.pieces, ...job.ran].some((piece) => piece.zone === place.zone && time.inside(piece.start_s, piece.end_s));
     const going = plan.jobs.filter(here).sort((a, b) => first(a) - first(b));
@@ -87,15 +89,15 @@ function Timeline({ store, plan, place, whole, now_s, stale }) {
       <div class="lane measure"><span class="lane-name" ref=${null}></span><div class="lane-plot" ref=${holder}></div></div>
       <div class="lane"><span class="lane-name"><b>Intensity</b><span>now ${intensity(level ?? zone?.intensity_g_per_kwh)}</span></span>
         <div class="lane-plot"><${Curve} plan=${plan} place=${place} past=${past} time=${time} now_s=${now_s} /></div></div>
-      <div class="lane"><span class="lane-name"><b>Planned watts</b><span>${zone?.budget_w ? `zone budget ${watts(zone.budget_w)}` : "no zone budget"}</span></span>
-        <div class="lane-plot"><${Room} plan=${plan} place=${place} time=${time} now_s=${now_s} /></div></div>
+      <div class="lane"><span class="lane-name"><b>Planned work</b><span>${peak_w ? `at most ${watts(peak_w)}` : "none"}</span></span>
+        <div class="lane-plot"><${Room} plan=${plan} place=${place} parts=${parts} peak_w=${peak_w} budget_w=${zone?.budget_w ?? null} time=${time} now_s=${now_s} /></div></div>
       <div class="lane axis-lane"><span class="lane-name"></span><div class="lane-plot"><${Axis} time=${time} now_s=${now_s} /></div></div>
       ${shown.map((job) => html`<div key=${job.job} class="lane job"><a class="lane-name" href=${to("work", "job", job.job)}><b>${job.name}</b><span>${inShort(job, now_s)}</span></a>
         <div class="lane-plot"><${Bars} job=${job} place=${place} time=${time} now_s=${now_s} /></div></div>`)}
     </div>
     ${shown.length ? null : html`<${Empty}>No job runs or is planned here in this time.<//>`}
     <ul class="key-list" hidden=${!shown.length}><li><i class="swatch ran"></i>ran</li><li><i class="swatch runs"></i>runs</li><li><i class="swatch planned"></i>planned</li>
-      <li><i class="swatch deadline"></i>deadline</li><li><i class="swatch band"></i>90 % range</li><li><i class="swatch room"></i>room for planned work</li></ul>
+      <li><i class="swatch deadline"></i>deadline</li><li><i class="swatch band"></i>90 % range</li><li><i class="swatch budget"></i>budget of the zone</li><li><i class="swatch room"></i>room for planned work</li></ul>
     ${open.length + ended.length > MOST_BARS ? html`<p class="quiet">${open.length + ended.length - MOST_BARS} more stand in the table below.</p>` : null}
   <//>`;
 }
@@ -131,43 +133,58 @@ function Curve({ plan, place, past, time, now_s }) {
   const ahead = slots(plan, place.intensity_g_per_kwh);
   const band = place.low_g_per_kwh.map((low, i) => [ahead[i][0], ahead[i][1], low, place.high_g_per_kwh[i]]).slice(0, place.known_slots);
   const seen = [...past, ...ahead].filter(([from, until]) => time.inside(from, until)).map(([, , value]) => value);
-  const most = Math.max(1, ...seen, ...band.filter(([from, until]) => time.inside(from, until)).map(([, , , high]) => high)) * 1.08;
+  const most = Math.max(1, ...seen, ...band.filter(([from, until]) => time.inside(from, until)).map(([, , , high]) => high)) * 1.14;
   const y = (value) => HIGH - 2 - (value / most) * (HIGH - 8);
+  const values = levels(most);
   const known = [...past.filter(([from]) => from < plan.start_s).map(([from, until, value]) => [from, Math.min(until, plan.start_s), value]), ...ahead.slice(0, place.known_slots)];
   const least = Math.min(...seen);
   const label = seen.length ? `Intensity in ${place.zone}: from ${intensity(least)} to ${intensity(Math.max(...seen))}, ${moment(time.from_s * 1000)} to ${moment(time.until_s * 1000)}.` : "Intensity is not known.";
   return html`<svg class="curve" width=${time.width} height=${HIGH} role="img" aria-label=${label}>
-    <${Grid} time=${time} high=${HIGH} values=${[most / 1.08 / 2, most / 1.08]} y=${y} format=${intensity} />
+    <${Grid} time=${time} high=${HIGH} values=${values} y=${y} />
     <path class="band" d=${area(band, time, y)} />
     <path class="level" d=${steps(known, time, y)} />
     <path class="level unknown" d=${steps(ahead.slice(place.known_slots), time, y)} />
     <${Now} time=${time} now_s=${now_s} high=${HIGH} />
+    ${values.map((value) => html`<text key=${value} class="label" x="2" y=${y(value) - 4}>${intensity(value)}</text>`)}
   </svg>`;
 }
 
-const ROOM = 76;
+const ROOM = 96;
+const APART = 13; // of two labels, in pixels
 
-function Room({ plan, place, time, now_s }) {
-  const parts = useMemo(() => planned(plan, place.zone, now_s), [plan, place, Math.floor(now_s / AGAIN_S)]);
+/** Watts that are planned, below what planned work may take, below the budget: between the two is what else may draw. */
+function Room({ plan, place, parts, peak_w, budget_w, time, now_s }) {
   const free = place.power_free_w ? slots(plan, place.power_free_w).filter(([, until]) => until > now_s) : [];
   const shown = [...parts, ...free].filter(([from, until]) => time.inside(from, until)).map(([, , value]) => value);
-  const most = Math.max(100, ...shown) * 1.12;
+  const most = Math.max(100, budget_w ?? 0, ...shown) * 1.18;
   const y = (value) => ROOM - 2 - (value / most) * (ROOM - 8);
-  const peak = Math.max(0, ...parts.map(([, , value]) => value));
   const room = free.length ? Math.min(...free.map(([, , value]) => value)) : null;
-  const label = `Planned work in ${place.zone}: at most ${watts(peak)}${room === null ? "" : ` of at least ${watts(room)} that it may take`}.`;
+  const label = `Planned work in ${place.zone}: at most ${watts(peak_w)}${room === null ? "" : ` of at least ${watts(room)} that it may take`}${budget_w === null ? "" : `, of a budget of ${watts(budget_w)}`}.`;
+  const budget_y = budget_w === null ? null : y(budget_w);
+  const room_y = free.length ? y(free[0][2]) : null;
+  const below = budget_y !== null && room_y !== null && room_y - budget_y < APART;
   return html`<svg class="room" width=${time.width} height=${ROOM} role="img" aria-label=${label}>
-    <${Grid} time=${time} high=${ROOM} values=${[most / 1.12]} y=${y} format=${watts} />
+    <${Grid} time=${time} high=${ROOM} />
     <path class="watts" d=${area(parts.map(([from, until, value]) => [from, until, 0, value]), time, y)} />
     <path class="free" d=${steps(free, time, y)} />
+    ${budget_y === null ? null : html`<line class="budget" x1="0" x2=${time.width} y1=${budget_y} y2=${budget_y} />`}
     <${Now} time=${time} now_s=${now_s} high=${ROOM} />
+    ${budget_y === null ? null : html`<text class="label" x=${time.width - 4} y=${budget_y - 4} text-anchor="end">budget ${watts(budget_w)}</text>`}
+    ${room_y === null ? null : html`<text class="label" x=${time.width - 4} y=${below ? Math.max(room_y, budget_y) + 12 : room_y - 4} text-anchor="end">room ${watts(free[0][2])}</text>`}
   </svg>`;
 }
 
-function Grid({ time, high, values, y, format }) {
+/** Return two round values for lines across a chart that reaches to `most`. */
+function levels(most) {
+  const step = 10 ** Math.floor(Math.log10(most / 2));
+  const size = [5, 2, 1].find((factor) => 2 * factor * step <= most * 0.95) * step;
+  return [size, 2 * size];
+}
+
+function Grid({ time, high, values = [], y }) {
   return html`<g class="gridlines">${ticks(time).at.map((at_s) => html`<line key=${at_s} x1=${time.x(at_s)} x2=${time.x(at_s)} y1="0" y2=${high} />`)}
     <line x1="0" x2=${time.width} y1=${high - 2} y2=${high - 2} />
-    ${values.map((value) => html`<g key=${value}><line x1="0" x2=${time.width} y1=${y(value)} y2=${y(value)} /><text x="2" y=${y(value) + 11}>${format(value)}</text></g>`)}</g>`;
+    ${values.map((value) => html`<line key=${value} x1="0" x2=${time.width} y1=${y(value)} y2=${y(value)} />`)}</g>`;
 }
 
 function Now({ time, now_s, high }) {
@@ -227,13 +244,13 @@ function Jobs({ plan, now_s }) {
     { key: "name", title: "Job", value: (job) => job.name },
     { key: "state", title: "State", value: (job) => job.state, cell: (job) => html`<${State} tone=${job.late ? "bad" : STATES[job.state]}>${job.late ? `${job.state}, late` : job.state}<//>` },
     { key: "start", title: "Starts", value: (job) => next(job, now_s)?.start_s ?? null, cell: (job) => when(next(job, now_s)?.start_s, now_s) },
-    { key: "end", title: "Ends", value: (job) => job.pieces.at(-1)?.end_s ?? null, cell: (job) => when(job.pieces.at(-1)?.end_s, now_s) },
-    { key: "pieces", title: "Pieces", number: true, minor: true, value: (job) => job.pieces.filter((piece) => piece.end_s > now_s).length },
+    { key: "end", title: "Ends", minor: true, value: (job) => job.pieces.at(-1)?.end_s ?? null, cell: (job) => when(job.pieces.at(-1)?.end_s, now_s) },
+    { key: "pieces", title: "Pieces", number: true, minor: true, value: (job) => job.pieces.filter((piece) => piece.end_s > now_s).length || null, cell: (job) => job.pieces.filter((piece) => piece.end_s > now_s).length || NONE },
     { key: "where", title: "Where", minor: true, value: (job) => job.pieces[0]?.zone ?? "" },
     { key: "deadline", title: "Deadline", minor: true, value: (job) => job.deadline_s, cell: (job) => when(job.deadline_s, now_s) },
     { key: "power", title: "Adds", number: true, minor: true, value: (job) => job.power_w, cell: (job) => (job.pieces.length ? watts(job.power_w) : NONE) },
     { key: "grams", title: "CO₂e left", number: true, value: (job) => job.grams, cell: (job) => (job.pieces.length ? grams(job.grams) : NONE) },
-    { key: "range", title: "90 % range", minor: true, value: (job) => job.high_g, cell: (job) => (job.high_g > 0 ? `${grams(job.low_g)} to ${grams(job.high_g)}` : NONE) },
+    { key: "range", title: "90 % range", number: true, minor: true, value: (job) => job.high_g, cell: (job) => (job.high_g > 0 ? `${grams(job.low_g)} to ${grams(job.high_g)}` : NONE) },
   ];
   const late = plan.jobs.filter((job) => job.late).length;
   const left_g = plan.jobs.reduce((sum, job) => sum + job.grams, 0);

@@ -1,9 +1,9 @@
 // What a unit of work emits, how sure that is, how it stands against its baseline, and whether it gets better.
 
 import { html, useState } from "/page/vendor/htm-preact.js";
-import { plural, singular, useAsked } from "/page/lib/asked.js";
+import { amountOf, singular, useAsked } from "/page/lib/asked.js";
 import { Chart } from "/page/lib/chart.js";
-import { NONE, count, day, duration, energy, grams, moment, percent } from "/page/lib/format.js";
+import { NONE, count, day, duration, energy, grams, many, moment, percent } from "/page/lib/format.js";
 import { Empty, Facts, Figure, Notice, Panel, State } from "/page/lib/parts.js";
 import { to } from "/page/lib/router.js";
 import { Table } from "/page/lib/table.js";
@@ -44,9 +44,9 @@ export function View({ params }) {
     </div>
     ${error ? html`<${Notice} tone="note">${error}<//>` : null}
     ${data ? null : error ? null : html`<p class="loading" role="status">Loading…</p>`}
-    <div class="scores">${scores.map((one, i) => html`<${Card} key=${`${one.subject} ${one.name}`} one=${one} id=${`score-${i}`} />`)}</div>
+    <div class="scores">${scores.map((one, i) => html`<${Card} key=${`${one.subject} ${one.name}`} one=${one} id=${`score-${i}`} />`)}
+      ${without.length ? html`<${Panel} id="score-without" title="Without a score"><ul class="list">${without.map((one) => html`<li key=${one.name}><${Named} one=${one} />: ${one.why || "there is nothing to divide by"}. It emitted ${grams(one.grams)}.</li>`)}</ul><//>` : null}</div>
     ${data && !scores.length && !without.length ? html`<${Panel} id="score-none" title="Scores"><${Empty}>No work was seen in this time, so there is nothing to score.<//><//>` : null}
-    ${without.length ? html`<${Panel} id="score-without" title="Without a score"><ul class="list">${without.map((one) => html`<li key=${one.name}><${Named} one=${one} />: ${one.why || "there is nothing to divide by"}. It emitted ${grams(one.grams)}.</li>`)}</ul><//>` : null}
     ${data ? html`<${Whole} data=${data} />` : null}
     <${Improvement} workload=${params[0]} />`;
 }
@@ -66,7 +66,7 @@ function Card({ one, id }) {
   const unit = singular(one.unit);
   const { g_per_unit: value, low_g_per_unit: low, high_g_per_unit: high } = one.sci;
   return html`<section class="panel score" aria-labelledby=${id}>
-    <header><h2 id=${id}><${Named} one=${one} /></h2><div class="aside">${count(one.sci.units)} ${plural(one.unit)}, ${grams(one.grams)}</div></header>
+    <header><h2 id=${id}><${Named} one=${one} /></h2><div class="aside">${amountOf(one.sci.units, one.unit)}, ${grams(one.grams)}</div></header>
     <div class="headline">
       <${Letter} grade=${one.grade} />
       <div class="sci"><p class="value">${grams(value)} <small>CO₂e per ${unit}</small></p>
@@ -138,15 +138,15 @@ function Factors({ one, unit }) {
   const reach = Math.max(0.35, ...[...ratios, ...(total > 0 ? [total] : [])].map((ratio) => Math.abs(Math.log2(ratio))));
   return html`<div class="table" tabindex="0" role="group" aria-label=${`Factors of ${one.name}`}><table class="factors">
     <caption class="hidden">Factors of ${one.name}, which multiply to grams per ${unit}</caption>
-    <thead><tr><th scope="col">Factor</th>${held ? html`<th scope="col" class="number">Base</th>` : null}<th scope="col" class="number">Now</th>${held ? html`<th scope="col" class="number">Ratio</th>
+    <thead><tr><th scope="col">Factor</th>${held ? html`<th scope="col" class="number minor">Base</th>` : null}<th scope="col" class="number">Now</th>${held ? html`<th scope="col" class="number">Ratio</th>
       <th scope="col" class="minor">Less or more</th><th scope="col" class="number">Points</th>` : null}</tr></thead>
     <tbody>${one.factors.map((factor) => html`<tr key=${factor.name}>
         <th scope="row">${FACTORS[factor.name]?.[0] ?? factor.name}<small class="quiet">${FACTORS[factor.name]?.[1]}</small></th>
-        ${held ? html`<td class="number">${amount(factor, factor.base)}</td>` : null}<td class="number">${amount(factor, factor.actual)}</td>
+        ${held ? html`<td class="number minor">${amount(factor, factor.base)}</td>` : null}<td class="number">${amount(factor, factor.actual)}</td>
         ${held ? html`<td class="number">${factor.ratio === null ? NONE : `×${factor.ratio.toFixed(2)}`}</td>
         <td class="minor"><${Ratio} ratio=${factor.ratio} reach=${reach} /></td>
         <td class="number">${factor.points === null ? NONE : signed(factor.points)}</td>` : null}</tr>`)}</tbody>
-    <tfoot><tr><th scope="row">Together</th>${held ? html`<td class="number">${grams(one.against.g_per_unit)}</td>` : null}<td class="number">${grams(one.sci.g_per_unit)}</td>
+    <tfoot><tr><th scope="row">Together</th>${held ? html`<td class="number minor">${grams(one.against.g_per_unit)}</td>` : null}<td class="number">${grams(one.sci.g_per_unit)}</td>
       ${held ? html`<td class="number">×${total.toFixed(2)}</td><td class="minor"><${Ratio} ratio=${total} reach=${reach} /></td>
       <td class="number">${total > 0 ? signed(-25 * Math.log2(total)) : NONE}</td>` : null}</tr></tfoot>
   </table></div>`;
@@ -232,12 +232,12 @@ const TONES = { falling: "good", rising: "bad" };
 function Trends({ whole, policy }) {
   const controls = whole.controls;
   return html`<h3>Does it learn?</h3><ul class="trends">${Object.entries(whole.error_trend).map(([name, trend]) => html`<li key=${name}>
-      <b>error of ${name}</b> <${State} tone=${TONES[trend.verdict] ?? "off"}>${trend.verdict}<//> <span class="quiet">${trend.slope === null ? "" : `${signed(100 * trend.slope)} points a week, `}${trend.count} jobs</span></li>`)}</ul>
+      <b>error of ${name}</b> <${State} tone=${TONES[trend.verdict] ?? "off"}>${trend.verdict}<//> <span class="quiet">${trend.slope === null || !(trend.verdict in TONES) ? "" : `${signed(100 * trend.slope)} points a week, `}${many(trend.count, "job")}</span></li>`)}</ul>
     <${Facts} rows=${[
       ["Against jobs that ran at once by lot", controls.saved_pct === null ? `too few to tell (${controls.jobs})` : `${controls.saved_pct.toFixed(1)} % saved (90 %: ${controls.low_pct.toFixed(1)} to ${controls.high_pct.toFixed(1)} %)`],
       ["Energy at full power is known by", Object.entries(whole.how).map(([how, many]) => `${how} ${many}`).join(", ")],
       ["What was wrong the most, by jobs", Object.entries(whole.total.predicted.wrong).map(([what, many]) => `${what} ${many}`).join(", ")],
-      ["Policy", policy ? `${policy.active}: ${policy.jobs} jobs and ${policy.controls} controls under test` : ""],
+      ["Policy", policy ? `${policy.active}: ${many(policy.jobs, "job")} and ${many(policy.controls, "control")} under test` : ""],
       ["Rolled back", policy?.rolled_back.join(", ")],
     ]} />`;
 }

@@ -2,10 +2,10 @@
 
 import { html, useState } from "/page/vendor/htm-preact.js";
 import { getJson } from "/page/lib/api.js";
-import { gramsPer, joulesPer, mainUnit, plural, singular, useAsked } from "/page/lib/asked.js";
+import { amountOf, gramsPer, joulesPer, mainUnit, singular, useAsked } from "/page/lib/asked.js";
 import { Chart } from "/page/lib/chart.js";
 import { JobReason } from "/page/lib/explanation.js";
-import { NONE, clock, count, duration, energy, grams, gramsPerHour, moment, percent, watts } from "/page/lib/format.js";
+import { NONE, clock, count, duration, energy, grams, gramsPerHour, many, moment, percent, watts } from "/page/lib/format.js";
 import { Facts, Figure, Notice, Panel, State } from "/page/lib/parts.js";
 import { to } from "/page/lib/router.js";
 import { same, useStore } from "/page/lib/store.js";
@@ -48,9 +48,9 @@ function Now({ store }) {
   const by = planning?.by_state ?? {};
   const late = planning?.late ?? jobs.filter((job) => job.late).length;
   return html`<dl class="figures">
-    <${Figure} name="Power of work now" value=${watts(sum("power_w"))} note=${`${count(workloads.size)} workloads seen`} stale=${stale} />
+    <${Figure} name="Power of work now" value=${watts(sum("power_w"))} note=${`${many(workloads.size, "workload")} seen`} stale=${stale} />
     <${Figure} name="It emits" value=${gramsPerHour(sum("emissions_g_per_h"))} note="CO₂e, as the grid is now" stale=${stale} />
-    <${Figure} name="Jobs running" value=${count((by.running ?? 0) + (by.starting ?? 0) + (by.stopping ?? 0))} note=${`${count(by.waiting ?? 0)} wait for their time`} stale=${stale} />
+    <${Figure} name="Jobs running" value=${count((by.running ?? 0) + (by.starting ?? 0) + (by.stopping ?? 0))} note=${by.waiting === 1 ? "1 waits for its time" : `${count(by.waiting ?? 0)} wait for their time`} stale=${stale} />
     <${Figure} name="Late" value=${count(late)} tone=${late ? "bad" : ""} note=${late ? "will miss their deadline, or have" : jobs.length ? "every open job keeps its deadline" : "no job was submitted"} stale=${stale} />
   </dl>`;
 }
@@ -106,12 +106,12 @@ function Workloads({ store, period, setPeriod }) {
   const rest = (data?.rows ?? []).filter((row) => row.residual);
   const columns = [
     { key: "name", title: "Workload", value: (row) => row.name },
-    { key: "power", title: "Now", number: true, value: (row) => row.now?.power_w ?? null, cell: (row) => watts(row.now?.power_w) },
+    { key: "power", title: "Now", number: true, minor: true, value: (row) => row.now?.power_w ?? null, cell: (row) => watts(row.now?.power_w) },
     { key: "rate", title: "Emits now", number: true, minor: true, value: (row) => row.now?.emissions_g_per_h ?? null, cell: (row) => gramsPerHour(row.now?.emissions_g_per_h) },
     { key: "nodes", title: "Nodes", number: true, minor: true, value: (row) => row.now?.nodes ?? null, cell: (row) => count(row.now?.nodes) },
-    { key: "energy", title: "Energy", number: true, value: (row) => row.figures?.energy_j ?? null, cell: (row) => energy(row.figures?.energy_j) },
+    { key: "energy", title: "Energy", number: true, minor: true, value: (row) => row.figures?.energy_j ?? null, cell: (row) => energy(row.figures?.energy_j) },
     { key: "grams", title: "CO₂e", number: true, value: (row) => row.figures?.location_g ?? null, cell: (row) => grams(row.figures?.location_g) },
-    { key: "done", title: "Done", number: true, minor: true, value: (row) => row.unit?.[1] ?? null, cell: (row) => (row.unit ? `${count(row.unit[1])} ${plural(row.unit[0])}` : NONE) },
+    { key: "done", title: "Done", number: true, minor: true, value: (row) => row.unit?.[1] ?? null, cell: (row) => (row.unit ? amountOf(row.unit[1], row.unit[0]) : NONE) },
     { key: "joules", title: "Energy per unit", number: true, minor: true, value: (row) => per(row.figures?.energy_j, row.unit), cell: (row) => (row.unit ? joulesPer(row.figures.energy_j, row.unit[1], row.unit[0]) : NONE) },
     { key: "per", title: "CO₂e per unit", number: true, value: (row) => per(row.figures?.location_g, row.unit), cell: (row) => (row.unit ? gramsPer(row.figures.location_g, row.unit[1], row.unit[0]) : NONE) },
   ];
@@ -169,7 +169,7 @@ function TaskTable({ period, workload = "" }) {
     { key: "took", title: "Ran", number: true, minor: true, value: (row) => row.figures.duration_s || null, cell: (row) => (row.figures.duration_s ? duration(row.figures.duration_s) : NONE) },
     { key: "energy", title: "Energy", number: true, value: (row) => row.figures.energy_j, cell: (row) => energy(row.figures.energy_j) },
     { key: "grams", title: "CO₂e", number: true, value: (row) => row.figures.location_g, cell: (row) => grams(row.figures.location_g) },
-    { key: "done", title: "Done", number: true, minor: true, value: (row) => row.unit?.[1] ?? null, cell: (row) => (row.unit ? `${count(row.unit[1])} ${plural(row.unit[0])}` : NONE) },
+    { key: "done", title: "Done", number: true, minor: true, value: (row) => row.unit?.[1] ?? null, cell: (row) => (row.unit ? amountOf(row.unit[1], row.unit[0]) : NONE) },
     { key: "joules", title: "Energy per unit", number: true, minor: true, value: (row) => per(row.figures.energy_j, row.unit), cell: (row) => (row.unit ? joulesPer(row.figures.energy_j, row.unit[1], row.unit[0]) : NONE) },
     { key: "per", title: "CO₂e per unit", number: true, value: (row) => per(row.figures.location_g, row.unit), cell: (row) => (row.unit ? gramsPer(row.figures.location_g, row.unit[1], row.unit[0]) : NONE) },
   ];
@@ -191,7 +191,7 @@ function Jobs({ store, rows, id, title: name, children }) {
     { key: "model", title: "Model", minor: true, value: (job) => job.model || "", cell: (job) => job.model || NONE },
     { key: "energy", title: "Energy", number: true, minor: true, value: (job) => job.energy_j, cell: (job) => (job.energy_j ? energy(job.energy_j) : NONE) },
     { key: "grams", title: "CO₂e", number: true, value: (job) => job.emissions_g, cell: (job) => (job.emissions_g ? grams(job.emissions_g) : NONE) },
-    { key: "expected", title: "in all", number: true, minor: true, help: "What it is expected to emit in all, or has", value: (job) => job.expected_g, cell: (job) => (job.expected_g ? grams(job.expected_g) : NONE) },
+    { key: "expected", title: "In all", number: true, minor: true, help: "What it is expected to emit in all, or has", value: (job) => job.expected_g, cell: (job) => (job.expected_g ? grams(job.expected_g) : NONE) },
     { key: "per", title: "CO₂e per unit", number: true, minor: true, value: (job) => per(job.emissions_g || null, job.unit), cell: (job) => (job.unit && job.emissions_g ? gramsPer(job.emissions_g, job.unit[1], job.unit[0]) : NONE) },
   ];
   const open = shown.filter((job) => !["done", "failed", "cancelled"].includes(job.state)).length;
@@ -205,7 +205,7 @@ function Jobs({ store, rows, id, title: name, children }) {
 
 function Share({ value, state }) {
   const width = `${Math.round(100 * value)}%`;
-  return html`<span class="share"><span class="bar thin" aria-hidden="true"><span class=${`fill ${state}`} style=${{ width }}></span></span> ${percent(value)}</span>`;
+  return html`<span class="share"><span class="bar thin" aria-hidden="true"><span class=${`fill ${state}`} style=${{ width }}></span></span> <span class="so-far">${percent(value)}</span></span>`;
 }
 
 function when(wall_s, now_s = Date.now() / 1000) {
@@ -228,9 +228,9 @@ function Workload({ store, name }) {
     <div class="toolbar"><${Period} period=${period} setPeriod=${setPeriod} /> <a href=${to("score", name)}>Its score</a></div>
     ${error ? html`<${Notice} tone="warn">${error}<//>` : null}
     <dl class="figures">
-      <${Figure} name="Power now" value=${watts(live?.power_w)} note=${live ? `on ${count(live.nodes)} nodes, ${gramsPerHour(live.emissions_g_per_h)}` : "it does not run now"} />
+      <${Figure} name="Power now" value=${watts(live?.power_w)} note=${live ? `on ${many(live.nodes, "node")}, ${gramsPerHour(live.emissions_g_per_h)}` : "it does not run now"} />
       <${Figure} name=${`Energy, ${PERIODS[period][0]}`} value=${energy(figures?.energy_j)} note=${figures ? `${energy(figures.dynamic_j)} above idle` : ""} />
-      <${Figure} name=${`CO₂e, ${PERIODS[period][0]}`} value=${grams(figures?.location_g)} note=${unit ? `for ${count(unit[1])} ${plural(unit[0])}` : "no unit of work was counted"} />
+      <${Figure} name=${`CO₂e, ${PERIODS[period][0]}`} value=${grams(figures?.location_g)} note=${unit ? `for ${amountOf(unit[1], unit[0])}` : "no unit of work was counted"} />
       <${Figure} name="CO₂e per unit" value=${unit ? gramsPer(figures.location_g, unit[1], unit[0]).split(" per ")[0] : NONE} note=${unit ? `per ${singular(unit[0])}; ${joulesPer(figures.energy_j, unit[1], unit[0])}` : "tasks say it: evenwatt run --unit"} />
     </dl>
     ${line.length >= LEAST_POINTS ? html`<${Panel} id="work-line" title="CO₂e over time"><${Chart} title=${`CO₂e of ${name}`} x=${line.map((one) => one.start_s)} format=${grams} height=${160}
@@ -269,7 +269,7 @@ function Job({ store, id }) {
       ["Template", spec.template ?? ""],
       ["Run by", spec.external],
       ["Values", Object.entries(spec.values ?? {}).map(([name, value]) => `${name} ${value}`).join(", ")],
-      ["Work", spec.work ? `${count(spec.work.amount)} ${spec.work.unit}` : ""],
+      ["Work", spec.work ? amountOf(spec.work.amount, spec.work.unit) : ""],
       ["Length and power", job.estimate],
       ["Adds", job.power_w ? watts(job.power_w) : ""],
       ["May be interrupted", spec.service ? "" : spec.interruptible ? "yes" : "no"],

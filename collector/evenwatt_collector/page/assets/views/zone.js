@@ -3,12 +3,12 @@
 import { html, useEffect, useState } from "/page/vendor/htm-preact.js";
 import { Actions } from "/page/lib/actions.js";
 import { PowerReason } from "/page/lib/explanation.js";
-import { NONE, count, grams, gramsPerHour, intensity, percent, watts } from "/page/lib/format.js";
+import { NONE, count, grams, gramsPerHour, intensity, many, percent, watts } from "/page/lib/format.js";
 import { NodeTable } from "/page/lib/node_table.js";
 import { Bar, Empty, Facts, Figure, Notice, Panel, State } from "/page/lib/parts.js";
 import { to } from "/page/lib/router.js";
 import { useStore, zoneStale } from "/page/lib/store.js";
-import { standing, zoneBand } from "/page/lib/words.js";
+import { givenOut, over, standing, zoneBand } from "/page/lib/words.js";
 import { ZoneChart } from "/page/lib/zone_chart.js";
 
 export const title = "Zone";
@@ -40,7 +40,7 @@ export function View({ store, params }) {
     <dl class="figures">
       <${Figure} name="Power now" value=${watts(zone.power_w)} stale=${stale} tone=${budget !== null && zone.power_w > budget ? "bad" : ""}
         note=${budget === null ? "no budget" : html`${percent(zone.power_w / budget)} of ${watts(budget)}<${Bar} power_w=${zone.power_w} cap_w=${budget} most_w=${budget * 1.08} stale=${Boolean(stale)} />`} />
-      <${Figure} name="Caps and the rest" value=${watts(zone.leased_w)} stale=${stale} note=${budget === null ? "" : `${watts(Math.max(0, budget - zone.leased_w))} not given out`} />
+      <${Figure} name="Caps and the rest" value=${watts(zone.leased_w)} stale=${stale} tone=${over(zone.leased_w, budget) ? "warn" : ""} note=${budget === null ? "" : givenOut(zone.leased_w, budget)} />
       <${Figure} name="Emissions" value=${gramsPerHour(zone.emissions_g_per_h)} stale=${stale} note=${`${grams(zone.emissions_g)} counted so far`} />
       <${Figure} name="Intensity" value=${intensity(zone.intensity_g_per_kwh)} stale=${stale} note=${standing(zone.intensity_standing)} />
       <${Figure} name="Nodes" value=${count(zone.nodes)} stale=${stale} tone=${zone.silent ? "warn" : ""} note=${`${count(zone.silent)} silent, ${count(zone.capped)} at their cap`} />
@@ -56,7 +56,7 @@ export function View({ store, params }) {
         <${Facts} rows=${facts(zone)} />
       <//>
     </div>
-    <${Panel} id="nodes" title="Nodes" aside=${`${count(rows.length)} nodes`}>
+    <${Panel} id="nodes" title="Nodes" aside=${many(rows.length, "node")}>
       <${NodeTable} caption=${`Nodes of ${zone.zone}`} rows=${rows} connection=${connection} zoned=${inside.size > 1} />
     <//>`;
 }
@@ -67,7 +67,8 @@ function Spans({ minutes, setMinutes }) {
 
 function facts(zone) {
   return [
-    ["Budget", zone.budget_w === null ? "none" : `${watts(zone.budget_w)}, ${zone.budget_why || "from the settings"}`],
+    ["Budget", zone.budget_w === null ? "none" : watts(zone.budget_w)],
+    ["It comes from", zone.budget_w === null ? null : zone.budget_why || "the settings"],
     ["Steered to", zone.target_w === null ? NONE : watts(zone.target_w)],
     ["Steering", zone.controlled ? (zone.dry_run ? "dry run: nothing is sent" : "on") : "off"],
     ["Not managed", zone.unmanaged_w ? `${watts(zone.unmanaged_w)} are reserved for what has no agent` : "nothing"],

@@ -1,7 +1,7 @@
 // Zones, and all nodes of the fleet.
 
 import { html } from "/page/vendor/htm-preact.js";
-import { count, gramsPerHour, intensity, watts } from "/page/lib/format.js";
+import { count, gramsPerHour, intensity, many, watts } from "/page/lib/format.js";
 import { NodeTable } from "/page/lib/node_table.js";
 import { Bar, Panel, State } from "/page/lib/parts.js";
 import { to } from "/page/lib/router.js";
@@ -16,11 +16,11 @@ export function View({ store }) {
   const nodes = useStore(store, (all) => all.nodes);
   const connection = useStore(store, (all) => all.connection);
   return html`<h1>Zones and nodes</h1>
-    <${Panel} id="zones" title="Zones" aside=${`${count(zones.size)} zones`}>
+    <${Panel} id="zones" title="Zones" aside=${many(zones.size, "zone")}>
       <${Table} caption="Zones" columns=${COLUMNS} rows=${[...zones.values()]} keyOf=${(row) => row.zone} href=${(row) => to("zone", row.zone)}
         rowClass=${(row) => (zoneStale(row, connection) ? "stale" : "")} empty="No zone has been heard of yet." />
     <//>
-    <${Panel} id="nodes" title="Nodes" aside=${`${count(nodes.size)} nodes`}>
+    <${Panel} id="nodes" title="Nodes" aside=${many(nodes.size, "node")}>
       <${NodeTable} caption="All nodes" rows=${[...nodes.values()]} connection=${connection} zoned=${true} />
     <//>`;
 }
@@ -34,7 +34,7 @@ const COLUMNS = [
   { key: "leased", title: "Caps and the rest", number: true, minor: true, value: (row) => row.leased_w, cell: (row) => watts(row.leased_w), help: "The most it can draw with the caps in force" },
   { key: "grams", title: "Emits", number: true, minor: true, value: (row) => row.emissions_g_per_h, cell: (row) => gramsPerHour(row.emissions_g_per_h) },
   { key: "intensity", title: "Intensity", number: true, minor: true, value: (row) => row.intensity_g_per_kwh, cell: (row) => intensity(row.intensity_g_per_kwh) },
-  { key: "nodes", title: "Nodes", number: true, value: (row) => row.nodes, cell: (row) => count(row.nodes) },
+  { key: "nodes", title: "Nodes", number: true, minor: true, value: (row) => row.nodes, cell: (row) => count(row.nodes) },
   { key: "silent", title: "Silent", number: true, minor: true, value: (row) => row.silent, cell: silentCell },
   { key: "alarms", title: "Alarms", number: true, minor: true, value: (row) => row.alarms.length, cell: alarmsCell },
 ];
