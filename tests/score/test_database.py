@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import json
@@ -275,6 +276,29 @@ def test_improvement_from_the_database(database):
     assert "! policy carbon-1 was rolled back" in verb("improvement", "--weeks", weeks, *at, code=3)
     assert "no job with an outcome" in verb("improvement", "--workload", "cat", *at, code=3)
     assert "--by 'cat'" in verb("improvement", "--by", "cat", *at, code=2)
+
+
+def test_each_shard_tells_its_own_policy(database):
+    """Shards remember under names of their own; who reads the database alone hears of one that was rolled back."""
+    connection = connect(str(database), exclusive=False)
+    with contextlib.closing(connection):
+        for shard, jobs in (("north", 0), ("south", 200)):
+            guard = Guard()
+            guard.adopt(f"{shard}-1")
+            for number in range(jobs):
+                guard.observe(outcome(number, 300.0, 100.0, version=f"{shard}-1"))
+            connection.run("INSERT INTO shard (zone, name, url) VALUES (?, ?, '')", (shard, shard))
+            connection.shard = shard
+            remember(connection, GUARD, guard.document())
+    query = ImprovementQuery()
+    asked = {
+        name: asyncio.run(DatabaseDesk(str(database), "lab", "test", name).improvement(query)).policy
+        for name in ("", "north", "south")
+    }
+    assert asked[""] is None
+    assert (asked["north"].active, asked["north"].alarm) == ("north-1", None)
+    assert "south-1 was rolled back" in asked["south"].alarm
+    assert open_and_improve(str(database), query, MADE).policy == asked["south"]
 
 
 @contextlib.contextmanager

@@ -77,7 +77,8 @@ def _print(out: Console, found: Improvements) -> None:
         _table(out, "WORKLOAD", [_row(one.workload or "", one.total) for one in found.workloads])
     if found.policy is not None:
         policy = found.policy
-        put(out, f"policy {policy.active}: {policy.jobs} jobs and {policy.controls} controls under test")
+        whose = f" of shard {policy.shard}" if policy.shard else ""
+        put(out, f"policy {policy.active}{whose}: {policy.jobs} jobs and {policy.controls} controls under test")
         if policy.alarm:
             put(out, f"! {policy.alarm}", "yellow")
 

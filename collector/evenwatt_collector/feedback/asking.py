@@ -64,6 +64,8 @@ class Policy:
     """Of the active version, under test."""
     controls: int
     rolled_back: tuple[str, ...]
+    shard: str = ""
+    """Whose it is, of several collectors on one database."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from evenwatt_collector.storage.connection import shown
 from evenwatt_collector.storage.jobs import outcomes
 from evenwatt_collector.storage.memory import recall
 from evenwatt_collector.storage.schema import check
+from evenwatt_collector.storage.shards import shards
 from evenwatt_daemon import EXIT_FAILURE, Failure
 
 if TYPE_CHECKING:
@@ -49,10 +50,11 @@ class DatabaseDesk:
         where: A file or a URL.
         fleet: Its name.
         version: Of this program.
+        shard: Whose policy is told, of several collectors on the database.
     """
 
-    def __init__(self, where: str, fleet: str, version: str) -> None:
-        self._where, self._fleet, self._version = where, fleet, version
+    def __init__(self, where: str, fleet: str, version: str, shard: str = "") -> None:
+        self._where, self._fleet, self._version, self._shard = where, fleet, version, shard
 
     async def score(self, query: ScoreQuery) -> Scores:
         """See ScoreDesk."""
@@ -60,7 +62,7 @@ class DatabaseDesk:
 
     async def improvement(self, query: ImprovementQuery) -> Improvements:
         """See ScoreDesk."""
-        return await asyncio.to_thread(open_and_improve, self._where, query, self._made())
+        return await asyncio.to_thread(open_and_improve, self._where, query, self._made(), self._shard)
 
     def _made(self) -> Made:
         return Made(now_s=time.time(), version=self._version, fleet=self._fleet)
@@ -75,12 +77,19 @@ def open_and_score(where: str, query: ScoreQuery, made: Made) -> Scores:
     return _open(where, lambda connection: scores(connection, query, made))
 
 
-def open_and_improve(where: str, query: ImprovementQuery, made: Made) -> Improvements:
-    """Return what was saved week by week; raises as above."""
+def open_and_improve(where: str, query: ImprovementQuery, made: Made, shard: str | None = None) -> Improvements:
+    """Return what was saved week by week; raises as above.
+
+    Args:
+        where: The database.
+        query: What is asked.
+        made: When and by what.
+        shard: Whose policy is told; None: one that was rolled back, if any was, else the first that is known.
+    """
 
     def read(connection: Connection) -> Improvements:
         found = outcomes(connection, made.now_s - (query.weeks + 1) * WEEK_S, made.now_s + WEEK_S)
-        policy = _policy(connection)
+        policy = _one_policy(connection) if shard is None else _policy(connection, shard)
         return improvements(found, query, (made.now_s, made.version, made.fleet), policy)
 
     return _open(where, read)
@@ -97,8 +106,15 @@ def open_and_freeze(
     return _open(where, write, write=True)
 
 
-def _policy(connection: Connection) -> Policy | None:
-    state = recall(connection, GUARD)
+def _one_policy(connection: Connection) -> Policy | None:
+    """Return a policy that needs a person before one that does not: who reads the database looks after them all."""
+    names = sorted({"", *(shard.name for shard in shards(connection))})
+    found = [policy for name in names if (policy := _policy(connection, name)) is not None]
+    return min(found, key=lambda policy: policy.alarm is None, default=None)
+
+
+def _policy(connection: Connection, shard: str) -> Policy | None:
+    state = recall(connection, GUARD, shard=shard)
     if state is None:
         return None
     try:
@@ -106,6 +122,7 @@ def _policy(connection: Connection) -> Policy | None:
     except Failure:
         return None
     return Policy(
+        shard=shard,
         active=guard.active,
         alarm=guard.alarm,
         jobs=guard.trial.saved.count,
