@@ -227,6 +227,9 @@ def _clock(settings: AgentSettings) -> Finding:
         if not clocks.clock_synchronised():
             if not settings.control.require_synchronised_clock:
                 return Finding("clock", Verdict.SKIPPED, "not synchronised, and the settings do not ask for it")
+            if not settings.control.enabled:
+                fix = "enable time synchronisation (timedatectl set-ntp true): records are dated by this clock"
+                return Finding("clock", Verdict.SKIPPED, "not synchronised; without control no command needs it", fix)
             fix = "enable time synchronisation (timedatectl set-ntp true): commands are refused when they look old"
             return Finding("clock", Verdict.BROKEN, "not synchronised", fix)
     return Finding("clock", Verdict.FOUND, time.strftime("synchronised, %Y-%m-%d %H:%M:%S UTC", time.gmtime()))

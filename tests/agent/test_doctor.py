@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 
+import msgspec
 import pytest
 
+from evenwatt_agent import clocks
 from evenwatt_agent.doctor import Verdict, examine
 from evenwatt_agent.settings import AgentSettings, ControlSettings, SourceSettings
 from evenwatt_daemon.broker import BrokerSettings
@@ -60,6 +62,21 @@ def test_a_machine_with_nothing_is_estimated_and_says_how_to_do_better(tmp_path)
     report = found(examine(settings(tmp_path, tmp_path)))
     assert {report[name].verdict for name in ("powercap", "hwmon", "ina", "power_supply")} == {Verdict.ABSENT}
     assert "sources.idle_w" in report["node power"].fix
+
+
+@pytest.mark.parametrize(
+    ("control", "verdict"),
+    [
+        (ControlSettings(), Verdict.SKIPPED),
+        (ControlSettings(enabled=True), Verdict.BROKEN),
+        (ControlSettings(enabled=True, require_synchronised_clock=False), Verdict.SKIPPED),
+    ],
+)
+def test_a_clock_that_nobody_sets_is_a_fault_only_where_commands_need_it(tmp_path, monkeypatch, control, verdict):
+    monkeypatch.setattr(clocks, "clock_synchronised", lambda: False)  # the kernel's word, which no test may change
+    finding = found(examine(msgspec.structs.replace(settings(tmp_path, tmp_path), control=control)))["clock"]
+    assert finding.verdict is verdict
+    assert finding.detail.startswith("not synchronised")
 
 
 def test_a_broken_counter_is_said_with_what_still_works(tmp_path):
