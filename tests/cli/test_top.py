@@ -16,11 +16,12 @@ from textual.widgets import Static
 from evenwatt_cli.live.fleet import FleetView
 from evenwatt_cli.live.sse import Said
 from evenwatt_cli.operator_settings import load
+from evenwatt_cli.status import ask_collector
 from evenwatt_cli.top.app import CloseUp, Help, Top
 from evenwatt_cli.top.columns import Order, columns, heading, line, ordered
 from evenwatt_cli.top.drawing import chart, gauge, spark
 from evenwatt_cli.top.header import connection, labelled_chart, past, zone_lines
-from evenwatt_cli.top.sources import from_agent, from_collector, work_of
+from evenwatt_cli.top.sources import from_agent, from_collector, past_of, work_of
 from evenwatt_cli.top.table import NodeTable
 from evenwatt_wire import Kind
 from tests.cli.terminal import Office, evenwatt, on_terminal
@@ -139,6 +140,25 @@ def test_order_filter_and_zone():
     assert names(zone="hall") == "ab"
 
 
+def test_what_was_before_stands_in_front_of_what_is_seen():
+    view = fleet(zones=[zone_row("hall", power_w=90.0), zone_row("shed")])
+    view.second(1.0)
+    samples = {
+        "at_s": [700.0, 705.0, 900.0, 905.0],
+        "power_w": [1.0, 2.0, None, 4.0],
+        "budget_w": [None, 9.0, 9.0, 9.0],
+    }
+    view.seed({"zone": "hall", "step_s": 5.0, **samples})
+    seconds = list(view.zones["hall"].past)
+    assert len(seconds) == 206
+    assert seconds[:14] == [(1.0, None)] * 5 + [(2.0, 9.0)] * 9
+    assert seconds[14:200] == [(None, None)] * 186, "nothing is made up where there are no samples"
+    assert seconds[-6:] == [*[(None, 9.0)] * 5, (90.0, 400.0)]
+    view.seed({"zone": "gone", "step_s": 5.0, **samples})
+    view.seed({"zone": "shed", "step_s": 5.0, "at_s": [], "power_w": [], "budget_w": []})
+    assert len(view.zones["shed"].past) == 1
+
+
 def test_zones_inside_others_are_not_added_twice():
     view = fleet(
         zones=[zone_row("hall", inside=["row"], power_w=90.0), zone_row("row", power_w=60.0), zone_row("shed")]
@@ -202,7 +222,13 @@ async def test_ways_to_end(office):
 async def test_keys(office):
     async with busy(office) as (_, n1):
         settings, view = load(office.person), FleetView()
-        app = Top(view, partial(from_collector, settings), settings.collector_url, partial(work_of, settings))
+        view.take(ask_collector(settings), 0.0)
+        assert (await past_of(settings, "hall"))["power_w"]
+        assert await past_of(settings, "cellar") is None
+        app = Top(
+            view, partial(from_collector, settings), settings.collector_url, partial(work_of, settings),
+            partial(past_of, settings),
+        )  # fmt: skip
         async with app.run_test(size=(100, 30)) as pilot:
             table = app.query_one(NodeTable)
             await eventually(lambda: len(view.nodes) == 2, "both are heard")
@@ -243,9 +269,13 @@ async def test_thousands_of_nodes_draw_only_what_is_seen():
     async def silent(_view, _heard):
         await asyncio.sleep(3_600)
 
-    app = Top(view, silent, "here")
+    async def before(zone):
+        return {"zone": zone, "step_s": 5.0, "at_s": [100.0, 105.0], "power_w": [7.0, 8.0], "budget_w": [9.0, 9.0]}
+
+    app = Top(view, silent, "here", before=before)
     async with app.run_test(size=(80, 24)) as pilot:
         table = app.query_one(NodeTable)
+        await eventually(lambda: view.zones["hall"].past[0] == (7.0, 9.0), "what was before is drawn")
         drawn = []
         real = table.render_line
         table.render_line = lambda y: (drawn.append(y), real(y))[1]

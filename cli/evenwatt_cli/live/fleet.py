@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -105,6 +106,17 @@ class FleetView:
             there = known and not thing.row.get("silent") and thing.row["state"] == "ready"
             thing.past.append((thing.row["power_w"], thing.row["cap_w"]) if there else _UNKNOWN)
 
+    def seed(self, history: Row) -> None:
+        """Put what was before this screen was opened in front of a zone's past, as ``/api/v1/history`` tells it."""
+        thing, at_s = self.zones.get(history["zone"]), history["at_s"]
+        if thing is None or not at_s:
+            return
+        seen = list(thing.past)
+        first_s = at_s[-1] - PAST
+        before = [_sampled(history, first_s + 1 + second) for second in range(PAST - len(seen))]
+        known = next((i for i, second in enumerate(before) if second != _UNKNOWN), len(before))
+        thing.past = deque([*before[known:], *seen], maxlen=PAST)
+
     def outer(self) -> list[Row]:
         """Return the zones that are inside no other: their figures add up to the fleet's."""
         inside = {name for thing in self.zones.values() for name in thing.row.get("inside") or ()}
@@ -150,6 +162,17 @@ class FleetView:
             self.jobs[row["id"]] = row
 
 
+def _sampled(history: Row, wall_s: float) -> Second:
+    """Return watts and budget as sampled last before a moment; unknown where no sample is near."""
+    at_s: list[float] = history["at_s"]
+    i = bisect_right(at_s, wall_s) - 1
+    if i < 0 or wall_s - at_s[i] > _NEAR * history["step_s"]:
+        return _UNKNOWN
+    return history["power_w"][i], history["budget_w"][i]
+
+
+_NEAR: Final = 1.6
+"""A sample stands for the time up to the next one, which may be late."""
 _STATES: Final = {"init": "yellow", "disconnected": "bright_black", "lost": "red"}
 
 

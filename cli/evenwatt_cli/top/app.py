@@ -24,14 +24,16 @@ from evenwatt_daemon import Failure
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from evenwatt_cli.live.fleet import FleetView
+    from evenwatt_cli.live.fleet import FleetView, Row
     from evenwatt_cli.top.drawing import Piece
 
     Work = Callable[[tuple[str, str]], Awaitable[list[dict[str, Any]]]]
+    Before = Callable[[str], Awaitable[Row | None]]
     Source = Callable[[FleetView, Callable[[], None]], Awaitable[None]]
 
 _DRAW_S = 0.5
 _WORK_S = 2.0
+_REMEMBERED = 64
 _TALL, _MIDDLE, _LOW = 34, 24, 15
 HELP = """\
 [b]P E C[/b]   sort by power, energy, carbon
@@ -132,9 +134,11 @@ class Top(App[int]):
         Binding("space", "hold", show=False),
     ]  # fmt: skip
 
-    def __init__(self, view: FleetView, source: Source, name: str, work: Work | None = None) -> None:
+    def __init__(
+        self, view: FleetView, source: Source, name: str, work: Work | None = None, before: Before | None = None
+    ) -> None:
         super().__init__(ansi_color=True)
-        self._work = work
+        self._work, self._before = work, before
         self._view, self._source, self._named = view, source, name
         self._news = self._held = False
         self.trouble: Failure | None = None
@@ -156,7 +160,19 @@ class Top(App[int]):
         self.set_interval(1.0, lambda: self._view.second(time.monotonic()))
         self.run_worker(self._listen(), exit_on_error=False)
         self._view.second(time.monotonic())
+        if self._before is not None:
+            self.run_worker(self._remember(self._before))
         self.call_after_refresh(self.draw)
+
+    async def _remember(self, before: Before) -> None:
+        """Ask for the minutes before, so that charts are not empty at first; beyond so many zones they begin empty."""
+        zones = [row["zone"] for row in self._view.outer()]
+        zones += sorted(set(self._view.zones) - set(zones))
+        for zone in zones[:_REMEMBERED]:
+            history = await before(zone)
+            if history is not None:
+                self._view.seed(history)
+                self._heard()
 
     async def _listen(self) -> None:
         try:

@@ -39,11 +39,12 @@ def show_top(*, via: str, once: bool, config: Path | None) -> int:
         _print(view)
         return Exit.DEGRADED if worries(document) else Exit.OK
     from evenwatt_cli.top.app import Top
-    from evenwatt_cli.top.sources import from_agent, from_collector, work_of
+    from evenwatt_cli.top.sources import from_agent, from_collector, past_of, work_of
 
     source = partial(from_agent if local else from_collector, settings)
     work = None if local else partial(work_of, settings)
-    app = Top(view, source, settings.socket if local else settings.collector_url, work)
+    before = None if local else partial(past_of, settings)
+    app = Top(view, source, settings.socket if local else settings.collector_url, work, before)
     code = app.run()
     if app.trouble is not None:
         raise app.trouble

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import msgspec
 
 from evenwatt_agent.local import read_status
 from evenwatt_cli.asking import ask
-from evenwatt_cli.live.fleet import TOPICS
+from evenwatt_cli.live.fleet import PAST, TOPICS
 from evenwatt_cli.live.follow import Lost, Opened, follow
 from evenwatt_cli.plain import plain
 from evenwatt_cli.status import from_socket_document
@@ -21,7 +22,7 @@ from evenwatt_daemon import Failure
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from evenwatt_cli.live.fleet import FleetView
+    from evenwatt_cli.live.fleet import FleetView, Row
     from evenwatt_cli.operator_settings import OperatorSettings
 
 _EVERY_S = 1.0
@@ -55,6 +56,16 @@ async def from_agent(settings: OperatorSettings, view: FleetView, heard: Callabl
             view.lost(plain(str(error) or type(error).__name__), time.monotonic())
         heard()
         await asyncio.sleep(_EVERY_S)
+
+
+async def past_of(settings: OperatorSettings, zone: str) -> Row | None:
+    """Return a zone's last minutes as the collector keeps them; None where it has none."""
+    asked = {"zone": zone, "minutes": str(math.ceil(PAST / 60))}
+    try:
+        said: Row = await asyncio.to_thread(ask, settings, "/api/v1/history", asked)
+    except Failure:
+        return None
+    return said
 
 
 async def work_of(settings: OperatorSettings, place: tuple[str, str]) -> list[dict[str, Any]]:
