@@ -33,7 +33,7 @@ class Rig:
 
     Args:
         folder: An empty one.
-        nodes: How many machines.
+        nodes: How many machines, or the zone of each by its name.
         pair: Two collectors, ``a`` and ``b``, instead of one, ``a``.
         database: A URL; else a file.
     """
@@ -44,25 +44,26 @@ class Rig:
     def __init__(self, folder, *, nodes=2, pair=False, database=None, preset="xeon_2s"):
         self.folder, self.pair = folder, pair
         self.broker = self.make_broker()
-        self.names = [f"m{i + 1}" for i in range(nodes)]
-        self.budget_w = BUDGET_PER_NODE_W * nodes
+        self.zones = {f"m{i + 1}": ZONE for i in range(nodes)} if isinstance(nodes, int) else nodes
+        self.names = list(self.zones)
+        self.budget_w = BUDGET_PER_NODE_W * len(self.zones) / len(set(self.zones.values()))
         self.database = database or str(folder / "shared" / "collector.db")
         (folder / "shared").mkdir()
         self.stack = ExitStack()
         # One for all: making one costs more than asking with it. Connections are new each time, as collectors die.
         self._web = httpx.Client(timeout=5, verify=False, headers={"Connection": "close"})  # noqa: S501  plain HTTP
         self.stack.callback(self._web.close)
-        self.children, self.http = {}, {}
+        self.children = {}
+        self.http = {name: free_port() for name in self.name_collectors()}
         self.ports = dict.fromkeys(self.names, self.broker.port)
         self.machine = {"preset": preset}
         self.ledger_s = 1.0
         keys = [{"public": make_key(folder / "controller.pem")[1], "role": "controller"}]
-        for name in self.names:
+        for name, zone in self.zones.items():
             public = make_key(folder / f"{name}.pem")[1]
-            keys.append({"public": public, "role": "node", "node": name, "zone": ZONE})
+            keys.append({"public": public, "role": "node", "node": name, "zone": zone})
         self.ring = make_trust(folder, keys)
-        for name in "ab" if pair else "a":
-            self.http[name] = free_port()
+        for name in self.http:
             self.write_collector(name)
         for name in self.names:
             self.write_agent(name)
@@ -80,27 +81,42 @@ class Rig:
 
     # --- settings -------------------------------------------------------------------------------------------------
 
-    def write_collector(self, name, more=""):
-        folder, pair = self.folder, f'[standby]\nname = "{name}"\n' if self.pair else ""
+    def name_collectors(self):
+        return "ab" if self.pair else "a"
+
+    def mqtt(self, port):
+        """Return how the broker is found, by who uses that port."""
+        return f'host = "{self.HOST}"\nport = {port}'
+
+    def role(self, name):
+        """Return the tables that say what a collector is beside others."""
+        return f'[standby]\nname = "{name}"' if self.pair else ""
+
+    def steered(self, _name):
+        """Return the zone that a collector steers."""
+        return ZONE
+
+    def write_collector(self, name, more="", *, http=""):
+        folder = self.folder
         (folder / f"collector-{name}.toml").write_text(f"""
 fleet = "f"
 state_dir = "{folder / name}"
 database = {json.dumps(self.database)}
 [mqtt]
-host = "{self.HOST}"
-port = {self.broker.port}
+{self.mqtt(self.broker.port)}
 keepalive_s = 5
 [http]
 port = {self.http[name]}
+{http}
 [keys]
 private_key = "{folder / "controller.pem"}"
 trust = "{folder / "trust.json"}"
 root = "{folder / "root.pub"}"
 [log]
 style = "json"
-{pair}
+{self.role(name)}
 [[zones]]
-name = "{ZONE}"
+name = "{self.steered(name)}"
 grid = "DE"
 budget_w = {self.budget_w}
 {more}""")
@@ -109,13 +125,12 @@ budget_w = {self.budget_w}
         folder = self.folder
         (folder / f"agent-{name}.toml").write_text(f"""
 fleet = "f"
-zone = "{ZONE}"
+zone = "{self.zones[name]}"
 node = "{name}"
 state_dir = "{folder / f"state-{name}"}"
 runtime_dir = "{folder / f"run-{name}"}"
 [mqtt]
-host = "{self.HOST}"
-port = {self.ports[name]}
+{self.mqtt(self.ports[name])}
 keepalive_s = 5
 [sources]
 sysfs = "{folder / "twin" / name / "sys"}"

@@ -11,9 +11,9 @@ import aiomqtt
 
 from evenwatt_wire import Kind
 from tests.chaos.ear import Ear
-from tests.chaos.rig import BUDGET_PER_NODE_W, FALLBACK_W, Rig
+from tests.chaos.rig import Rig
 from tests.scale.nats import Nats
-from tests.support import eventually, free_port, make_key, make_trust
+from tests.support import eventually
 
 ZONES = {"north": "hall", "south": "barn"}
 """Zone of each shard."""
@@ -35,80 +35,28 @@ class ScaleRig(Rig):
     """
 
     def __init__(self, folder, database, *, each=1, standby=True, takeover_s=5.0):
-        self.zones = {f"{zone}-{i + 1}": zone for zone in ZONES.values() for i in range(each)}
-        self.collectors = [f"{shard}-{one}" for shard in ZONES for one in ("ab" if standby else "a")]
         self.standby, self.takeover_s = standby, takeover_s
-        super().__init__(folder, nodes=0, database=database)
-        self.names, self.budget_w = list(self.zones), BUDGET_PER_NODE_W * each
-        keys = [{"public": make_key(folder / "controller.pem")[1], "role": "controller"}]
-        for name, zone in self.zones.items():
-            public = make_key(folder / f"{name}.pem")[1]
-            keys.append({"public": public, "role": "node", "node": name, "zone": zone})
-        self.ring = make_trust(folder, keys)
-        self.http = {name: free_port() for name in self.collectors}
-        for name in self.collectors:
-            self.write_collector(name)
-        for name in self.names:
-            self.write_agent(name)
+        nodes = {f"{zone}-{i + 1}": zone for zone in ZONES.values() for i in range(each)}
+        super().__init__(folder, nodes=nodes, database=database)
 
     def make_broker(self):
         self.nats = Nats(self.folder)
         return self.nats
 
-    def write_collector(self, name, more=""):
+    def name_collectors(self):
+        return [f"{shard}-{one}" for shard in ZONES for one in ("ab" if self.standby else "a")]
+
+    def mqtt(self, _port):
+        return f'protocol = "3.1.1"\nhosts = {json.dumps(self.nats.hosts)}\nqos = 0'
+
+    def role(self, name):
         shard, _, mine = name.partition("-")
-        if not mine:
-            return  # the one of the rig that this is made of
-        folder = self.folder
-        pair = f'[standby]\nname = "{mine}"\ntakeover_s = {self.takeover_s}\n' if self.standby else ""
-        (folder / f"collector-{name}.toml").write_text(f"""
-fleet = "f"
-state_dir = "{folder / name}"
-database = {json.dumps(self.database)}
-{self._mqtt()}
-[http]
-port = {self.http[name]}
-[keys]
-private_key = "{folder / "controller.pem"}"
-trust = "{folder / "trust.json"}"
-root = "{folder / "root.pub"}"
-[log]
-style = "json"
-[shard]
-name = "{shard}"
-url = "http://127.0.0.1:{self.http[f"{shard}-a"]}"
-{pair}
-[[zones]]
-name = "{ZONES[shard]}"
-grid = "DE"
-budget_w = {self.budget_w}
-{more}""")
+        url = f"http://127.0.0.1:{self.http[f'{shard}-a']}"
+        text = f'[shard]\nname = "{shard}"\nurl = "{url}"\n'
+        return f'{text}[standby]\nname = "{mine}"\ntakeover_s = {self.takeover_s}' if self.standby else text
 
-    def write_agent(self, name, more=""):
-        folder = self.folder
-        (folder / f"agent-{name}.toml").write_text(f"""
-fleet = "f"
-zone = "{self.zones[name]}"
-node = "{name}"
-state_dir = "{folder / f"state-{name}"}"
-runtime_dir = "{folder / f"run-{name}"}"
-{self._mqtt()}
-[sources]
-sysfs = "{folder / "twin" / name / "sys"}"
-[report]
-ledger_s = {self.ledger_s}
-summary_s = 1.0
-[control]
-enabled = true
-private_key = "{folder / f"{name}.pem"}"
-trust = "{folder / "trust.json"}"
-root = "{folder / "root.pub"}"
-fallback_w = {FALLBACK_W}
-require_synchronised_clock = false
-{more}""")
-
-    def _mqtt(self):
-        return f'[mqtt]\nprotocol = "3.1.1"\nhosts = {json.dumps(self.nats.hosts)}\nqos = 0\nkeepalive_s = 5'
+    def steered(self, name):
+        return ZONES[name.partition("-")[0]]
 
     async def leased(self, timeout_s=_PATIENCE_S):
         await super().leased(timeout_s)
@@ -124,7 +72,7 @@ require_synchronised_clock = false
 
     def active_of(self, shard):
         """Return the name of the shard's active collector, or None."""
-        roles = {name: (self.status(name) or {}).get("role") for name in self.collectors if name.startswith(shard)}
+        roles = {name: (self.status(name) or {}).get("role") for name in self.http if name.startswith(shard)}
         return next((name for name, role in roles.items() if role in {"active", "alone"}), None)
 
     def rows(self):
