@@ -20,6 +20,9 @@ FALLBACK_W, CAP_W = 350.0, 280.0
 RESERVE_W = 60.0
 """At most this much of a cap is set aside for the memory, which has no limit: the devices get that much less."""
 APT = "apt-get -o Dpkg::Options::=--force-confold -o Dpkg::Use-Pty=0 -qq -y --no-install-recommends"
+FACES = ("man/man1/evenwatt-status.1.gz", "man/man8/evenwatt-agent.8.gz", "bash-completion/completions/evenwatt",
+         "fish/vendor_completions.d/evenwatt.fish", "zsh/vendor-completions/_evenwatt")  # fmt: skip
+"""Where man and shells look, below /usr/share."""
 CONTROL = f"""
 fleet = "fleet"
 zone = "default"
@@ -143,6 +146,7 @@ def install(test: Steps) -> str:
         raise NotSeenError(f"the actuator is {enabled} before it has been configured")
     if not test.hardware.has_its_own():
         raise NotSeenError("limits have been changed by installing")
+    test.system.must(f"cd /usr/share && readlink -e {' '.join(FACES)}")
     users = test.system.said(f"ps -o user= -p {test.system.pid(AGENT)} -p {test.system.pid(COLLECTOR)}").split()
     return f"active as {' and '.join(users)}, actuator {enabled}, limits untouched"
 
