@@ -10,7 +10,7 @@ from collections import defaultdict
 
 from evenwatt_daemon.broker import BrokerSettings
 from evenwatt_wire import Ack, Command, Kind, Ledger, Stored, Topic, decode, encode, seal
-from evenwatt_wire.command import open_ack
+from evenwatt_wire.command import Renewal, node_mark, open_ack
 from tests.support import eventually, make_key, make_trust, process, wait_for
 
 ZONE, NODE = "hall", "m1"
@@ -92,6 +92,17 @@ require_synchronised_clock = false
         )  # fmt: skip
         return command, seal(command, key or self.controller)
 
+    def renewal(self, *, key=None, left_out=(), **fields):
+        """A renewal of the zone's leases, numbered above all commands so far."""
+        self.seq += 1
+        now_ms = time.time_ns() // 1_000_000
+        base = {"zone": ZONE, "epoch": 1, "seq": self.seq, "ttl_s": 10.0} | fields
+        renewal = Renewal(
+            "f", base["zone"], base["epoch"], base["seq"], now_ms, now_ms + 2_000, base["ttl_s"],
+            b"".join(map(node_mark, left_out)),
+        )  # fmt: skip
+        return seal(renewal, key or self.controller)
+
 
 class Listener:
     """Collects everything a node says and acknowledges its ledger like a collector."""
@@ -108,7 +119,7 @@ class Listener:
             if topic.kind is Kind.ACK:
                 self.said[Ack].append(open_ack(message.payload, self.ring))
                 continue
-            if topic.kind in (Kind.COMMAND, Kind.STORED, Kind.TRUST):
+            if topic.kind in (Kind.COMMAND, Kind.RENEW, Kind.STORED, Kind.TRUST):
                 continue
             said = decode(topic, message.payload)
             self.said[type(said)].append(said)
@@ -122,6 +133,9 @@ class Listener:
     async def ask(self, payload, *, retain=False):
         topic = Topic(ZONE, NODE, Kind.COMMAND)
         await self.connection.publish(str(topic), payload, qos=1, retain=retain)
+
+    async def renew(self, payload, *, retain=False):
+        await self.connection.publish(str(Topic(ZONE, "_ctl", Kind.RENEW)), payload, qos=1, retain=retain)
 
     async def answer(self, command):
         def found():

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from evenwatt_agent.journal import Journal
     from evenwatt_agent.limits import LocalLimits
     from evenwatt_agent.memory import Memory
+    from evenwatt_wire import Key
+    from evenwatt_wire.command import Renewal
 
 BEGUN: Final = "begun"
 """Under which name the command that was begun last is remembered."""
@@ -65,6 +67,14 @@ class Admission:
         key, command = self._gate.open(payload, retained=retained)
         return Received(key, command, hashlib.sha256(payload).hexdigest())
 
+    def open_renewal(self, payload: bytes, wall_ms: int, *, retained: bool, synchronised: bool) -> tuple[Key, Renewal]:
+        """Check a renewal of the zone's leases.
+
+        Raises:
+            CommandError: its ``code`` names the check that failed.
+        """
+        return self._gate.open_renewal(payload, wall_ms, retained=retained, synchronised=synchronised)
+
     def admit(self, received: Received, clock: Clock, journal: Journal) -> bytes | None:
         """Let a command through to be carried out, once: its mark is on the disk when this returns.
 
@@ -91,7 +101,7 @@ class Admission:
     def keep(self, received: Received, answer: bytes, wall_ms: int) -> None:
         """Remember an answer for when the command comes again.
 
-        Caps are renewed every two seconds and stay off the disk: after a restart a repeated one is caught by its mark.
+        Caps come often and stay off the disk: after a restart a repeated one is caught by its mark.
         An id stays with the command that came first.
         """
         command = received.command

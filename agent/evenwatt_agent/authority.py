@@ -174,6 +174,25 @@ class Authority:
         async with self._hands.turn:
             return await self._answer(received, received_s)
 
+    async def renew(self, payload: bytes, *, retained: bool) -> None:
+        """Let this node's lease go on with those of the whole zone, if somebody who may says so."""
+        received_s = time.monotonic()
+        if not self._settings.control.enabled:
+            return  # it is meant for others of this zone
+        try:
+            key, renewal = self._admission.open_renewal(
+                payload, clocks.wall_ms(), retained=retained, synchronised=self._synchronised()
+            )
+        except CommandError as error:
+            self._scribe.complain(error, "")
+            refused, sha256 = error, hashlib.sha256(payload).hexdigest()
+            await self._scribe.enter(lambda journal: journal.refused(refused, payload, sha256, received_s))
+            return
+        async with self._hands.turn:
+            renewed = await self._hands.renew(renewal, received_s)
+        if renewed:
+            await self._scribe.enter(lambda journal: journal.renewed(key, renewal, received_s))
+
     async def _answer(self, received: Received, received_s: float) -> bytes:
         """Carry a command out if it passes every check, write down what became of it, and sign the answer."""
         before_w = self._governor.outcome.confirmed_w
@@ -240,8 +259,7 @@ class Authority:
 
     async def _admit(self, received: Received) -> bytes | None:
         self._keys.ring.get(received.key.id)  # again: it may have been revoked while this command waited for its turn
-        synchronised = not self._settings.control.require_synchronised_clock or clocks.clock_synchronised()
-        clock, journal = Clock(time.monotonic(), clocks.wall_ms(), synchronised), self._scribe.journal
+        clock, journal = Clock(time.monotonic(), clocks.wall_ms(), self._synchronised()), self._scribe.journal
         if journal is None:
             raise CommandError("control-off", "control has ended on this node")
         earlier: bytes | None = await self._in_worker(lambda: self._admission.admit(received, clock, journal))
@@ -260,6 +278,9 @@ class Authority:
             return Code.LOCKED, str(error)
         except sqlite3.Error as error:
             raise CommandError("storage", f"{self._settings.state_path}: {error}") from None
+
+    def _synchronised(self) -> bool:
+        return not self._settings.control.require_synchronised_clock or clocks.clock_synchronised()
 
     def _desk(self) -> JobDesk:
         if self._jobs is None:

@@ -8,6 +8,9 @@
 
 Who fails one of the first four gets no answer, for nobody known has sent it to this node; from then on every answer is
 signed. The mark is on the disk before a command is carried out (``admission``), so that a crash cannot open it again.
+
+A renewal is for all nodes of a zone and passes the same checks, but for the mark: it can only lengthen a lease that is
+alive, and no lease outlives a restart. Nobody answers it.
 """
 
 from __future__ import annotations
@@ -22,10 +25,13 @@ from evenwatt_wire.command import (
     Key,
     KeyRing,
     Op,
+    Renewal,
     check_addressee,
+    check_renewal_time,
     check_scope,
     check_time,
     open_command,
+    open_renewal,
 )
 
 if TYPE_CHECKING:
@@ -61,6 +67,24 @@ class Gate:
         key, command = open_command(payload, self.keys)
         check_addressee(command, self.fleet, self.node)
         return key, command
+
+    def open_renewal(self, payload: bytes, now_ms: int, *, retained: bool, synchronised: bool) -> tuple[Key, Renewal]:
+        """Return the signer and the renewal if it is for this node's zone, by somebody who may command this node.
+
+        Raises:
+            CommandError: its ``code`` names the check that failed.
+        """
+        if retained:
+            raise CommandError("retained", "a retained renewal could be replayed at any time; none is ever retained")
+        key, renewal = open_renewal(payload, self.keys)
+        if (renewal.fleet, renewal.zone) != (self.fleet, self.zone):
+            words = f"is for zone {renewal.zone} of {renewal.fleet}, this is zone {self.zone} of {self.fleet}"
+            raise CommandError("addressee", words)
+        check_scope(key, self.zone, self.node)
+        check_renewal_time(renewal, now_ms, clock_synchronised=synchronised)
+        if renewal.ttl_s > self.max_ttl_s:
+            raise CommandError("ttl", f"leases of {renewal.ttl_s:g} s; this node grants at most {self.max_ttl_s:g} s")
+        return key, renewal
 
     def late(self, received: Received, now_ms: int, *, synchronised: bool) -> CommandError | None:
         """Return why a command's time is over, if that is so: it may have been answered before.

@@ -62,6 +62,9 @@ class Control(Protocol):
     async def command(self, payload: bytes, *, retained: bool) -> bytes | None:
         """Check and carry out a command; return the signed acknowledgement, or None if there is none to be given."""
 
+    async def renew(self, payload: bytes, *, retained: bool) -> None:
+        """Check a renewal of the zone's leases, and let this node's go on."""
+
     async def trust(self, document: bytes) -> None:
         """Take a trust document that came over the network, if the root has signed it and it is newer."""
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from evenwatt_agent.scribe import Scribe
     from evenwatt_agent.settings import AgentSettings, ControlSettings
     from evenwatt_wire import Command
+    from evenwatt_wire.command import Renewal
 
 _NO_ACTUATOR: Final = "this node has no actuator for power"
 
@@ -132,6 +133,15 @@ class Hands:
         if not self._controllable:
             return Code.UNSUPPORTED, _NO_ACTUATOR
         return await (self._release(holder) if command.op is Op.RELEASE else self._lease(holder, command))
+
+    async def renew(self, renewal: Renewal, received_s: float) -> bool:
+        """Let the controller's lease go on; False where it does not. The caller holds ``turn``."""
+        if not self._controllable or renewal.leaves_out(self._settings.node):
+            return False
+        renewed = self._leases.renew(renewal.epoch, renewal.seq, received_s, renewal.ttl_s)
+        if renewed:
+            await self._follow(time.monotonic())
+        return renewed
 
     async def would(self, holder: str, command: Command) -> tuple[Code, str]:
         """Say what a command would do."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from evenwatt_agent.settings import AgentSettings
     from evenwatt_wire import Ack, Command, CommandError, Key
+    from evenwatt_wire.command import Renewal
 
 _IN_FORCE: Final = frozenset({Code.APPLIED, Code.CLAMPED})
 _DIGITS: Final = 3
@@ -126,6 +127,17 @@ class Journal:
         else:
             self._end_of(("cap", facts["key"]))
             self._note("command", facts | outcome)
+
+    def renewed(self, key: Key, renewal: Renewal, now_s: float) -> None:
+        """Enter that a lease went on with those of the zone.
+
+        Raises:
+            AuditError: it could not be entered.
+        """
+        same: Facts = {"of": "renewed", "key": key.id.hex(), "epoch": renewal.epoch, "ttl_s": renewal.ttl_s}
+        facts: Facts = {**same, "seq": renewal.seq}
+        facts.pop("of")
+        self._one_of(("renewed", same["key"]), same, renewal.seq, "renewed", facts, now_s)
 
     def repeated(self, received: Received, now_s: float) -> None:
         """Enter that a command came again and got its earlier answer."""

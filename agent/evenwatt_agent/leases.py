@@ -9,7 +9,7 @@ fallback holds. Only a signed release gives the machine its own limits back.
 
 ::
 
-    UNMANAGED --grant--> LEASED --grant--> LEASED
+    UNMANAGED --grant--> LEASED --grant, renewal--> LEASED
     FALLBACK  --grant--> LEASED --last lease ends--> RAMPING --4.5 s--> FALLBACK
     RAMPING   --grant--> LEASED
     any       --release, and nobody else holds anything--> UNMANAGED
@@ -19,7 +19,7 @@ A node with control enabled starts in FALLBACK, before it joins; one without sta
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from evenwatt_wire.messages import LeaseState
@@ -105,6 +105,21 @@ class LeaseBook:
         if holder == CONTROLLER:
             self._controller_fallback_w = lease.fallback_w
         self._managed = True
+
+    def renew(self, epoch: int, below_seq: int, now_s: float, ttl_s: float) -> bool:
+        """Let the controller's lease go on as it is, where it is alive, of this epoch and granted before.
+
+        Args:
+            epoch: The controller's.
+            below_seq: A lease with this number or a higher one is newer than the renewal.
+            now_s: When it was received.
+            ttl_s: How long the lease goes on from then.
+        """
+        lease = self._leases.get(CONTROLLER)
+        if lease is None or lease.epoch != epoch or lease.seq >= below_seq or now_s >= lease.expires_s:
+            return False
+        self._leases[CONTROLLER] = replace(lease, expires_s=max(lease.expires_s, now_s + ttl_s))
+        return True
 
     def copy(self) -> LeaseBook:
         """Return a book to try something in."""

@@ -94,7 +94,7 @@ class Link:
         self._client_id = f"evenwatt-{node}-{secrets.token_hex(8)}"  # who knows another's can end its connection
         self._filters = [
             *map(self._topic, (Kind.COMMAND, Kind.STORED, Kind.STATE)),
-            *(str(Topic(zone, CONTROLLER_NODE, kind)) for kind in (Kind.STATE, Kind.TRUST)),
+            *(str(Topic(zone, CONTROLLER_NODE, kind)) for kind in (Kind.STATE, Kind.TRUST, Kind.RENEW)),
         ]
         self._roster = Roster(broker)
         self._spare = Spare(self._roster, self._client_id, self._filters)

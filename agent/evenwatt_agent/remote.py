@@ -34,6 +34,7 @@ from evenwatt_agent.actuator.protocol import (
     ProtocolError,
     Purpose,
     Refused,
+    Renew,
     Said,
     Trust,
     Welcome,
@@ -43,6 +44,7 @@ from evenwatt_agent.control import Standing
 from evenwatt_daemon import on_reload
 from evenwatt_daemon.broker import full_jitter_s
 from evenwatt_wire import LeaseInForce
+from evenwatt_wire.codec import MAX_RUN_BYTES
 from evenwatt_wire.messages import LeaseState
 from evenwatt_wire.trust import MAX_TRUST_BYTES
 from evenwatt_wire.version import __version__
@@ -162,6 +164,11 @@ class Remote:
             return None
         finally:
             self._answers.pop(order.number, None)
+
+    async def renew(self, payload: bytes, *, retained: bool) -> None:
+        """Pass a renewal on; where it cannot be, the lease ends, and the collector grants another."""
+        if self._channel is not None and len(payload) <= MAX_RUN_BYTES:
+            self._channel.send(Renew(payload, retained))
 
     async def trust(self, document: bytes) -> None:
         """Pass a trust document on, now and to every actuator that comes; it checks it."""

@@ -192,6 +192,9 @@ class Agent:
                 if ack:
                     self._link.send(Kind.ACK, ack)
                 return
+            if topic.kind is Kind.RENEW:
+                await self._control.renew(message.payload, retained=message.retained)
+                return
             if topic.kind is Kind.TRUST:
                 await self._control.trust(message.payload)
                 return

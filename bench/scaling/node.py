@@ -31,8 +31,9 @@ from evenwatt_wire import (
     encode,
     seal,
 )
-from evenwatt_wire.command import Code, Command, Envelope
+from evenwatt_wire.command import Code, Command, Envelope, Renewal
 from evenwatt_wire.messages import LeaseState, NodeState
+from evenwatt_wire.topics import CONTROLLER_NODE
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -46,6 +47,7 @@ M = Quality.MEASURED
 
 _ENVELOPE = msgspec.msgpack.Decoder(Envelope)
 _COMMAND = msgspec.msgpack.Decoder(Command)
+_RENEWAL = msgspec.msgpack.Decoder(Renewal)
 _STORED = msgspec.msgpack.Decoder(Stored)
 
 
@@ -78,6 +80,7 @@ class LightNode:
         self._random = random.Random(name)
         self.boot = f"{self._random.getrandbits(64):016x}"
         self.topics = {kind: str(Topic(zone, name, kind)) for kind in Kind}
+        self.renew_topic = str(Topic(zone, CONTROLLER_NODE, Kind.RENEW))
         self._seq = 0
         self._said_s, self._wall_offset_s = begins[0], begins[1] - begins[0]
         self._demand_w = self._random.uniform(FLOOR_W, CEILING_W)
@@ -168,6 +171,13 @@ class LightNode:
             before_w, lease.cap_w, self.power_w, 0.01, f"{lease.seq}:{'a' * 64}",
         )  # fmt: skip
         return seal(ack, self._private)
+
+    def go_on(self, payload: bytes, now_s: float) -> None:
+        """Let its lease go on with those of the zone, under an agent's rules."""
+        renewal, lease = _RENEWAL.decode(_ENVELOPE.decode(payload).body), self.lease
+        alive = lease.cap_w is not None and now_s < lease.until_s
+        if alive and lease.epoch == renewal.epoch and lease.seq < renewal.seq and not renewal.leaves_out(self.name):
+            lease.until_s = max(lease.until_s, now_s + renewal.ttl_s)
 
     def told_stored(self, payload: bytes) -> None:
         """Note what the collector says is on its disk."""

@@ -44,7 +44,7 @@ class Connection:
         self.sock.setblocking(False)
         topics = node.topics
         self.send(packets.connect(f"bench-{node.name}", topics[Kind.STATE], node.state(NodeState.LOST, now_s)))
-        self.send(packets.subscribe(self._next(), [topics[Kind.COMMAND], topics[Kind.STORED]]))
+        self.send(packets.subscribe(self._next(), [topics[Kind.COMMAND], topics[Kind.STORED], node.renew_topic]))
         for topic, payload in node.greeting(now_s):
             self.send(packets.publish(topic, payload, number=self._next(), retain=True))
 
@@ -100,6 +100,8 @@ class Connection:
             answer += packets.publish(self.node.topics[Kind.ACK], signed, number=self._next())
             if self.node.jumps(now_s):
                 answer += packets.publish(self.node.topics[Kind.LIVE], self.node.window(now_s))
+        elif topic.endswith(b"/renew"):
+            self.node.go_on(payload, now_s)
         elif topic.endswith(b"/stored"):
             self.node.told_stored(payload)
         return answer

@@ -17,7 +17,7 @@ import msgspec
 
 from evenwatt_cli.exits import Exit
 from evenwatt_wire import MAX_PAYLOAD_BYTES, Ack, Command, Event, Ledger, Live, RunReport, Stored, Submission
-from evenwatt_wire.command import Envelope
+from evenwatt_wire.command import Envelope, Renewal
 from evenwatt_wire.messages import Echo, Probe
 from evenwatt_wire.trust import MAX_TRUST_BYTES
 
@@ -32,6 +32,7 @@ _TAGGED: Final[dict[str, Any]] = {
     "probe": Probe,
     "echo": Echo,
     "cmd": Command,
+    "renew": Renewal,
     "ack": Ack,
     "run": RunReport,
     "submit": Submission,

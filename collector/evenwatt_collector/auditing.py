@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from evenwatt_collector.settings import CollectorSettings
+    from evenwatt_collector.steering import ZoneRenewal
     from evenwatt_daemon.audit import Fact, Facts
     from evenwatt_wire import Ack, Command
 
@@ -120,6 +121,19 @@ class Auditor:
             self._one_of(stream, same, ack.seq, facts, now_s, {"audit": ack.audit})
         else:
             self._put("ack", facts)
+
+    def renewed(self, renewal: ZoneRenewal, epoch: int, now_s: float) -> None:
+        """Enter that leases of a zone go on."""
+        same: Facts = {
+            "of": "renewed", "zone": renewal.zone, "key": self._key_id, "epoch": epoch, "ttl_s": renewal.ttl_s
+        }  # fmt: skip
+        left_out: Facts = {"left_out": len(renewal.left_out)}
+        stream = ("renewed", renewal.zone)
+        if self._sums.repeats(stream, same, renewal.seq, _wall_ms(), now_s, left_out):
+            return
+        facts: Facts = {**same, "seq": renewal.seq, **left_out}
+        facts.pop("of")
+        self._one_of(stream, same, renewal.seq, facts, now_s, left_out)
 
     def note(self, kind: str, facts: Mapping[str, Fact]) -> None:
         """Enter something else: a start, other rules, other keys, what somebody with a token asked for."""

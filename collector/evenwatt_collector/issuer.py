@@ -11,17 +11,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from evenwatt_wire import Ack, Command, seal
-from evenwatt_wire.command import Code, Op, key_id
+from evenwatt_wire.command import CLOCK_MS, Code, Op, Renewal, key_id, node_mark
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    from evenwatt_collector.steering import ZoneRenewal
     from evenwatt_wire.jobs import JobOrder
 
 EXPIRY_MS: Final = 2_000
 """A queued grant must not start late: the control core counts its life from sending plus this."""
-_CLOCK_MS: Final = 2_000
-"""How far a node's clock may be behind ours before it takes a fresh command for one of the future."""
 _ANSWER_S: Final = 4.0
 """A command sent longer ago has expired, and its answer would have come."""
 _DELAYS_KEPT: Final = 1_000
@@ -35,6 +34,8 @@ class CapCounts:
     """What became of caps."""
 
     sent: int = 0
+    renewals: int = 0
+    """Messages that let the leases of a whole zone go on."""
     applied: int = 0
     clamped: int = 0
     """Applied, at another value by the node's own limits."""
@@ -90,7 +91,7 @@ class Issuer:
             epoch=self._epoch,
             seq=order.seq,
             issued_ms=wall_ms,
-            not_before_ms=max(0, wall_ms - _CLOCK_MS),
+            not_before_ms=max(0, wall_ms - CLOCK_MS),
             expires_ms=wall_ms + EXPIRY_MS,
             op=order.op,
             target=order.target,
@@ -105,6 +106,21 @@ class Issuer:
         self._open[identity] = (order.node, order.seq, now_s)
         self.counts.sent += 1
         return Signed(command, seal(command, self._private, self._key_id))
+
+    def renew(self, renewal: ZoneRenewal, wall_ms: int) -> bytes:
+        """Sign that leases of a zone go on."""
+        message = Renewal(
+            fleet=self._fleet,
+            zone=renewal.zone,
+            epoch=self._epoch,
+            seq=renewal.seq,
+            issued_ms=wall_ms,
+            expires_ms=wall_ms + EXPIRY_MS,
+            ttl_s=renewal.ttl_s,
+            left_out=b"".join(map(node_mark, renewal.left_out)),
+        )
+        self.counts.renewals += 1
+        return seal(message, self._private, self._key_id)
 
     def answered(self, ack: Ack, now_s: float) -> bool:
         """Count an answer; False when it answers no open command of ours: a repeat, or an operator's."""

@@ -150,6 +150,8 @@ def _service(status: Document) -> Iterator[Family]:
     for result in _CAP_RESULTS:
         answers.add_metric((result,), caps[result])
     yield answers
+    text = "Messages that let the leases of a whole zone go on."
+    yield CounterMetricFamily("evenwatt_lease_renewals", text, caps["renewals"])
     if caps["answer_p95_s"] is not None:
         text = "95 % of caps are read back within this time."
         yield GaugeMetricFamily("evenwatt_cap_answer_p95_seconds", text, caps["answer_p95_s"])

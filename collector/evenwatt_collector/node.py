@@ -236,20 +236,29 @@ class Node:
         """Until when that peak counts."""
         return self._peaks[0][0] + PEAK_S if self._peaks else float("inf")
 
-    def moving(self, now_s: float) -> tuple[float, float, float, float, float, float]:
-        """Return what each window changes: power, peak, the window's own peak, cap, when it came, until when the peak.
+    def moving(self, now_s: float, epoch: int) -> tuple[float, ...]:
+        """Return what each window changes.
 
-        Only of a node that is born and has said a window.
+        Power, peak, the window's own peak, cap, when it came, until when the peak counts, number of the lease of this
+        epoch and what was left of it. Only of a node that is born and has said a window.
         """
         total_w = self.live.total.max_w if self.live else 0.0
         held_w = self._held_w(self.birth) if self.birth else float("nan")
-        return self.power_w, self.peak_w(now_s), total_w, held_w, self.heard_s, self.peak_until_s
+        lease = self._lease_of(epoch)
+        return (self.power_w, self.peak_w(now_s), total_w, held_w, self.heard_s, self.peak_until_s, *lease)
+
+    def _lease_of(self, epoch: int) -> tuple[int, float]:
+        """Return number and rest of the lease in force, if a controller of this epoch has granted it; -1 if not."""
+        lease = self.live.lease if self.live else None
+        if lease is None or lease.state is not LeaseState.LEASED or lease.epoch != epoch:
+            return -1, 0.0
+        return lease.seq, lease.remaining_s
 
     def _held_w(self, birth: Birth) -> float:
         held_w = birth.ceiling_w if self.lease is LeaseState.UNMANAGED else self.cap_w
         return float("nan") if held_w is None else held_w
 
-    def write_into(self, seen: Observations, slot: int, now_s: float) -> None:
+    def write_into(self, seen: Observations, slot: int, now_s: float, epoch: int) -> None:
         """Write the node into its slot as the control core wants it; not present before its birth, or when it left."""
         birth, live = self.birth, self.live
         if birth is None or self.state is NodeState.DISCONNECTED:
@@ -267,4 +276,5 @@ class Node:
         seen.fallback_w[slot] = birth.fallback_w
         seen.priority[slot], seen.weight[slot] = birth.priority, birth.weight
         seen.held_w[slot] = self._held_w(birth)
+        seen.lease_seq[slot], seen.lease_left_s[slot] = self._lease_of(epoch)
         seen.paused[slot] = self.summary is not None and bool(self.summary.paused)

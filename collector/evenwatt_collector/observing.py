@@ -26,9 +26,14 @@ _NOTHING: Final = (object(),) * 5
 
 
 class Observing:
-    """All nodes that lie in a steered zone."""
+    """All nodes that lie in a steered zone.
 
-    def __init__(self) -> None:
+    Args:
+        epoch: Whose leases are ours.
+    """
+
+    def __init__(self, epoch: int) -> None:
+        self._epoch = epoch
         self.seen = Observations(_FIRST_SLOTS)
         """What control reads; complete after each :meth:`look`."""
         self.names: list[tuple[str, str]] = []
@@ -105,10 +110,10 @@ class Observing:
         slot, rule = self._slot_of(key), rules.node(*key)
         known = node, node.birth, node.state, node.summary, rule
         if node.live is not None and all(map(is_, known, self._written.get(slot, _NOTHING))):
-            self._moving[slot] = node.moving(now_s)
+            self._moving[slot] = node.moving(now_s, self._epoch)
         else:
             self._written[slot], self._nodes[slot] = known, node
-            node.write_into(self.seen, slot, now_s)
+            node.write_into(self.seen, slot, now_s, self._epoch)
             self._heard_s[slot] = node.heard_s if node.live else -np.inf
             self._peak_until_s[slot] = node.peak_until_s
             self._controllable[slot] = node.birth is not None and node.birth.controllable
@@ -133,7 +138,10 @@ class Observing:
         if self._moving:
             seen, slots = self.seen, np.fromiter(self._moving, dtype=np.int64, count=len(self._moving))
             rows = np.array(list(self._moving.values()))
-            columns = (seen.power_w, seen.peak_w, seen.window_peak_w, seen.held_w, self._heard_s, self._peak_until_s)
+            columns = (
+                seen.power_w, seen.peak_w, seen.window_peak_w, seen.held_w, self._heard_s, self._peak_until_s,
+                seen.lease_seq, seen.lease_left_s,
+            )  # fmt: skip
             for column, values in zip(columns, rows.T, strict=True):
                 column[slots] = values
             self._moving.clear()

@@ -49,7 +49,7 @@ from evenwatt_collector.score.desk import DatabaseDesk
 from evenwatt_collector.settings import ZoneSettings
 from evenwatt_collector.standby.machine import BEAT_S
 from evenwatt_collector.status import Document, Views, node_rows, status_document
-from evenwatt_collector.steering import STEP_S, Steering
+from evenwatt_collector.steering import STEP_S, Steering, ZoneRenewal
 from evenwatt_collector.storage import DatabaseError, connect
 from evenwatt_collector.storage.identity import Identity, identities, identity_of
 from evenwatt_collector.storage.shards import shards
@@ -151,7 +151,7 @@ class Collector:
         quiet_s = tenure.quiet_s if tenure else _QUIET_S if self._store.took_over else _FIRST_QUIET_S
         self._caps_w: dict[tuple[str, str], float] = {}
         self._asked_for = Book()
-        self._steering = Steering(self._with_wishes(self._rules), quiet_s, seed=self._epoch)
+        self._steering = Steering(self._with_wishes(self._rules), quiet_s, self._epoch)
         self._overrides = self._override_desk()
         self._carbon = CarbonBudgets(self._grams_since)
         self._asked: dict[str, asyncio.Task[float]] = {}
@@ -314,6 +314,8 @@ class Collector:
         self._steering.measured_delay(self._issuer.delay_s())
         wall_ms = _wall_ms()
         orders = self._steering.step(now_s, wall_ms / 1e3, self._fleet, self._reachable, hurry=hurry)
+        for renewal in self._steering.renewals:
+            self._renew(renewal, wall_ms)
         for number, sending in enumerate(orders, 1):
             self._order(sending.zone, sending.order, wall_ms)
             if number % _AT_ONCE == 0:
@@ -351,6 +353,14 @@ class Collector:
             if self._auditor is not None:
                 self._auditor.signed(zone, command, signed, now_s)
             self._publish(Topic(zone, order.node, Kind.COMMAND), signed)
+
+    def _renew(self, renewal: ZoneRenewal, wall_ms: int) -> None:
+        """Let leases of a zone go on."""
+        if self._issuer is not None and self._may_act():
+            signed = self._issuer.renew(renewal, wall_ms)
+            if self._auditor is not None:
+                self._auditor.renewed(renewal, self._epoch, time.monotonic())
+            self._publish(Topic(renewal.zone, CONTROLLER_NODE, Kind.RENEW), signed)
 
     async def _tell(self) -> None:
         """Publish summaries and presence, and keep the service manager's line up to date."""

@@ -212,4 +212,4 @@ def _caps(issuer: Issuer | None) -> Document:
     return counts | {"answer_p95_s": issuer.delay_s() if issuer else None}
 
 
-_CAP_FIELDS = ("sent", "applied", "clamped", "locked", "rejected", "expired")
+_CAP_FIELDS = ("sent", "renewals", "applied", "clamped", "locked", "rejected", "expired")

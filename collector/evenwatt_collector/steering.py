@@ -48,6 +48,17 @@ class Sending:
 
 
 @dataclass(frozen=True, slots=True)
+class ZoneRenewal:
+    """Leases of a zone's nodes that go on."""
+
+    zone: str
+    seq: int
+    ttl_s: float
+    left_out: tuple[str, ...]
+    """Nodes whose leases do not, whatever they hold."""
+
+
+@dataclass(frozen=True, slots=True)
 class ZoneView:
     """A zone as control sees it."""
 
@@ -71,15 +82,15 @@ class Steering:
     Args:
         rules: Where limits come from.
         quiet_s: How long the controller only watches, see ``Controller``.
-        seed: Of the controller's random waits; the epoch will do.
+        epoch: Of what is granted here.
     """
 
-    def __init__(self, rules: Rules, quiet_s: float, seed: int) -> None:
+    def __init__(self, rules: Rules, quiet_s: float, epoch: int) -> None:
         self._rules = rules
         self._limits = Limits()
-        self._controller = Controller(ZoneTree.of(rules.zones), self._limits, quiet_s=quiet_s, seed=seed)
+        self._controller = Controller(ZoneTree.of(rules.zones), self._limits, quiet_s=quiet_s, seed=epoch)
         self._index = {name: z for z, name in enumerate(self._controller.tree.names)}
-        self._observing = Observing()
+        self._observing = Observing(epoch)
         self._now: dict[str, ZoneLimit] = {}
         self._sent_pauses: dict[int, tuple[str, ...]] = {}
         """What was paused last on each slot."""
@@ -91,6 +102,8 @@ class Steering:
         """Why nodes and zones are treated as they are."""
         self.decision: Decision | None = None
         """The latest; None before the first."""
+        self.renewals: list[ZoneRenewal] = []
+        """What the latest step lets go on."""
 
     # --- steps ----------------------------------------------------------------------------------------------------
 
@@ -117,6 +130,8 @@ class Steering:
     ) -> list[Sending]:
         """Decide if a second has passed or something has happened, and return what to send, in this order.
 
+        Besides these, ``renewals``, and at once: they count from the time of this step.
+
         Args:
             now_s: Monotonic time.
             wall_s: Unix time, for limits with a timetable.
@@ -124,6 +139,7 @@ class Steering:
             reachable: Whether orders of a zone can be sent, and are this collector's to send.
             hurry: Something has happened.
         """
+        self.renewals = []
         if now_s < self._due_s and not hurry:
             return []
         self._due_s = now_s + STEP_S - _TOLERANCE_S
@@ -142,6 +158,7 @@ class Steering:
         if self.quiet_until_s > now_s:  # nodes wait for their first grants
             self._due_s = min(self._due_s, self.quiet_until_s)
         self.narrator.look(self._scene(self.decision, now_s, wall_s))
+        self.renewals = self._zone_renewals(self.decision)
         return list(self._sendings(self.decision))
 
     @property
@@ -285,6 +302,13 @@ class Steering:
     def _is_dry(self, z: int) -> bool:
         names = self._controller.tree.names
         return any(self._now.get(names[around], _NO_LIMIT).dry_run for around in self._controller.tree.path(z))
+
+    def _zone_renewals(self, decision: Decision) -> list[ZoneRenewal]:
+        renewals, names, zones = decision.renewals, self._observing.names, self._controller.tree.names
+        return [
+            ZoneRenewal(zones[z], renewals.seq, renewals.ttl_s, tuple(names[slot][1] for slot in left_out.tolist()))
+            for z, left_out in zip(renewals.zone.tolist(), renewals.left_out, strict=True)
+        ]
 
     def _sendings(self, decision: Decision) -> Iterator[Sending]:
         grants, why = decision.grants, decision.why

@@ -96,6 +96,55 @@ async def test_it_starts_in_its_fallback_obeys_a_lease_and_falls_back_when_it_en
         assert names.index("lease-granted") < names.index("lease-expired")
 
 
+async def test_a_lease_goes_on_with_its_zones_and_ends_where_the_renewal_is_not_meant_for_it(site, listener):
+    with site.agent():
+        await joined(listener)
+        command, payload = site.command(Op.CAP, cap_w=300.0, fallback_w=230.0, ttl_s=3.0)
+        await listener.ask(payload)
+        assert (await listener.answer(command)).code is Code.APPLIED
+        for _ in range(12):
+            await listener.renew(site.renewal(ttl_s=3.0))
+            await asyncio.sleep(0.5)
+        leases = [live.lease for live in listener.said[Live] if live.lease.seq == command.seq]
+        assert len(leases) >= 5
+        assert {lease.state for lease in leases} == {LeaseState.LEASED}
+        assert [lease.cap_w for lease in leases] == [pytest.approx(300, abs=2)] * len(leases)
+        stranger, _ = make_key(site.folder / "stranger.pem")
+        refused = {
+            "unknown-key": {"key": stranger},
+            "role": {"key": site.operator},
+            "addressee": {"zone": "elsewhere"},
+            "ttl": {"ttl_s": 86_400.0},
+        }
+        for fields in refused.values():
+            await listener.renew(site.renewal(**fields))
+        for fields in ({"left_out": [NODE]}, {"epoch": 2}, {"seq": command.seq}):  # not meant for this lease
+            await listener.renew(site.renewal(**{"ttl_s": 60.0} | fields))
+        await listener.renew(site.renewal(ttl_s=60.0), retain=True)  # heard as it is said, and not retained then
+        last = lambda: listener.said[Live][-1].lease  # noqa: E731
+        await eventually(lambda: last().remaining_s > 30, "that one was good")
+        told = lambda: {dict(e.facts)["code"] for e in listener.said[Event] if e.name == "command-refused"}  # noqa: E731
+        await eventually(lambda: told() >= set(refused), "the others were refused")
+
+
+async def test_a_lease_that_is_left_out_ends(site, listener):
+    with site.agent():
+        await joined(listener)
+        command, payload = site.command(Op.CAP, cap_w=300.0, fallback_w=230.0, ttl_s=2.0)
+        await listener.ask(payload)
+        assert (await listener.answer(command)).code is Code.APPLIED
+        state = lambda: listener.said[Live][-1].lease.state  # noqa: E731
+
+        async def renewing():
+            while True:
+                await listener.renew(site.renewal(left_out=["m2", NODE]))
+                await asyncio.sleep(0.2)
+
+        task = asyncio.create_task(renewing())
+        await eventually(lambda: state() is LeaseState.FALLBACK, "the lease has ended")
+        task.cancel()
+
+
 async def test_only_fresh_commands_of_trusted_keys_to_this_node_change_anything(site, listener):
     stranger, _ = make_key(site.folder / "stranger.pem")
     with site.agent():

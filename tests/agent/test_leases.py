@@ -40,6 +40,30 @@ def test_a_renewal_in_the_ramp_takes_over():
     assert book.target(12).cap_w == 300
 
 
+def test_a_lease_goes_on_with_its_zones_only_while_it_lives_and_was_granted_before_in_the_same_epoch():
+    book = LeaseBook(200, managed=True)
+    assert not book.renew(1, 10, 0, 10)  # there is none
+    book.grant(CONTROLLER, lease(400, 10, fallback_w=150, seq=5))
+    assert not book.renew(2, 10, 1, 10)
+    assert not book.renew(1, 5, 1, 10)  # the lease is newer than the renewal
+    assert book.target(1).remaining_s == 9
+    assert book.renew(1, 6, 8, 10)
+    assert book.renew(1, 6, 8, 1)  # a shorter one takes nothing away
+    assert (book.target(8).cap_w, book.target(8).remaining_s, book.target(8).seq) == (400, 10, 5)
+    assert not book.renew(1, 6, 18, 10)  # it has just ended
+    assert book.target(18 + RAMP_S).cap_w == 150
+
+
+def test_a_renewal_keeps_nobody_elses_lease():
+    book = LeaseBook(200, managed=True)
+    book.grant("operator", lease(150, 10, seq=1))
+    assert not book.renew(1, 9, 1, 60)
+    book.grant(CONTROLLER, lease(300, 10, seq=2))
+    assert book.renew(1, 9, 1, 60)
+    assert book.target(2).cap_w == 150
+    assert book.target(10 + RAMP_S).cap_w == 300
+
+
 def test_the_operator_can_only_tighten():
     book = LeaseBook(200, managed=True)
     book.grant(CONTROLLER, lease(300, 10))

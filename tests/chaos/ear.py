@@ -10,7 +10,7 @@ from itertools import groupby
 import aiomqtt
 
 from evenwatt_wire import CommandError, Kind, Live, Topic, TopicError, WireError, decode
-from evenwatt_wire.command import Code, open_ack, open_command
+from evenwatt_wire.command import Code, open_ack, open_command, open_renewal
 from evenwatt_wire.messages import LeaseState
 from tests.chaos.leases import Leases
 from tests.chaos.rig import ZONE
@@ -37,7 +37,9 @@ class Ear:
         with suppress(TopicError, WireError, CommandError):
             topic = Topic.parse(str(message.topic))
             if topic.kind is Kind.COMMAND:
-                self.leases.asked(open_command(payload, self._keys)[1], at_s)
+                self.leases.asked(topic.zone, open_command(payload, self._keys)[1], at_s)
+            elif topic.kind is Kind.RENEW:
+                self.leases.went_on(open_renewal(payload, self._keys)[1], at_s)
             elif topic.kind is Kind.ACK:
                 self._answered(open_ack(payload, self._keys), at_s)
             else:
@@ -99,7 +101,7 @@ async def _listen(ear, port):
     while True:
         try:
             async with aiomqtt.Client("127.0.0.1", port, identifier="test-ear") as client:
-                for kind in (Kind.LIVE, Kind.COMMAND, Kind.ACK):
+                for kind in (Kind.LIVE, Kind.COMMAND, Kind.RENEW, Kind.ACK):
                     await client.subscribe(f"evenwatt/v1/{ZONE}/+/{kind.value}")
                 async for message in client.messages:
                     ear.take(message)

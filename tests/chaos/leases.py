@@ -1,4 +1,4 @@
-"""What every node may draw at each moment, by the signed commands and answers that passed over the broker."""
+"""What every node may draw at each moment, by the signed commands, renewals and answers that passed over the broker."""
 
 from __future__ import annotations
 
@@ -16,18 +16,22 @@ _SLACK_S = 0.5
 
 @dataclass
 class Grant:
-    """One command to limit power, and when the node said that it does."""
+    """One command to limit power, when the node said that it does, and when that was renewed last."""
 
     at_s: float
     id: str
+    zone: str
+    number: tuple[int, int]
+    """Epoch and sequence number."""
     cap_w: float
     fallback_w: float
     ttl_s: float
     held_s: float = float("inf")
+    renewed_s: float = float("-inf")
 
     def allows_w(self, at_s):
         """Return what a node may draw that got it as late as possible."""
-        over_s = at_s - (self.at_s + _EXPIRY_S + self.ttl_s)
+        over_s = at_s - (max(self.at_s, self.renewed_s) + _EXPIRY_S + self.ttl_s)
         return self.cap_w + (self.fallback_w - self.cap_w) * min(1.0, max(0.0, over_s / _RAMP_S))
 
 
@@ -37,9 +41,10 @@ class Leases:
     def __init__(self):
         self._grants = {}
 
-    def asked(self, command, at_s):
+    def asked(self, zone, command, at_s):
         if command.op is Op.CAP and not command.dry_run:
-            grant = Grant(at_s, command.id, command.cap_w, command.fallback_w, command.ttl_s)
+            number = (command.epoch, command.seq)
+            grant = Grant(at_s, command.id, zone, number, command.cap_w, command.fallback_w, command.ttl_s)
             self._grants.setdefault(command.node, []).append(grant)
 
     def answered(self, ack, at_s):
@@ -47,6 +52,15 @@ class Leases:
             if grant.id == ack.command_id and ack.code in (Code.APPLIED, Code.CLAMPED):
                 grant.held_s = min(grant.held_s, at_s)
                 return
+
+    def went_on(self, renewal, at_s):
+        """Note that leases of a zone go on: of each node that is not left out, the one that it said it holds."""
+        for node, grants in self._grants.items():
+            held = next((grant for grant in reversed(grants) if grant.held_s < float("inf")), None)
+            if held is None or held.zone != renewal.zone or renewal.leaves_out(node):
+                continue
+            if (renewal.epoch, 0) <= held.number < (renewal.epoch, renewal.seq):
+                held.renewed_s = at_s
 
     def known(self, names):
         """Whether each of these nodes has said that it holds one."""

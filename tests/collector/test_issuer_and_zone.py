@@ -96,7 +96,7 @@ def make_zone(**fields):
 
 
 def make_steering(*zones, quiet_s=0.0):
-    return Steering(SettingsRules(zones), quiet_s=quiet_s, seed=1)
+    return Steering(SettingsRules(zones), quiet_s=quiet_s, epoch=1)
 
 
 def make_fleet(*powers):

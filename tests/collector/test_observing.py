@@ -36,7 +36,7 @@ class World:
     def __init__(self):
         self.fleet, self.caps_w, self.now_s, self.seq = Fleet(), {}, 0.0, 0
         self.rules = CappedRules(SettingsRules([ZoneSettings(name=name) for name in ZONES]), self.caps_w)
-        self.often = Observing()
+        self.often = Observing(1)
 
     def happen(self, what, zone, name, number):
         self.now_s += 0.3
@@ -85,7 +85,7 @@ def test_what_is_kept_up_to_date_is_what_is_there(happenings):
     for happening in happenings:
         world.happen(*happening)
         kept = columns(world.often, world.look(world.often))
-        anew = Observing()
+        anew = Observing(1)
         fresh = columns(anew, world.look(anew))
         assert kept.keys() == fresh.keys()
         for key, values in fresh.items():

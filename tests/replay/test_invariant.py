@@ -1,5 +1,7 @@
 """What nodes really hold, looked at in every step, never adds up to more than the budget, whatever breaks."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -60,6 +62,35 @@ def held_over_w(name, seed, conditions, faults, seconds=90.0, nodes=16):
     return worst_w
 
 
+def above_accounts_w(seed, conditions, faults, *, deaf_s=(0.0, 0.0), seconds=60.0, nodes=24):
+    """Run, and return the most by which any node's cap ever exceeded what its account says that it may draw.
+
+    Also how many leases went on with their zone's. Within ``deaf_s`` no grant arrives, but renewals do.
+    """
+    scenario = make_scenario("inference", nodes, DT_S, seed, seconds=seconds)
+    loop = Ours(scenario.fleet, scenario.tree, scenario.fallback_w(), DT_S, conditions, seed)
+    plant, meters = Plant(scenario.fleet, DT_S), Meters(nodes, DT_S, seed)
+    coming, worst_w, renewed = parse_faults(faults), -np.inf, 0
+    for k, load in enumerate(scenario.traffic.block(round((WARM_S + seconds) / DT_S))):
+        now_s = k * DT_S
+        coming = strike(loop, coming, now_s, WARM_S)
+        loop._down.up = not deaf_s[0] <= now_s < deaf_s[1]
+        ends_s = loop.nodes.ends_s.copy()
+        loop.arrive(k, now_s)
+        renewed += int((loop.nodes.ends_s > ends_s).sum())
+        loop.act(k, now_s, scenario.limits_w(scenario.budget.planned(now_s)))
+        caps_w = loop.caps_w(now_s)
+        controller = loop._controller
+        if loop.alive and loop.decision is not None and now_s >= controller.quiet_until_s + 1.0:
+            most_w = deepcopy(controller.accounts).outstanding(now_s)
+            worst_w = max(worst_w, float((caps_w - most_w)[controller.accounts.open].max(initial=-np.inf)))
+        plant.step(load, caps_w, loop.paused(now_s))
+        windows = meters.take(k, plant.mean_w, caps_w, loop.paused(now_s))
+        if windows is not None:
+            loop.hear(k, windows)
+    return worst_w, renewed
+
+
 SLOW = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow], "phases": [Phase.explicit, Phase.generate]}
 STILL = st.sampled_from(("inference", "mixed-priorities"))
 FALLING = st.sampled_from(("demand-response", "sagging-budget"))
@@ -81,6 +112,26 @@ def test_and_when_collectors_die_and_others_take_over(name, seed, conditions, fa
 @given(FALLING, st.integers(0, 10_000), networks(0.1), st.one_of(ANY, WITH_DEATHS))
 def test_and_within_what_a_falling_budget_was_a_lease_ago(name, seed, conditions, faults):
     assert held_over_w(name, seed, conditions, faults) <= 1e-6
+
+
+@settings(max_examples=10, **SLOW)
+@given(st.integers(0, 10_000), networks(0.3), st.lists(st.one_of(OUTAGES, RESTARTS, JUMPS), max_size=3))
+def test_no_node_ever_holds_more_than_its_account_says_also_where_leases_go_on_together(seed, conditions, faults):
+    worst_w, _ = above_accounts_w(seed, conditions, faults)
+    assert worst_w <= 1e-6
+
+
+def test_nodes_that_hear_renewals_but_no_grants_come_to_the_end_of_their_leases():
+    for seed in range(4):
+        worst_w, renewed = above_accounts_w(seed, Conditions(loss=0.05), [], deaf_s=(30.0, 55.0))
+        assert worst_w <= 1e-6
+        assert renewed
+
+
+def test_on_a_lossy_network_most_leases_go_on_together_and_none_is_above_its_account():
+    worst_w, renewed = above_accounts_w(3, Conditions(loss=0.1, double=0.3), ["nodes@20=0.3"])
+    assert worst_w <= 1e-6
+    assert renewed > 24 * 60 / 4
 
 
 def test_a_collector_that_takes_over_counts_who_is_heard_late_at_what_it_holds():

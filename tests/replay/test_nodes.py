@@ -26,6 +26,10 @@ class OneNode:
         self.book.grant(CONTROLLER, Lease(cap_w, max(FLOOR_W, fallback_w), now_s + TTL_S, 1, seq))
         return True
 
+    def renew(self, below_seq, sent_s, now_s):
+        if abs(now_s - sent_s) <= EXPIRY_S:
+            self.book.renew(1, below_seq, now_s, TTL_S)
+
     def restart(self):
         self.book = LeaseBook(OWN_W, managed=True, last_fallback_w=self.book.controller_fallback_w)
 
@@ -36,7 +40,7 @@ def nodes(count=1):
 
 EVENTS = st.lists(
     st.tuples(
-        st.floats(0.0, 8.0), st.sampled_from(("grant", "grant", "grant", "look", "restart")), st.integers(0, 30),
+        st.floats(0.0, 8.0), st.sampled_from(("grant", "grant", "renew", "renew", "look", "restart")), st.integers(0, 30),
         st.floats(0.0, 700.0), st.floats(0.0, 400.0), st.floats(-2.5, 2.5),
     ),
     max_size=40,
@@ -54,6 +58,9 @@ def test_they_equal_the_lease_book_step_by_step(events):
                 np.array([0]), np.array([seq]), np.array([cap_w]), np.array([fallback_w]), TTL_S, now_s - age_s, now_s
             )
             assert bool(taken[0]) == one.receive(seq, cap_w, fallback_w, now_s - age_s, now_s)
+        elif kind == "renew":
+            many.renew(np.array([0]), (0, seq), TTL_S, now_s - age_s, now_s)
+            one.renew(seq, now_s - age_s, now_s)
         elif kind == "restart":
             many.restart(np.array([0]), now_s)
             one.restart()

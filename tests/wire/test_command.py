@@ -14,14 +14,19 @@ from hypothesis import strategies as st
 
 from evenwatt_wire import Ack, Command, CommandError, Key, KeyRing, seal
 from evenwatt_wire.command import (
+    MAX_LEFT_OUT,
     Code,
     Op,
+    Renewal,
     Role,
     check_addressee,
+    check_renewal_time,
     check_time,
     key_id,
+    node_mark,
     open_ack,
     open_command,
+    open_renewal,
     open_run,
     open_submission,
 )
@@ -62,6 +67,7 @@ START = msgspec.structs.replace(
     COMMAND, op=Op.START, cap_w=None, fallback_w=None, ttl_s=0.0, reason="planned", job=examples.ORDER
 )
 STOP = msgspec.structs.replace(START, op=Op.STOP, target=examples.RUN, job=None, keep=True)
+RENEWAL = Renewal("fleet", "hall-1", 3, 120, 1_000_000, 1_002_000, 10.0, node_mark("n7") + node_mark("n9"))
 
 
 def _body(opened):
@@ -73,6 +79,7 @@ SIGNED = [
     ("cmd.msgpack", COMMAND, CONTROLLER, open_command, b"evenwatt-cmd-v1\0"),
     ("cmd-start.msgpack", START, CONTROLLER, open_command, b"evenwatt-cmd-v1\0"),
     ("cmd-stop.msgpack", STOP, CONTROLLER, open_command, b"evenwatt-cmd-v1\0"),
+    ("renew.msgpack", RENEWAL, CONTROLLER, open_renewal, b"evenwatt-renew-v1\0"),
     ("ack.msgpack", ACK, NODE, open_ack, b"evenwatt-ack-v1\0"),
     ("run.msgpack", examples.REPORT, NODE, open_run, b"evenwatt-run-v1\0"),
     ("submit.msgpack", examples.SUBMISSION, OPERATOR, open_submission, b"evenwatt-submit-v1\0"),
@@ -103,7 +110,7 @@ def test_an_independent_library_checks_every_signature(name, message, key, opene
     raw = key.public_key().public_bytes_raw()
     assert (version, identifier) == (1, hashlib.sha256(raw).digest()[:8])
     key.public_key().verify(signature, context + body)
-    tag = {"cmd": "cmd", "ack": "ack", "run": "run", "submit": "submit"}[name.split(".")[0].split("-")[0]]
+    tag = name.split(".")[0].split("-")[0]
     assert msgpack.unpackb(body)[0] == tag
 
 
@@ -125,6 +132,8 @@ def _other(value):
             return not value
         case int() | float():
             return value + 1
+        case bytes():
+            return value[:-1] + bytes([value[-1] ^ 1])
         case str():
             return value[:-1] + ("0" if value[-1:] != "0" else "1")
         case list():
@@ -172,13 +181,14 @@ def test_a_signature_is_worth_nothing_in_another_context(name, message, key, ope
 
 _ROLE = {
     open_command: Role.CONTROLLER,
+    open_renewal: Role.CONTROLLER,
     open_ack: Role.NODE,
     open_run: Role.NODE,
     open_submission: Role.OPERATOR,
 }
 
 
-@pytest.mark.parametrize("opener", [open_command, open_ack, open_run, open_submission])
+@pytest.mark.parametrize("opener", [open_command, open_renewal, open_ack, open_run, open_submission])
 @given(payload=st.binary(max_size=400))
 def test_no_bytes_open(opener, payload):
     with pytest.raises(CommandError):
@@ -195,6 +205,40 @@ def test_only_a_nodes_own_key_reports_its_runs():
 def test_only_an_operator_submits():
     assert code_of(open_submission, seal(examples.SUBMISSION, CONTROLLER), RING) == "role"
     assert code_of(open_submission, seal(examples.SUBMISSION, NODE), RING) == "role"
+
+
+def test_only_a_controller_renews_the_leases_of_a_zone():
+    assert code_of(open_renewal, seal(RENEWAL, OPERATOR), RING) == "role"
+    assert code_of(open_renewal, seal(RENEWAL, NODE), RING) == "role"
+    endless = msgspec.structs.replace(RENEWAL, ttl_s=0.0)
+    assert code_of(open_renewal, seal(endless, CONTROLLER), RING) == "schema"
+
+
+def test_a_renewal_leaves_out_whom_it_names_and_whoever_has_the_same_mark():
+    assert RENEWAL.leaves_out("n7")
+    assert RENEWAL.leaves_out("n9")
+    assert not RENEWAL.leaves_out("n1")
+    shifted = msgspec.structs.replace(RENEWAL, left_out=b"\0" + node_mark("n1") + b"\0\0\0")
+    assert not shifted.leaves_out("n1")  # marks begin at every fourth byte
+    assert node_mark("n1") == hashlib.sha256(b"n1").digest()[:4]
+
+
+def test_the_longest_renewal_fits():
+    most = msgspec.structs.replace(RENEWAL, left_out=b"\xff" * 4 * MAX_LEFT_OUT)
+    assert open_renewal(seal(most, CONTROLLER), RING)[1] == most
+    more = msgspec.structs.replace(RENEWAL, left_out=b"\xff" * 4 * (MAX_LEFT_OUT + 1))
+    assert code_of(open_renewal, seal(more, CONTROLLER), RING) == "schema"
+
+
+def test_a_renewal_has_its_time():
+    check_renewal_time(RENEWAL, 998_000, clock_synchronised=True)  # a clock that is two seconds behind
+    check_renewal_time(RENEWAL, 1_002_000, clock_synchronised=True)
+    assert code_of(check_renewal_time, RENEWAL, 997_999, clock_synchronised=True) == "not-yet"
+    assert code_of(check_renewal_time, RENEWAL, 1_002_001, clock_synchronised=True) == "expired"
+    assert code_of(check_renewal_time, RENEWAL, 1_000_000, clock_synchronised=False) == "clock"
+    for expires_ms in (999_999, 1_120_001):
+        odd = msgspec.structs.replace(RENEWAL, expires_ms=expires_ms)
+        assert code_of(check_renewal_time, odd, 1_000_000, clock_synchronised=True) == "validity"
 
 
 def test_a_node_commands_nobody():

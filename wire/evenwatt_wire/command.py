@@ -3,8 +3,8 @@
 An envelope is a MessagePack array ``[1, key_id, signature, body]``: the first eight bytes of the SHA-256 of the
 signer's public key, an Ed25519 signature over ``context + body`` (RFC 8032), and the body's exact bytes. The
 signature is checked over the bytes received, before they are parsed, and they are never encoded again. Commands,
-acknowledgements, reports on runs and submissions are signed under different contexts, so that one can never be passed
-off as another.
+renewals, acknowledgements, reports on runs and submissions are signed under different contexts, so that one can never
+be passed off as another.
 
 The order of checks, cheapest first, is: size, known key whose role allows the operation, signature, strict schema,
 addressee, expiry, then the anti-replay mark and local limits, which belong to the node (``evenwatt_agent.commands``).
@@ -12,6 +12,7 @@ addressee, expiry, then the anti-replay mark and local limits, which belong to t
 
 from __future__ import annotations
 
+import hashlib
 import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final, TypeVar
@@ -33,8 +34,14 @@ COMMAND_CONTEXT: Final = b"evenwatt-cmd-v1\0"
 ACK_CONTEXT: Final = b"evenwatt-ack-v1\0"
 RUN_CONTEXT: Final = b"evenwatt-run-v1\0"
 SUBMIT_CONTEXT: Final = b"evenwatt-submit-v1\0"
+RENEW_CONTEXT: Final = b"evenwatt-renew-v1\0"
 MAX_VALIDITY_MS: Final = 120_000
 """A command may not be valid for longer than two minutes altogether."""
+CLOCK_MS: Final = 2_000
+"""How far a node's clock may be behind the issuer's before it takes what is fresh for something of the future."""
+MAX_LEFT_OUT: Final = 3_000
+"""Nodes that a renewal may leave out; a zone where more than that are in motion is renewed one by one."""
+_MARK_BYTES: Final = 4
 
 
 class Op(StrEnum):
@@ -131,6 +138,31 @@ class Ack(Struct, frozen=True, array_like=True, tag="ack"):
     """Number and hash of the latest entry in the node's audit log, this command's own included."""
 
 
+class Renewal(Struct, frozen=True, array_like=True, tag="renew", forbid_unknown_fields=True):
+    """One signed message for all nodes of a zone: their leases go on, as they are, for ``ttl_s`` from receipt.
+
+    It grants nothing: it counts only for a lease that is alive, of this epoch, granted by the same key under a number
+    below ``seq``. So whoever misses it, holds something else or is left out comes to the end of its lease.
+    """
+
+    fleet: NodeId
+    zone: NodeId
+    epoch: Count
+    seq: Count
+    issued_ms: WallMs
+    expires_ms: WallMs
+    ttl_s: Annotated[float, Meta(gt=0, le=86_400)]
+    left_out: Annotated[bytes, Meta(max_length=_MARK_BYTES * MAX_LEFT_OUT)] = b""
+    """Marks of nodes (:func:`node_mark`), one after the other: of which it is not sure what they hold, and those that
+    are not steered any more. Of two nodes with one mark both are left out, which costs the other a command."""
+
+    def leaves_out(self, node: str) -> bool:
+        """Whether this node's lease does not go on."""
+        mark = node_mark(node)
+        marks = self.left_out
+        return any(marks[i : i + _MARK_BYTES] == mark for i in range(0, len(marks), _MARK_BYTES))
+
+
 class Envelope(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """The outer array."""
 
@@ -140,8 +172,15 @@ class Envelope(Struct, frozen=True, array_like=True, forbid_unknown_fields=True)
     body: bytes
 
 
+def node_mark(node: str) -> bytes:
+    """Return four bytes that stand for a node's name: the first of its SHA-256."""
+    return hashlib.sha256(node.encode()).digest()[:_MARK_BYTES]
+
+
 def seal(
-    message: Command | Ack | RunReport | Submission, private: Ed25519PrivateKey, identifier: bytes | None = None
+    message: Command | Renewal | Ack | RunReport | Submission,
+    private: Ed25519PrivateKey,
+    identifier: bytes | None = None,
 ) -> bytes:
     """Encode and sign what has to be signed; ``identifier`` is the key's id, where it is known already."""
     body = msgspec.msgpack.encode(message)
@@ -185,6 +224,22 @@ def open_command(payload: bytes, keys: KeyRing) -> tuple[Key, Command]:
         raise CommandError("trust-expired", f"the trust document has expired: sign a new one before a {command.op}")
     _check_shape(command)
     return key, command
+
+
+def open_renewal(payload: bytes, keys: KeyRing) -> tuple[Key, Renewal]:
+    """Verify and decode a renewal; only a controller's key may renew.
+
+    Raises:
+        CommandError: as :func:`open_command`.
+    """
+    key, envelope = open_envelope(payload, keys, MAX_RUN_BYTES)
+    if key.role is not Role.CONTROLLER:
+        raise CommandError("role", f"a {key.role} key may not renew the leases of a zone")
+    _verify(keys, key, envelope, RENEW_CONTEXT)
+    renewal = _body(_RENEWAL, envelope, "a renewal")
+    if keys.expired:
+        raise CommandError("trust-expired", "the trust document has expired: sign a new one before a renewal")
+    return key, renewal
 
 
 def open_ack(payload: bytes, keys: KeyRing, zone: str | None = None) -> Ack:
@@ -266,10 +321,23 @@ def check_time(command: Command, now_ms: int, *, clock_synchronised: bool) -> No
         if command.op in (Op.RELEASE, Op.RESUME, Op.STOP):
             return
         raise CommandError("clock", f"this node's clock is not synchronised, so it does not accept {command.op}")
-    if now_ms > command.expires_ms:
-        raise CommandError("expired", f"its time was over {now_ms - command.expires_ms} ms ago; compare the clocks")
-    if now_ms < command.not_before_ms:
-        raise CommandError("not-yet", f"is valid only in {command.not_before_ms - now_ms} ms; compare the clocks")
+    _check_fresh(command.not_before_ms, command.expires_ms, now_ms)
+
+
+def check_renewal_time(renewal: Renewal, now_ms: int, *, clock_synchronised: bool) -> None:
+    """Raise :class:`CommandError` unless a renewal is valid at the node's wall time ``now_ms``."""
+    if not 0 <= renewal.expires_ms - renewal.issued_ms <= MAX_VALIDITY_MS:
+        raise CommandError("validity", f"must be valid for 0 to {MAX_VALIDITY_MS // 1000} s from its issue")
+    if not clock_synchronised:
+        raise CommandError("clock", "this node's clock is not synchronised, so it does not accept a renewal")
+    _check_fresh(renewal.issued_ms - CLOCK_MS, renewal.expires_ms, now_ms)
+
+
+def _check_fresh(not_before_ms: int, expires_ms: int, now_ms: int) -> None:
+    if now_ms > expires_ms:
+        raise CommandError("expired", f"its time was over {now_ms - expires_ms} ms ago; compare the clocks")
+    if now_ms < not_before_ms:
+        raise CommandError("not-yet", f"is valid only in {not_before_ms - now_ms} ms; compare the clocks")
 
 
 def _check_signer(key: Key, node: str, zone: str | None) -> None:
@@ -314,11 +382,13 @@ _OF_THE_NODE: Final = frozenset({Op.CAP, Op.RELEASE, Op.PING, Op.START})
 _RUN_ID: Final = re.compile(r"[0-9a-f]{12}")
 _ENVELOPE: Final = msgspec.msgpack.Decoder(Envelope)
 _COMMAND: Final = msgspec.msgpack.Decoder(Command)
+_RENEWAL: Final = msgspec.msgpack.Decoder(Renewal)
 _ACK: Final = msgspec.msgpack.Decoder(Ack)
 _RUN: Final = msgspec.msgpack.Decoder(RunReport)
 _SUBMISSION: Final = msgspec.msgpack.Decoder(Submission)
 _CONTEXTS: Final[dict[type, bytes]] = {
     Command: COMMAND_CONTEXT,
+    Renewal: RENEW_CONTEXT,
     Ack: ACK_CONTEXT,
     RunReport: RUN_CONTEXT,
     Submission: SUBMIT_CONTEXT,
@@ -326,9 +396,12 @@ _CONTEXTS: Final[dict[type, bytes]] = {
 
 __all__ = [
     "ACK_CONTEXT",
+    "CLOCK_MS",
     "COMMAND_CONTEXT",
     "GIVES_BACK",
+    "MAX_LEFT_OUT",
     "MAX_VALIDITY_MS",
+    "RENEW_CONTEXT",
     "RUN_CONTEXT",
     "SUBMIT_CONTEXT",
     "WORK",
@@ -340,14 +413,18 @@ __all__ = [
     "Key",
     "KeyRing",
     "Op",
+    "Renewal",
     "Role",
     "check_addressee",
+    "check_renewal_time",
     "check_scope",
     "check_time",
     "key_id",
+    "node_mark",
     "open_ack",
     "open_command",
     "open_envelope",
+    "open_renewal",
     "open_run",
     "open_submission",
     "seal",

@@ -64,6 +64,7 @@ RIGHTS: Final = (
     _right(Place.CONTROLLER, Kind.STATE, (_C,), (_N, _O, _V)),
     _right(Place.CONTROLLER, Kind.BEAT, (_C,), ()),
     _right(Place.CONTROLLER, Kind.TRUST, (_C,), (_N, _O, _V)),
+    _right(Place.CONTROLLER, Kind.RENEW, (_C,), (_N, _O)),
     _right(Place.CONTROLLER, Kind.SUBMIT, (_O,), ()),
     _right(Place.CONTROLLER, Kind.JOBS, (_C,), (_O, _V)),
     _right(Place.CONTROLLER, Kind.DEPLOYMENTS, (_C,), (_N, _O, _V)),

@@ -50,6 +50,8 @@ class Kind(StrEnum):
     """The collector's answer to a probe, in the same place."""
     TRUST = "trust"
     """The signed word on whose keys count (under ``_ctl``)."""
+    RENEW = "renew"
+    """Leases of a zone's nodes go on (under ``_ctl``); signed."""
 
 
 class Delivery(NamedTuple):
@@ -77,6 +79,7 @@ DELIVERY: Final[dict[Kind, Delivery]] = {
     Kind.PROBE: Delivery(1, False),
     Kind.ECHO: Delivery(1, False),
     Kind.TRUST: Delivery(1, True),
+    Kind.RENEW: Delivery(0, False),
 }
 
 

@@ -29,6 +29,7 @@ from evenwatt_agent.actuator.protocol import (
     ProtocolError,
     Purpose,
     Refused,
+    Renew,
     Said,
     Trust,
     Welcome,
@@ -57,6 +58,9 @@ if TYPE_CHECKING:
 
         async def command(self, payload: bytes, *, retained: bool) -> bytes | None:
             """Check and carry out a command."""
+
+        async def renew(self, payload: bytes, *, retained: bool) -> None:
+            """Check a renewal of the zone's leases, and let this node's go on."""
 
         async def trust(self, document: bytes) -> None:
             """Take a trust document, if the root has signed it and it is newer."""
@@ -252,6 +256,8 @@ class Desk:
                     self._house.observe(power)
                 case Order() as order:
                     await self._begin_order(room, self._carry_out(seat, order))
+                case Renew() as renew:
+                    await self._begin_order(room, self._renew(seat, renew))
                 case Trust() as trust:
                     document = _gather(seat, trust)
                     if document:
@@ -282,6 +288,13 @@ class Desk:
             if seat is self._seat:
                 self._push(seat)
                 self._tell(seat, Answer(order.number, ack))
+
+    async def _renew(self, seat: _Seat, renew: Renew) -> None:
+        """Let a lease go on, and say how long: nothing else of it has changed."""
+        await self._house.renew(renew.payload, retained=renew.retained)
+        if seat is self._seat:
+            seat.told = None
+            self._push(seat)
 
     async def _push_changes(self, seat: _Seat) -> None:
         while True:

@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 
 from evenwatt_agent.control import Standing
 from evenwatt_wire import LeaseInForce
-from evenwatt_wire.codec import MAX_COMMAND_BYTES
+from evenwatt_wire.codec import MAX_COMMAND_BYTES, MAX_RUN_BYTES
 from evenwatt_wire.messages import MAX_DOMAINS, DomainId, Watts
 
 T = TypeVar("T")
@@ -62,6 +62,13 @@ class Order(Struct, tag="order", frozen=True, forbid_unknown_fields=True):
 
     number: Annotated[int, Meta(ge=0, lt=2**53)]
     payload: Annotated[bytes, Meta(max_length=MAX_ORDER_BYTES)]
+    retained: bool
+
+
+class Renew(Struct, tag="renew", frozen=True, forbid_unknown_fields=True):
+    """A renewal of the zone's leases exactly as it came over MQTT; nothing answers it."""
+
+    payload: Annotated[bytes, Meta(max_length=MAX_RUN_BYTES)]
     retained: bool
 
 
@@ -127,7 +134,7 @@ class Lent(Struct, tag="lent", frozen=True):
     """The descriptor that comes with this message is the file asked for."""
 
 
-ToActuator = Hello | Power | Order | Trust | Borrow
+ToActuator = Hello | Power | Order | Renew | Trust | Borrow
 ToAgent = Welcome | Refused | Now | Answer | Said | Changed | Lent
 
 _ENCODER: Final = msgspec.msgpack.Encoder()

@@ -140,6 +140,11 @@ class Actuator:
         """Check and carry out a command."""
         return None if self._control is None else await self._control.command(payload, retained=retained)
 
+    async def renew(self, payload: bytes, *, retained: bool) -> None:
+        """Check a renewal of the zone's leases, and let this node's go on."""
+        if self._control is not None:
+            await self._control.renew(payload, retained=retained)
+
     async def trust(self, document: bytes) -> None:
         """Take a trust document that the agent received, if the root has signed it and it is newer."""
         if self._control is not None:

@@ -139,11 +139,11 @@ def _hold_acks(node: Sequence[Entry], mine: Iterable[Entry], found: Comparison) 
     """Find commands that the node said it had carried out and its log knows nothing of."""
     known = {entry.facts.get("id") for entry in node}
     begins_ms = node[0].at_ms + _CLOCKS_MS if node and node[0].head.n > 1 else 0
-    renewed = [entry.facts for entry in node if entry.kind == "sum"]
+    sums = [entry.facts for entry in node if entry.kind == "sum" and entry.facts.get("of") != "renewed"]
     for entry in mine:
         facts: dict[str, Any] = entry.facts
         done = entry.kind == "ack" and facts.get("code") not in _NOTHING_DONE
-        if not done or facts.get("id") in known or entry.at_ms < begins_ms or _in_sums(facts, renewed):
+        if not done or facts.get("id") in known or entry.at_ms < begins_ms or _in_sums(facts, sums):
             continue
         found.faults.append(
             f"entry {entry.head.n} of the collector: the node acknowledged command {facts.get('id')} "

@@ -34,6 +34,8 @@ class NodeLeases:
         self.cap_w: Floats = fallback_w.copy()
         self.ends_s: Floats = np.full(count, -np.inf)
         self.mark: Ints = np.full(count, -1, dtype=np.int64)
+        self.held_seq: Ints = np.full(count, -1, dtype=np.int64)
+        """Number of the grant that each holds, alive or ended; -1 since a restart."""
         self.pause_until_s: Floats = np.full(count, -np.inf)
         self.skew_s: Floats = np.zeros(count)
         """How far a node's wall clock is off; grants carry wall times."""
@@ -49,7 +51,15 @@ class NodeLeases:
         self.cap_w[good] = np.clip(cap_w[taken], self._floor_w[good], self._ceiling_w[good])
         self.rest_w[good] = np.maximum(self._floor_w[good], np.minimum(self._own_w[good], fallback_w[taken]))
         self.ends_s[good] = now_s + ttl_s
+        self.held_seq[good] = seq[taken]
         return taken
+
+    def renew(self, at: Ints, seqs: tuple[int, int], ttl_s: float, sent_s: float, now_s: float) -> None:
+        """Let leases go on that are alive, from the number where an epoch begins to below the other."""
+        age_s = now_s + self.skew_s[at] - sent_s
+        good = (age_s <= EXPIRY_S) & (age_s >= -EXPIRY_S) & (now_s < self.ends_s[at])
+        good &= (seqs[0] <= self.held_seq[at]) & (self.held_seq[at] < seqs[1])
+        self.ends_s[at[good]] = np.maximum(self.ends_s[at[good]], now_s + ttl_s)
 
     def cap_at(self, now_s: float) -> Floats:
         """Return the cap of every node now."""
@@ -68,4 +78,5 @@ class NodeLeases:
         """Agents die and come back: they remember mark and fallback, and start in the fallback."""
         self.cap_w[at] = self.rest_w[at]
         self.ends_s[at] = now_s - RAMP_S
+        self.held_seq[at] = -1
         self.pause_until_s[at] = -np.inf

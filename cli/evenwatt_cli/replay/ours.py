@@ -14,7 +14,7 @@ from evenwatt_collector.control import Controller, Observations
 if TYPE_CHECKING:
     from evenwatt_cli.replay.plant import FleetSpec
     from evenwatt_cli.replay.telemetry import Windows
-    from evenwatt_collector.control import Decision, ZoneTree
+    from evenwatt_collector.control import Decision, Renewals, ZoneTree
     from evenwatt_collector.control.arrays import Bools, Floats, Ints
 
 STEP_S = 1.0
@@ -39,6 +39,31 @@ class _Grants:
 
     def part(self, rows: Bools) -> _Grants:
         return _Grants(self.at[rows], self.seq[rows], self.cap_w[rows], self.fallback_w[rows], self.ttl_s, self.sent_s)
+
+
+@dataclass(frozen=True, slots=True)
+class _Renewals:
+    """A zone's, with a row for each node that it does not leave out."""
+
+    at: Ints
+    seqs: tuple[int, int]
+    ttl_s: float
+    sent_s: float
+
+    def part(self, rows: Bools) -> _Renewals:
+        return _Renewals(self.at[rows], self.seqs, self.ttl_s, self.sent_s)
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """Live windows, and what they say of leases."""
+
+    windows: Windows
+    lease_seq: Ints
+    left_s: Floats
+
+    def part(self, rows: Bools) -> _Heard:
+        return _Heard(self.windows.part(rows), self.lease_seq[rows], self.left_s[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +111,11 @@ class Ours:
         self._seen = Observations(len(fleet))
         self._describe(fallback_w)
         self._heard_s: Floats = np.full(len(fleet), -np.inf)
-        self._up: Pipe[Windows] = Pipe(conditions, dt_s, [seed, 21])
+        self._up: Pipe[_Heard] = Pipe(conditions, dt_s, [seed, 21])
         self._acks: Pipe[_Acks] = Pipe(conditions, dt_s, [seed, 22])
         self._down: Pipe[_Grants] = Pipe(conditions, dt_s, [seed, 23])
         self._pauses: Pipe[_Pauses] = Pipe(conditions, dt_s, [seed, 24])
+        self._renewals: Pipe[_Renewals] = Pipe(conditions, dt_s, [seed, 25])
         self._due_s = 0.0
         self._epoch_from = 0
         self._quiet_until_s = -np.inf
@@ -115,19 +141,24 @@ class Ours:
             answer = _Acks(at, grants.seq[taken], self.nodes.cap_w[at])
             # The answer leaves when the device has been read back.
             self._acks.send(k + max(1, round(self._fleet.delay_s / self._dt_s)), answer, len(at))
+        for renewals in self._renewals.arrived(k):
+            self.nodes.renew(renewals.at, renewals.seqs, renewals.ttl_s, renewals.sent_s, now_s)
         for order in self._pauses.arrived(k):
             self.nodes.pause_until_s[order.at] = np.where(order.pause, now_s + order.ttl_s, -np.inf)
-        for windows in self._up.arrived(k):
+        for heard in self._up.arrived(k):
             if self.alive:
-                self._take(windows, now_s)
+                self._take(heard, now_s)
         for acks in self._acks.arrived(k):
             if self.alive:
                 mine = acks.part(acks.seq >= self._epoch_from)  # answers to an earlier collector say its epoch
                 self._controller.acknowledge_many(mine.at, mine.seq, mine.after_w, now_s)
                 self._hurry |= self.decision is not None and self.decision.waiting_w > 0
 
-    def _take(self, windows: Windows, now_s: float) -> None:
-        at, seen = windows.at, self._seen
+    def _take(self, heard: _Heard, now_s: float) -> None:
+        windows, seen = heard.windows, self._seen
+        at = windows.at
+        ours = heard.lease_seq >= self._epoch_from
+        seen.lease_seq[at], seen.lease_left_s[at] = np.where(ours, heard.lease_seq, -1), heard.left_s
         seen.power_w[at], seen.peak_w[at], seen.window_peak_w[at] = (
             windows.mean_w, windows.peak_w, windows.window_peak_w,
         )  # fmt: skip
@@ -153,11 +184,23 @@ class Ours:
         grants, pauses = self.decision.grants, self.decision.pauses
         sent = _Grants(grants.slot, grants.seq, grants.cap_w, grants.fallback_w, grants.ttl_s, now_s)
         self._down.send(k, sent, len(grants))
+        self._send_renewals(k, now_s, self.decision.renewals)
         self._pauses.send(k, _Pauses(pauses.slot, pauses.pause, pauses.ttl_s), len(pauses))
+
+    def _send_renewals(self, k: int, now_s: float, renewals: Renewals) -> None:
+        for z, left_out in zip(renewals.zone, renewals.left_out, strict=True):
+            meant = self._seen.zone == z
+            meant[left_out] = False
+            at = np.flatnonzero(meant)
+            message = _Renewals(at, (self._epoch_from, renewals.seq), renewals.ttl_s, now_s)
+            self._renewals.send(k, message, len(at))
 
     def hear(self, k: int, windows: Windows) -> None:
         """Send windows up."""
-        self._up.send(k, windows, len(windows.at))
+        now_s, at = k * self._dt_s, windows.at
+        lease_seq = np.where(self.nodes.leased(now_s)[at], self.nodes.held_seq[at], -1)
+        left_s = np.maximum(0.0, self.nodes.ends_s[at] - now_s)
+        self._up.send(k, _Heard(windows, lease_seq, left_s), len(at))
 
     def caps_w(self, now_s: float) -> Floats:
         """Return what the nodes' leases allow."""
@@ -187,14 +230,14 @@ class Ours:
         self._epoch_from, self._quiet_until_s = first, now_s + QUIET_S
         self._heard_s[:] = -np.inf
         seen = self._seen  # births are retained by the broker; what nodes do and hold, they must say again
-        seen.held_w[:] = np.nan
+        seen.held_w[:], seen.lease_seq[:] = np.nan, -1
         seen.power_w[:] = seen.peak_w[:] = seen.window_peak_w[:] = 0.0
         seen.paused[:] = False
         self.alive, self._due_s = True, 0.0
 
     def set_broker(self, *, up: bool) -> None:
         """The broker goes away or comes back."""
-        for pipe in (self._up, self._acks, self._down, self._pauses):
+        for pipe in (self._up, self._acks, self._down, self._renewals, self._pauses):
             pipe.up = up
 
     def restart_nodes(self, at: Ints, now_s: float) -> None:

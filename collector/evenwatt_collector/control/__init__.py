@@ -2,8 +2,8 @@
 
 ``controller`` puts it together: ``Controller.step`` takes observations and gives a ``Decision`` with leases to send.
 ``tree`` knows the zones, ``survey`` counts, ``bands`` and ``lookahead`` steer the totals, ``demand`` and ``waterfill``
-share them, ``issue`` turns shares into grants, ``accounts`` holds the invariant, ``pausing`` stops work that may be
-stopped, ``reasons`` and ``alarms`` say why in words.
+share them, ``issue`` turns shares into grants, ``renewing`` lets leases go on, ``accounts`` holds the invariant,
+``pausing`` stops work that may be stopped, ``reasons`` and ``alarms`` say why in words.
 
 The invariant, in every zone: the sum of outstanding leases, fallbacks of nodes without one, and unmanaged power never
 grows past the hard budget. It rests on what a node promises: it obeys the newest grant only, refuses one older than
@@ -22,6 +22,7 @@ from evenwatt_collector.control.types import (
     Observations,
     OnLost,
     Pauses,
+    Renewals,
 )
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "OnLost",
     "OvercommitmentError",
     "Pauses",
+    "Renewals",
     "ZoneSpec",
     "ZoneTree",
     "ZoneTreeError",

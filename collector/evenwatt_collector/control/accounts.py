@@ -5,6 +5,7 @@ fallback. So until the node answers, every grant on its way may be the one in fo
 one settles all older ones, because a node refuses what is older than what it took. An account's life::
 
       RESTING --sent--> OFFERED --newest acknowledged--> HELD --sent--> OFFERED
+      HELD --renewed with its zone--> HELD
       OFFERED, HELD --last possible end of a lease--> ENDING --ramp over--> RESTING
       ENDING --sent--> OFFERED
       any --locked, unsupported, restored--> UNMANAGED --a newer one acknowledged--> HELD
@@ -211,6 +212,10 @@ class Accounts:
         until_s[self.offer_last[at] <= seqs[:, None]] = _NEVER
         self.offer_until_s[at] = until_s
         self.offer_first[at] = np.maximum(self.offer_first[at], seqs[:, None] + 1)
+
+    def renewed(self, slots: Ints, now_s: float) -> None:
+        """Note that acknowledged leases may go on, where a message that is sent now arrives."""
+        self.acked_until_s[slots] = now_s + MESSAGE_EXPIRY_S + TTL_S + CLOCK_GUARD_S
 
     def refuse(self, slot: int, seq: int) -> None:
         """Note that the device does not obey caps, unless a later grant was acknowledged since."""

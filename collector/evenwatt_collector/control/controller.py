@@ -22,8 +22,9 @@ from evenwatt_collector.control.issue import Clock, Steered, deadband_w, issue, 
 from evenwatt_collector.control.lookahead import Forecast
 from evenwatt_collector.control.pausing import Heat, Pausing, at_floors
 from evenwatt_collector.control.reasons import Why
+from evenwatt_collector.control.renewing import Renewing
 from evenwatt_collector.control.survey import Survey, survey
-from evenwatt_collector.control.types import Band, Decision, Grants, Limits, OnLost, Pauses
+from evenwatt_collector.control.types import Band, Decision, Grants, Limits, OnLost, Pauses, Renewals
 from evenwatt_collector.control.waterfill import Claims, allot
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Controller:
         self._accounts = Accounts()
         self._appetite = Appetite()
         self._pausing = Pausing(len(tree))
+        self._renewing = Renewing.of(len(tree))
         self._raise_from_s: Floats = np.zeros(0)
         self._rng = np.random.default_rng(seed)
         self._seq = first_seq
@@ -85,6 +87,7 @@ class Controller:
         self._total_w: Floats = np.full(zones, np.nan)
         self._in_flight_s: Floats = np.zeros(zones)
         self._pausing.replant(zones)
+        self._renewing.replant(zones)
 
     @property
     def next_seq(self) -> int:
@@ -179,7 +182,7 @@ class Controller:
         return self._steer(seen, found, budget_w, elapsed_s, now_s)
 
     def _grow(self, slots: int) -> None:
-        for part in (self._accounts, self._appetite, self._pausing):
+        for part in (self._accounts, self._appetite, self._pausing, self._renewing):
             part.grow(slots)
         self._raise_from_s = np.concatenate((self._raise_from_s, np.full(slots - len(self._raise_from_s), -np.inf)))
 
@@ -214,9 +217,12 @@ class Controller:
         # Watts on their way from one node to another may use the reserve, but not so far that capping would begin.
         room_w = self._limits.bands.cap_at * budget_w - found.unmanaged_w - found.overdraw_w - found.leased_w
         blind = self.tree.any_around(found.blind & np.isfinite(budget_w))[zone]
-        steered = Steered(at, zone, out_w, ~blind & (now_s >= self._raise_from_s[at]))
+        carried = self._renewing.carried(self._accounts, seen, at, now_s)
+        steered = Steered(at, zone, out_w, ~blind & (now_s >= self._raise_from_s[at]), carried)
         issued = issue(self.tree, self._accounts, seen, steered, cap_w, room_w, Clock(now_s, elapsed_s, self._seq))
         self._seq += len(issued.grants)
+        renewals = self._renewing.step(self._accounts, seen, at, self._seq, now_s)
+        self._seq += len(renewals) > 0
         least_w = self._least_w(seen, at, floor_w) + found.unsteered_w
         pauses = self._pause(seen, at, Heat(found.power_w, budget_w, least_w, low), now_s)
         shares_w = np.full(len(seen), np.nan)
@@ -230,6 +236,7 @@ class Controller:
             alarms=alarms(self.tree, found, budget_w, self._budget_w, floors_w, least_w),
             share_w=shares_w,
             grants=issued.grants,
+            renewals=renewals,
             pauses=pauses,
             waiting_w=issued.waiting_w,
             disobeying=found.disobeying,
@@ -315,6 +322,7 @@ class Controller:
             alarms=tuple(() for _ in self.tree.names),
             share_w=np.full(len(seen), np.nan),
             grants=Grants(none, none, empty, empty),
+            renewals=Renewals(self._seq, none, ()),
             pauses=Pauses(none, np.zeros(0, dtype=np.bool_)),
             waiting_w=0.0,
             disobeying=found.disobeying,

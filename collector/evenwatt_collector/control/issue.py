@@ -1,10 +1,10 @@
 """From shares to grants: which leases to send now, and in which order. Pure.
 
 Decreases go first, then raises as far as there is room now, the most important class and the lowest level first, then
-renewals. Room is what a zone may still lease out; a raise needs it in its zone and in every zone around. While a zone
-has none at all, commands inside it only go down. Donors give at once what they do not need: Slurm's limit of 50 % per
-30 s would leave a node at its cap waiting while others idle, and a donor that wants it back is at its cap one step
-later.
+renewals of nodes that are not renewed with their zone (``renewing``). Room is what a zone may still lease out; a raise
+needs it in its zone and in every zone around. While a zone has none at all, commands inside it only go down. Donors
+give at once what they do not need: Slurm's limit of 50 % per 30 s would leave a node at its cap waiting while others
+idle, and a donor that wants it back is at its cap one step later.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, overload
 
 import numpy as np
 
+from evenwatt_collector.control.renewing import PROVE_S, RENEW_S, STEP_TOLERANCE_S
 from evenwatt_collector.control.types import TTL_S, Grants, OnLost
 
 if TYPE_CHECKING:
@@ -23,16 +24,9 @@ if TYPE_CHECKING:
     from evenwatt_collector.control.tree import ZoneTree
     from evenwatt_collector.control.types import Observations
 
-RENEW_S: Final = 2.0
-"""Leases are renewed this often: four renewals may be lost in a ttl of 10 s (our choice)."""
-LONGEST_RENEW_S: Final = 4.0
-"""In a large fleet: two may still be lost, and a standby renews in time (docs/standby.md)."""
-RENEWALS_PER_S: Final = 1_250
-"""From where on a fleet is large: each costs two signatures (our choice)."""
 RETRY_S: Final = 0.45
 """An unanswered grant is sent anew after this: two ways of 150 ms and a device of 100 ms fit in, and a slower answer
 only costs a second message (our choice)."""
-STEP_TOLERANCE_S: Final = 0.05
 SPREAD: Final = 1.25
 """At most this multiple of the average rate of renewals in one step (our choice)."""
 DEADBAND_W: Final = 5.0
@@ -53,11 +47,6 @@ def deadband_w(cap_w: Floats) -> Floats: ...
 def deadband_w(cap_w: Floats | float) -> Floats | float:
     """Return the smallest changes of caps worth sending."""
     return np.maximum(DEADBAND_W, DEADBAND * cap_w)
-
-
-def renew_s(nodes: int) -> float:
-    """Return how often the leases of so many nodes are renewed."""
-    return min(LONGEST_RENEW_S, max(RENEW_S, nodes / RENEWALS_PER_S))
 
 
 def settle(
@@ -85,6 +74,8 @@ class Steered:
     out_w: Floats
     """The most each may draw already."""
     may_raise: Bools
+    carried: Bools
+    """Its zone's renewals let its lease go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +117,7 @@ def issue(
     gets_w = np.where(only_down, kept_w, np.minimum(cap_w, out_w + got_w))
     waiting_w = float(np.sum((cap_w - np.minimum(gets_w, cap_w))[raising]))
     lifted = raising & (gets_w >= np.minimum(cap_w, has_w + deadband_w(has_w)) - ROUNDING_W)
-    kept = _due(accounts, at, ~falling & ~lifted, raising, clock)
+    kept = _due(accounts, steered, ~falling & ~lifted, raising, clock)
     sent_w = np.where(falling, cap_w, np.where(lifted, gets_w, kept_w))
     falls = np.flatnonzero(falling)
     positions = np.concatenate(
@@ -168,17 +159,23 @@ def ration(tree: ZoneTree, zone: Ints, need_w: Floats, order: Ints, room_w: Floa
     return got_w
 
 
-def _due(accounts: Accounts, at: Ints, idle: Bools, raising: Bools, clock: Clock) -> Ints:
+def _due(accounts: Accounts, steered: Steered, idle: Bools, raising: Bools, clock: Clock) -> Ints:
     """Return the positions to renew: unanswered ones, those that waited long, and of the others the oldest few."""
+    at, carried = steered.slot, steered.carried
     age_s = clock.now_s - accounts.sent_s[at]
-    every_s = renew_s(len(at))
-    due = idle & (age_s >= every_s - STEP_TOLERANCE_S)
+    due = idle & ~carried & (age_s >= RENEW_S - STEP_TOLERANCE_S)
     forced = idle & accounts.unanswered()[at] & (age_s >= RETRY_S)
     forced |= due & (raising | (age_s >= TTL_S / 2))
-    others = np.flatnonzero(due & ~forced)
-    most = math.ceil(SPREAD * len(at) * clock.elapsed_s / every_s) + 1
-    first = others[np.argsort(-age_s[others], kind="stable")[:most]]
-    return np.concatenate((np.flatnonzero(forced), first))
+    own = _oldest(due & ~forced, age_s, SPREAD * len(at) * clock.elapsed_s / RENEW_S)
+    proved = idle & carried & (age_s >= PROVE_S - STEP_TOLERANCE_S)
+    proved_now = _oldest(proved, age_s, SPREAD * np.count_nonzero(carried) * clock.elapsed_s / PROVE_S)
+    return np.concatenate((np.flatnonzero(forced), own, proved_now))
+
+
+def _oldest(chosen: Bools, age_s: Floats, most: float) -> Ints:
+    """Return at most so many of the chosen positions and one more, the oldest first."""
+    at = np.flatnonzero(chosen)
+    return at[np.argsort(-age_s[at], kind="stable")[: math.ceil(most) + 1]]
 
 
 def _grants(seen: Observations, slots: Ints, cap_w: Floats, first_seq: int) -> Grants:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from evenwatt_collector.control.issue import RENEW_S, STEP_TOLERANCE_S
+from evenwatt_collector.control.renewing import RENEW_S, STEP_TOLERANCE_S
 from evenwatt_collector.control.types import Pauses
 
 if TYPE_CHECKING:

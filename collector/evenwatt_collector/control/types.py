@@ -99,6 +99,7 @@ class Observations:
         "fallback_w",  # cap in force on the node when no lease is
         "weight",
         "held_w",  # cap the node last reported in force; NaN: it arrives at its fallback
+        "lease_left_s",  # how long the lease of ``lease_seq`` went on when it was reported
     )
     power_w: Floats
     peak_w: Floats
@@ -110,6 +111,7 @@ class Observations:
     fallback_w: Floats
     weight: Floats
     held_w: Floats
+    lease_left_s: Floats
 
     def __init__(self, slots: int) -> None:
         for name in self._FLOATS:
@@ -132,6 +134,8 @@ class Observations:
         """0 is cut first, 9 last."""
         self.on_lost: Ints = np.zeros(slots, dtype=np.int64)
         """An ``OnLost`` each."""
+        self.lease_seq: Ints = np.full(slots, -1, dtype=np.int64)
+        """Number of our grant that the node reported in force; -1: none, or it does not say."""
 
     def __len__(self) -> int:
         return len(self.present)
@@ -159,6 +163,23 @@ class Grants:
 
     def __len__(self) -> int:
         return len(self.slot)
+
+
+@dataclass(frozen=True, slots=True)
+class Renewals:
+    """Zones whose nodes' leases go on for ``ttl_s`` from receipt, but those left out.
+
+    A node whose lease has the number ``seq`` or a higher one is not meant.
+    """
+
+    seq: int
+    zone: Ints
+    left_out: tuple[Ints, ...]
+    """Of each of these zones: slots."""
+    ttl_s: float = TTL_S
+
+    def __len__(self) -> int:
+        return len(self.zone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +211,7 @@ class Decision:
     share_w: Floats
     """Watts allotted to each slot; NaN where nothing is steered now."""
     grants: Grants
+    renewals: Renewals
     pauses: Pauses
     waiting_w: float
     """Raises that wait for a decrease to be acknowledged; stepping again on the acknowledgement shortens the wait."""

@@ -68,6 +68,16 @@ async def test_an_agent_without_any_privilege_counts_every_joule_and_passes_sign
     assert not (site.folder / "state" / "originals.json").exists()
 
 
+async def test_a_lease_behind_an_actuator_goes_on_with_its_zones(site, listener):
+    with site.actuator(), site.agent():
+        await joined(listener)
+        assert (await granted(site, listener, ttl_s=8.0)).code is Code.APPLIED
+        await listener.renew(site.renewal(ttl_s=60.0))
+        told = lambda: last_lease(listener).remaining_s  # noqa: E731
+        await eventually(lambda: told() > 30, "the agent knows how long its lease goes on")
+        assert last_lease(listener).state is LeaseState.LEASED
+
+
 async def test_a_killed_agent_finds_its_lease_again_and_one_that_stays_away_ends_it(site, listener):
     site.set_grace(6.0)
     with site.actuator():
