@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 from pathlib import Path
@@ -65,8 +66,9 @@ async def test_refused_without_a_token(office, tmp_path):
 
 async def test_nobody_answers_in_time(office):
     with socket.create_server(("127.0.0.1", office.port)):  # takes connections and says nothing
-        for call in (("status", "--via", "collector"), ("explain", "n1")):
-            code, _, err = await evenwatt(*call, *office.config_option)
+        calls = (("status", "--via", "collector"), ("explain", "n1"))
+        ended = await asyncio.gather(*(evenwatt(*call, *office.config_option) for call in calls))  # each has patience
+        for code, _, err in ended:
             assert code == Exit.TIMEOUT
             assert "no answer in time" in err
             assert len(err.splitlines()) == 1
