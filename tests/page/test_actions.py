@@ -9,7 +9,11 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
+from tests.page.conftest import until
+from tests.page.test_every_view import RULES
+from tests.page.walking import walk
 from tests.site import NODE, ZONE, Site
 from tests.support import Mosquitto, free_port, process, wait_for
 
@@ -109,6 +113,67 @@ def test_a_person_caps_a_node_and_ends_it_again(hall, visit):
     ]  # fmt: skip
     page.get_by_role("button", name="Log out").click()
     page.get_by_label("Token").wait_for()
+
+
+def axe_finds_nothing(page, when):
+    for scheme, width in (("light", 1440), ("dark", 360)):
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 800})
+        found = Axe().run(page, options=RULES)
+        assert found.violations_count == 0, f"{when}, {scheme}, {width} px: {found.generate_report()}"
+        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide <= 0, f"{when}: {wide} px too wide at {width} px"
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size({"width": 1440, "height": 900})
+
+
+def tab_to(page, name):
+    """Press Tab until the field or button of that name has the focus."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate(
+            "name => [document.activeElement.name, document.activeElement.innerText].includes(name)", name
+        ):
+            return
+    raise AssertionError(f"{name} is not reached by Tab")
+
+
+def test_a_person_without_a_mouse_acts_and_everybody_can_read_it(hall, visit):
+    page = visit(hall.port, "#/act")
+    page.get_by_label("Token").wait_for()
+    axe_finds_nothing(page, "logged out")
+    tab_to(page, "token")
+    page.keyboard.type(TOKEN)
+    page.keyboard.press("Enter")
+    page.get_by_text("Logged in as ada").wait_for()
+    until(page, "document.activeElement.id === 'main'")
+    page.reload()
+    page.get_by_text("Logged in as ada").wait_for()
+    assert walk(page) == []
+    for name, words in (("node", NODE), ("watts", "150"), ("reason", "chiller service")):
+        tab_to(page, name)
+        page.keyboard.type(words)
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_text("may draw 150 W at most").wait_for()
+    assert page.evaluate("document.activeElement.innerText") == "Back"
+    axe_finds_nothing(page, "asked whether it shall be done")
+    page.keyboard.press("Escape")
+    dialog.wait_for(state="detached")
+    until(page, "document.activeElement.name === 'reason'")
+    page.keyboard.press("Enter")
+    dialog.wait_for()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")
+    page.get_by_text("by ada: chiller service").wait_for()
+    axe_finds_nothing(page, "logged in, with a cap in force")
+    tab_to(page, "End…")
+    page.keyboard.press("Enter")
+    until(page, "document.activeElement.innerText === 'Keep it'")
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")
+    page.get_by_text("Nobody has asked for anything").wait_for()
+    assert get(hall, "/api/v1/overrides")["overrides"] == []
 
 
 def test_a_wrong_token_and_one_that_is_not_for_this(hall, visit):

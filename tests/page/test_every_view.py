@@ -9,6 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from evenwatt_collector.page.routes import ASSETS
+from tests.page.walking import walk
 
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 PLACES = {"zone": "#/zone/hall-a", "node": "#/node/hall-a/node-0008"}
@@ -32,6 +33,15 @@ def test_axe_finds_nothing_and_nothing_is_out_of_sight(name, fleet, visit):
         assert found.violations_count == 0, f"{scheme}, {width} px: {found.generate_report()}"
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide <= 0, f"{name} is {wide} px too wide at {width} px"
+
+
+@pytest.mark.parametrize("name", views())
+def test_everything_is_reached_by_tab_and_is_seen(name, fleet, visit):
+    page = visit(fleet.port, PLACES.get(name, f"#/{name}"), height=600)
+    page.wait_for_function(SETTLED)
+    assert walk(page) == []
+    if name == "zone":  # backwards, things come from below the head of the page
+        assert walk(page, "Shift+Tab") == []
 
 
 def test_no_view_has_inline_code_and_every_file_is_handed_out():

@@ -2,7 +2,7 @@
 // repeats the session's own token in a header, which no other site can read.
 
 import { useEffect, useState } from "/page/vendor/htm-preact.js";
-import { ApiError, getJson } from "/page/lib/api.js";
+import { ApiError, getJson, readJson } from "/page/lib/api.js";
 
 const PATH = "/api/v1/session";
 
@@ -55,7 +55,7 @@ export async function change(method, path, body, headers = {}) {
     throw new ApiError("The collector did not answer; it is not known whether it was done. Look at what holds before you ask again.", 0);
   }
   if (answer.status === 204) return null;
-  const said = await answer.json().catch(() => null);
+  const said = await readJson(answer);
   if (answer.status === 401 && known?.name) lookAgain().catch(() => {});
   if (!answer.ok) throw new ApiError(`${sentence(said?.error ?? `status ${answer.status}`)}.`, answer.status);
   return said;

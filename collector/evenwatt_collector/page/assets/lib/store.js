@@ -4,7 +4,7 @@
 // `===` says whether something is new. Views hear of changes once per animation frame, however many messages came.
 
 import { useEffect, useReducer, useRef } from "/page/vendor/htm-preact.js";
-import { getJson } from "/page/lib/api.js";
+import { getJson, parse } from "/page/lib/api.js";
 
 const TOPICS = ["zones", "pulse", "workloads", "jobs", "events", "alerts", "collector"];
 const KEYS = { zones: ["zone"], nodes: ["zone", "node"], workloads: ["workload"], jobs: ["id"] };
@@ -156,7 +156,7 @@ class Store {
   }
 
   #take(topic, data) {
-    const message = JSON.parse(data);
+    const message = parse(data);
     if (topic === "pulse") this.#takePulse(message);
     else if (topic === "collector") this.#takeCollector(message);
     else if (topic === "events") this.#takeEvents([message]);

@@ -70,11 +70,16 @@ export const standing = (name) => STANDINGS[name] ?? name ?? NONE;
 /** How long ago; "now" within two seconds. */
 export const ago = (age_s) => (age_s === null || age_s === undefined ? NONE : age_s < 2 ? "now" : `${duration(age_s)} ago`);
 
+const LONGEST = 240;
+
+/** A text that somebody else chose, cut where nobody would read on. */
+const cut = (text) => (text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text);
+
 /** An event as a sentence. */
 export function eventWords(event) {
   const facts = Object.entries(event.facts ?? {}).filter(([, value]) => value !== "" && value !== null).map(([name, value]) => fact(name, value));
   const about = event.subject && event.subject !== "node" ? ` (${event.subject})` : "";
-  return `${event.name.replaceAll("-", " ")}${about}${facts.length ? `: ${facts.join(", ")}` : ""}`;
+  return cut(`${event.name.replaceAll("-", " ")}${about}${facts.length ? `: ${facts.join(", ")}` : ""}`);
 }
 
 const SOON_MS = 2_000;

@@ -66,7 +66,7 @@ function LogIn() {
   const field = useRef();
   const submit = (event) => {
     event.preventDefault();
-    logIn(field.current.value).catch((error) => {
+    logIn(field.current.value).then(toMain, (error) => {
       field.current.value = "";
       setTrouble(error.message);
       field.current.focus();
@@ -135,11 +135,18 @@ function newKey() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+/** What had the focus is gone: go on at the beginning of the view. */
+const toMain = () => document.getElementById("main").focus({ preventScroll: true });
+
 /** What would happen, and the question: in a dialog, so that nothing else can be done meanwhile. */
 function Confirm({ shown, onConfirm, onBack }) {
   const dialog = useRef();
   const [busy, setBusy] = useState(false);
-  useEffect(() => dialog.current.showModal(), []);
+  useEffect(() => {
+    const element = dialog.current;
+    element.showModal();
+    return () => element.close(); // what had the focus before has it again
+  }, []);
   const { effect, wish } = shown;
   return html`<dialog ref=${dialog} class="confirm" aria-labelledby="confirm" onCancel=${(event) => (event.preventDefault(), onBack())}>
     <h2 id="confirm">${TITLES[wish.kind]} ${names(wish)}?</h2>
@@ -165,13 +172,20 @@ function Held({ held, may, onDone }) {
 function One({ one, may, onDone }) {
   const [asked, setAsked] = useState(false);
   const [trouble, setTrouble] = useState("");
-  const end = () => change("DELETE", `${PATH}/${encodeURIComponent(one.id)}`).then(onDone, (error) => setTrouble(error.message));
+  const end = () => change("DELETE", `${PATH}/${encodeURIComponent(one.id)}`).then(() => (onDone(), toMain()), (error) => setTrouble(error.message));
+  const keep = useRef();
+  const begin = useRef();
+  const asks = useRef(false);
+  useEffect(() => {
+    if (asks.current !== asked) (asked ? keep : begin).current?.focus(); // the button that was pressed is gone
+    asks.current = asked;
+  }, [asked]);
   return html`<li>
     <p><${State} tone="note">${one.kind}<//> <b>${names(one)}</b> ${one.watts === null ? "" : watts(one.watts)} until ${moment(one.until_s * 1000)}
       <span class="reason-given">by ${one.by}: ${one.reason}</span></p>
     ${trouble ? html`<${Notice} tone="bad">${trouble}<//>` : null}
     ${may ? html`<p class="choice">${asked
-      ? html`<button type="button" class="main" onClick=${end}>Yes, end it now</button> <button type="button" onClick=${() => setAsked(false)}>Keep it</button>`
-      : html`<button type="button" onClick=${() => setAsked(true)} aria-label=${`End: ${one.kind} of ${names(one)}`}>End…</button>`}</p>` : null}
+      ? html`<button type="button" class="main" onClick=${end}>Yes, end it now</button> <button ref=${keep} type="button" onClick=${() => setAsked(false)}>Keep it</button>`
+      : html`<button ref=${begin} type="button" onClick=${() => setAsked(true)} aria-label=${`End: ${one.kind} of ${names(one)}`}>End…</button>`}</p>` : null}
   </li>`;
 }
