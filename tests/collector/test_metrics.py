@@ -19,7 +19,9 @@ RULES = (FOLDER / "evenwatt.rules.yml").read_text()
 NOBODY = {
     "nodes": [], "zones": [], "workloads": [], "grids": [], "budgets": [], "alerts": [], "webhooks": [], "services": [],
     "planning": {"by_state": {}, "late": 0}, "messages": {"by_kind": []}, "store": {"waiting": 0}, "ready": True,
-    "caps": dict.fromkeys(("sent", "renewals", "answer_p95_s", "applied", "clamped", "locked", "rejected", "expired"), 0),
+    "caps": dict.fromkeys(
+        ("sent", "renewals", "answer_p95_s", "applied", "clamped", "locked", "rejected", "expired"), 0
+    ),
     "ledger": dict.fromkeys(("records", "duplicate", "conflicts", "missing"), 0),
 }  # fmt: skip
 """The status of a fleet in which nothing has happened."""

@@ -40,7 +40,8 @@ def nodes(count=1):
 
 EVENTS = st.lists(
     st.tuples(
-        st.floats(0.0, 8.0), st.sampled_from(("grant", "grant", "renew", "renew", "look", "restart")), st.integers(0, 30),
+        st.floats(0.0, 8.0), st.sampled_from(("grant", "grant", "renew", "renew", "look", "restart")),
+        st.integers(0, 30),
         st.floats(0.0, 700.0), st.floats(0.0, 400.0), st.floats(-2.5, 2.5),
     ),
     max_size=40,

@@ -9,7 +9,9 @@ from contextlib import asynccontextmanager, suppress
 
 import aiomqtt
 
+from evenwatt_collector.control.types import TTL_S
 from evenwatt_wire import Kind
+from evenwatt_wire.messages import LeaseState
 from tests.chaos.ear import Ear
 from tests.chaos.rig import Rig
 from tests.scale.nats import Nats
@@ -107,9 +109,7 @@ class ScaleRig(Rig):
         """Wait for what a client does within 16 s of a broker's return: hold a second connection there."""
         since_s = time.monotonic()
         await eventually(
-            lambda: (
-                time.monotonic() - since_s > _SPARES_S and all(ear.answered_s(node, since_s) for node in self.names)
-            ),
+            lambda: time.monotonic() - since_s > _SPARES_S and all(ear.renewed_s(node, since_s) for node in self.names),
             "second connections are back",
             _PATIENCE_S,
         )
@@ -119,11 +119,11 @@ class ScaleRig(Rig):
         began_s, began_ns = time.monotonic(), time.monotonic_ns()
         self.nats.kill(name)
         await eventually(
-            lambda: all(ear.answered_s(node, began_s) for node in self.names), "leases are renewed again", _PATIENCE_S
+            lambda: all(ear.renewed_s(node, began_s) for node in self.names), "leases are renewed again", _PATIENCE_S
         )
         await self.until_stored(began_ns)
         stored_s = time.monotonic() - began_s
-        return max(ear.answered_s(node, began_s) for node in self.names) - began_s, stored_s
+        return max(ear.renewed_s(node, began_s) for node in self.names) - began_s, stored_s
 
 
 class ClusterEar(Ear):
@@ -139,9 +139,13 @@ class ClusterEar(Ear):
             self._heard.add(key)
             super().take(message)
 
-    def answered_s(self, node, since_s):
-        """Return when a node first answered that it holds a lease, after a moment."""
-        return next((at_s for at_s, of, _ in self._held if of == node and at_s > since_s), None)
+    def renewed_s(self, node, since_s):
+        """Return when a node first had a lease granted or renewed after a moment, as it says itself."""
+        answered_s = [at_s for at_s, of, _ in self._held if of == node and at_s > since_s]
+        ends_s = [at_s + said.lease.remaining_s for at_s, of, said in self.windows
+                  if of == node and said.lease.state is LeaseState.LEASED]  # fmt: skip
+        told_s = [end_s - TTL_S for end_s in ends_s if end_s - TTL_S > since_s]
+        return min(answered_s + told_s, default=None)
 
 
 @asynccontextmanager
@@ -162,7 +166,7 @@ async def _listen(ear, port):
     while True:
         with suppress(aiomqtt.MqttError):
             async with aiomqtt.Client("127.0.0.1", port) as client:
-                for kind in (Kind.LIVE, Kind.COMMAND, Kind.ACK):
+                for kind in (Kind.LIVE, Kind.COMMAND, Kind.RENEW, Kind.ACK):
                     await client.subscribe(f"evenwatt/v1/+/+/{kind.value}", qos=0)
                 async for message in client.messages:
                     ear.take(message)

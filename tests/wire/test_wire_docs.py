@@ -37,7 +37,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "wire.md"
 INNER = {
     "window": DomainWindow, "lease": LeaseInForce, "energy": DomainEnergy, "gap": Gap, "part": PartEnergy,
     "task": TaskEnergy, "domain": Domain,
-    "actuator": Actuator, "cmd": Command, "renew": Renewal, "ack": Ack, "_ctl/state": ControllerState, "_ctl/beat": Beat,
+    "actuator": Actuator, "cmd": Command, "renew": Renewal, "ack": Ack,
+    "_ctl/state": ControllerState, "_ctl/beat": Beat,
     "order": JobOrder, "run": RunReport, "submit": Submission, "template": Template, "line": JobLine,
     "deployment": Deployment, "_ctl/jobs": JobList, "_ctl/deployments": Deployments,
 }  # fmt: skip
