@@ -41,7 +41,7 @@ _ZONE_KEYS: Final = (
 
 _COLLECTOR_KEYS: Final = ("role", "name", "active", "shard", "shards", "epoch", "ready", "reasons")
 _COLLECTORS_KEYS: Final = (
-    "zones", "nodes", "workloads", "grids", "jobs", "services", "planning", "budgets", "alerts", "webhooks",
+    "zones", "nodes", "workloads", "grids", "jobs", "services", "planning", "otlp", "budgets", "alerts", "webhooks",
 )  # fmt: skip
 """Rows are passed on as they are: a collector knows more of each than anybody else."""
 

@@ -28,6 +28,9 @@ def print_status(document: dict[str, Any], console: Console | None = None) -> No
     if document.get("workloads"):
         out.print(_workloads(document["workloads"], out.width))
     _jobs(out, document)
+    otlp = document.get("otlp")
+    if otlp and otlp["trouble"]:
+        out.print(Text(f"! metrics are not exported: {otlp['trouble']}", style="yellow"))
     if document["nodes"]:
         out.print(_nodes(document["nodes"], out.width))
         for node in document["nodes"]:

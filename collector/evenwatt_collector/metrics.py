@@ -155,6 +155,13 @@ def _service(status: Document) -> Iterator[Family]:
     if caps["answer_p95_s"] is not None:
         text = "95 % of caps are read back within this time."
         yield GaugeMetricFamily("evenwatt_cap_answer_p95_seconds", text, caps["answer_p95_s"])
+    exports = CounterMetricFamily(
+        "evenwatt_otlp_exports", "Exports to an OpenTelemetry receiver by result.", labels=("result",)
+    )
+    if status["otlp"] is not None:
+        for result, key in (("ok", "exported"), ("failed", "failed")):
+            exports.add_metric((result,), status["otlp"][key])
+    yield exports
     yield CounterMetricFamily("evenwatt_ledger_records", "Ledger records stored.", ledger["records"])
     yield CounterMetricFamily("evenwatt_ledger_duplicates", "Records that came again.", ledger["duplicate"])
     yield CounterMetricFamily("evenwatt_ledger_conflicts", "Records unlike those stored.", ledger["conflicts"])

@@ -577,6 +577,7 @@ class Collector:
             reasons=self._reasons(),
             emissions=self._emissions.document(),
             planning=self._planning.document(),
+            neighbours=self._neighbours.document(),
         )
         rows: list[Document] = []
         for row in node_rows(views, time.monotonic()):
@@ -599,7 +600,7 @@ class Collector:
             models=self._planning.serving.desk,
             decisions=self._decisions,
             overrides=self._overrides,
-            score=DatabaseDesk(self._settings.where, self._settings.fleet, __version__),
+            score=DatabaseDesk(self._settings.where, self._settings.fleet, __version__, self._settings.shard_name),
             intensities=Locations(self._settings, self._emissions.grids, self._emissions.facts),
         )
 

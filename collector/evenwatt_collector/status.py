@@ -57,6 +57,8 @@ class Views:
     """Grids, budgets, alerts and webhooks."""
     planning: Document
     """Jobs, services and what plans rest on."""
+    neighbours: Document
+    """How what is told to other programs fares."""
 
 
 def status_document(views: Views, nodes: list[Document]) -> Document:
@@ -77,6 +79,7 @@ def status_document(views: Views, nodes: list[Document]) -> Document:
         "workloads": _workloads(views),
         **views.emissions,
         **views.planning,
+        **views.neighbours,
         "events": _events(views.fleet),
         "messages": _messages(views),
         "caps": _caps(views.issuer),

@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 
 # The OpenAPI document reads these types at run time.
 from evenwatt_collector.carbon.providers.chain import FeedHealth  # noqa: TC001
+from evenwatt_collector.neighbours.otlp_export import OtlpHealth  # noqa: TC001
 from evenwatt_wire import Quality, WorkloadRate
 from evenwatt_wire.messages import Actuator, Deployment, LeaseState, NodeState, NodeSummary
 
@@ -287,6 +288,7 @@ class StatusDocument(TypedDict):
     jobs: list[JobRow]
     services: list[Deployment]
     planning: PlanningRow
+    otlp: OtlpHealth | None
     events: list[EventRow]
     messages: MessagesRow
     caps: dict[str, float | None]

@@ -21,7 +21,8 @@ def document():
     )  # fmt: skip
     rows = [node(NAMES[0]), node(NAMES[1], silent=True), node(NAMES[2], paused=["batch"], lease_by="operator")]
     work = [{"workload": "w" * 40, "power_w": 9.0, "emissions_g_per_h": 1.0, "nodes": 2}]
-    return {"zones": [zone], "nodes": rows, "workloads": work}
+    otlp = {"exported": 0, "failed": 1, "trouble": "http://otel:4318/v1/metrics: all connection attempts failed"}
+    return {"zones": [zone], "nodes": rows, "workloads": work, "otlp": otlp}
 
 
 def shown(width, monkeypatch, **environment):
@@ -44,6 +45,7 @@ def test_it_fits_and_keeps_what_counts(width, monkeypatch):
     assert n1.split()[:4] == ["n1", "ready", "100", "W"]
     assert any(row.startswith("a-node-with-") and "silent" in row for row in rows)
     assert ("CAP BY" in text) == (width >= 80)
+    assert "! metrics are not exported" in text
 
 
 @pytest.mark.parametrize(

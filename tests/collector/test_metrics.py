@@ -19,6 +19,7 @@ RULES = (FOLDER / "evenwatt.rules.yml").read_text()
 NOBODY = {
     "nodes": [], "zones": [], "workloads": [], "grids": [], "budgets": [], "alerts": [], "webhooks": [], "services": [],
     "planning": {"by_state": {}, "late": 0}, "messages": {"by_kind": []}, "store": {"waiting": 0}, "ready": True,
+    "otlp": None,
     "caps": dict.fromkeys(
         ("sent", "renewals", "answer_p95_s", "applied", "clamped", "locked", "rejected", "expired"), 0
     ),

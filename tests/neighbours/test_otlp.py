@@ -132,6 +132,11 @@ async def test_a_receiver_that_is_away_hangs_or_refuses_costs_a_warning_and_no_j
                 heard = len(receiver.exports)
                 await eventually(lambda: len(receiver.exports) > heard + 1, "two more exports", 40)
                 assert len(warnings()) == said
+                health = middle.status()["otlp"]
+                assert health["exported"] >= 3
+                assert health["failed"] >= 4
+                assert health["trouble"] == ""
+                assert 'evenwatt_otlp_exports_total{result="failed"}' in middle.get("/metrics").text
             finally:
                 receiver.close()
         assert stop(collector) == 0

@@ -66,6 +66,10 @@ class Neighbours:
         """What each connection subscribes to besides."""
         return [topic(self._home.prefix, "+")] if self._home else []
 
+    def document(self) -> dict[str, Any]:
+        """Return how exports fare, for the status document; None where nothing is exported."""
+        return {"otlp": self._otlp.health() if self._otlp else None}
+
     def receiver(self, otherwise: Callable[[str, bytes, bool], None]) -> Callable[[str, bytes, bool], None]:
         """Return who takes messages: ours are taken out, all others go on."""
         home = self._home

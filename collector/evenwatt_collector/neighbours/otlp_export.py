@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import httpx
 
@@ -35,6 +35,16 @@ _FIRST_S: Final = 5.0
 _HOSTS: Final = 250
 """Hosts in one request: with eight counters each, about a megabyte before it is compressed."""
 _MOST_ANSWER_BYTES: Final = 64 * 1024
+
+
+class OtlpHealth(TypedDict):
+    """How exports to an OpenTelemetry receiver fare, since the collector began."""
+
+    exported: int
+    failed: int
+    """Exports of which nothing, or not all, was taken."""
+    trouble: str
+    """Why the latest one failed; empty where it did not."""
 
 
 class _RefusedError(Exception):
@@ -77,6 +87,11 @@ class OtlpExport:
         self._shown = self._url.partition("?")[0]  # what comes after may be secret
         self._log: Any = get_logger("otlp")
         self._trouble = ""
+        self._exported = self._failed = 0
+
+    def health(self) -> OtlpHealth:
+        """Return how exports fare."""
+        return {"exported": self._exported, "failed": self._failed, "trouble": self._trouble}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Export until ``stop``."""
@@ -108,11 +123,13 @@ class OtlpExport:
             if self._trouble:
                 self._log.info("the receiver takes metrics again", endpoint=self._shown, resources=sent)
             self._trouble = ""
+            self._exported += 1
 
     def _say(self, why: str) -> None:
         if why != self._trouble:
             self._log.warning("metrics were not exported; sums are cumulative, so nothing is lost", why=why)
         self._trouble = why
+        self._failed += 1
 
     async def _send(self, client: httpx.AsyncClient) -> int:
         said = headers(self._settings)
