@@ -19,38 +19,52 @@ _ZONES: Final = 256
 """About 6 MB of samples at the most; charts of further zones begin when they are opened."""
 _NOT_KNOWN: Final = float("nan")
 COLUMNS: Final = ("power_w", "budget_w", "leased_w", "emissions_g_per_h", "intensity_g_per_kwh")
+_MEANS: Final = ("power_w", "emissions_g_per_h")
+"""What moves within a step is its mean: of a load in bursts, a sample now and then would show anything."""
 
 
 class ZoneHistory:
-    """Samples of each zone's summary."""
+    """Each zone's summaries, a step at a time."""
 
     def __init__(self) -> None:
         self._zones: dict[str, dict[str, array[float]]] = {}
+        self._within: dict[str, tuple[int, list[float]]] = {}
+        """How many summaries of the step that runs were heard, and the sums of what is kept as means."""
         self._due_s = float("-inf")
 
     def add(self, now_s: float, summaries: Iterable[ZoneSummary]) -> None:
-        """Take the summaries of a moment (Unix time), if a step has passed since the last ones."""
+        """Take the summaries of a moment (Unix time); once a step has passed, keep what it came to."""
         if now_s < self._due_s - STEP_S:
             self._zones.clear()  # the clock was set back: moments would no longer ascend
-        elif now_s < self._due_s:
-            return
-        self._due_s = now_s + STEP_S
+            self._within.clear()
+            self._due_s = now_s
+        ends = now_s >= self._due_s
         for summary in summaries:
-            kept = self._zones.get(summary.zone)
-            if kept is None:
-                if len(self._zones) >= _ZONES:
-                    continue
-                kept = self._zones[summary.zone] = {name: array("d") for name in ("at_s", *COLUMNS)}
-            kept["at_s"].append(now_s)
-            for name in COLUMNS:
-                value = getattr(summary, name)
-                kept[name].append(_NOT_KNOWN if value is None else value)
-            if len(kept["at_s"]) > _SAMPLES:
-                for column in kept.values():
-                    del column[0]
+            times, sums = self._within.get(summary.zone, (0, [0.0] * len(_MEANS)))
+            sums = [so_far + getattr(summary, name) for so_far, name in zip(sums, _MEANS, strict=True)]
+            self._within[summary.zone] = (times + 1, sums)
+            if ends:
+                self._keep(now_s, summary, {name: one / (times + 1) for name, one in zip(_MEANS, sums, strict=True)})
+        if ends:
+            self._due_s = now_s + STEP_S
+            self._within.clear()
+
+    def _keep(self, now_s: float, summary: ZoneSummary, means: dict[str, float]) -> None:
+        kept = self._zones.get(summary.zone)
+        if kept is None:
+            if len(self._zones) >= _ZONES:
+                return
+            kept = self._zones[summary.zone] = {name: array("d") for name in ("at_s", *COLUMNS)}
+        kept["at_s"].append(now_s)
+        for name in COLUMNS:
+            value = means.get(name, getattr(summary, name))
+            kept[name].append(_NOT_KNOWN if value is None else value)
+        if len(kept["at_s"]) > _SAMPLES:
+            for column in kept.values():
+                del column[0]
 
     def document(self, zone: str, since_s: float) -> Document | None:
-        """Return a zone's samples since a moment (Unix time), the oldest first, in columns; None without any."""
+        """Return a zone's steps since a moment (Unix time), the oldest first, in columns; None without any."""
         kept = self._zones.get(zone)
         if kept is None:
             return None

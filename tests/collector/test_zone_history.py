@@ -14,15 +14,15 @@ def summary(zone="hall", power_w=100.0, budget_w=None):
     )  # fmt: skip
 
 
-def test_a_sample_a_step_and_what_is_not_known_is_null():
+def test_a_step_is_its_mean_and_what_is_not_known_is_null():
     history = ZoneHistory()
     for second in range(11):
         history.add(1_000.0 + second, [summary(power_w=float(second))])
     told = history.document("hall", 0.0)
     assert told["at_s"] == [1000.0, 1005.0, 1010.0]
-    assert told["power_w"] == [0.0, 5.0, 10.0]
+    assert told["power_w"] == [0.0, 3.0, 8.0]
     assert told["budget_w"] == [None, None, None]
-    assert history.document("hall", 1006.0)["power_w"] == [10.0]
+    assert history.document("hall", 1006.0)["power_w"] == [8.0]
     assert history.document("elsewhere", 0.0) is None
 
 

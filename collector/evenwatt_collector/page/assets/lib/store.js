@@ -273,7 +273,7 @@ class Ring {
       const next = at_s.findIndex((at) => step(at) > step(at_s[0]));
       for (const name of NAMES) {
         const taken = this.#fine[name].splice(0, next);
-        this.#coarse[name].push(name === "at_s" ? taken[0] : mean(taken));
+        this.#coarse[name].push(name === "at_s" ? taken.at(-1) : mean(taken));
       }
     }
     if (this.#coarse.at_s.length > RING) for (const name of NAMES) this.#coarse[name].splice(0, RING / 10);
