@@ -49,6 +49,19 @@ class Places(Protocol):
         """State directory of a node's agent."""
 
 
+def end_together() -> None:
+    """Let SIGTERM, and a terminal that is closed, end a demo as Ctrl-C does: else what it has started would run on."""
+    asked = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is not signal.SIG_IGN]
+
+    def end(_number: int, _frame: object) -> None:
+        for one in asked:  # a closed terminal says so twice
+            signal.signal(one, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for one in asked:
+        signal.signal(one, end)
+
+
 class Child:
     """One process with its log file, and what it costs."""
 

@@ -16,7 +16,7 @@ import httpx
 
 from evenwatt_cli.demo.faults import Fault, parse_faults
 from evenwatt_cli.demo.folder import demo_folder, where_the_page_is
-from evenwatt_cli.demo.processes import Agent, Child, Job, Twin, collector, start_broker
+from evenwatt_cli.demo.processes import Agent, Child, Job, Twin, collector, end_together, start_broker
 from evenwatt_cli.demo.report import Measured, make_report
 from evenwatt_cli.demo.scenario import Event, Scenario, make_scenario, real_node_settings, write_policy
 from evenwatt_cli.demo.view import LiveView, Progress, View
@@ -49,6 +49,7 @@ def run_demo(options: Options) -> Exit:
     Raises:
         Failure: something did not start, or a fault makes no sense.
     """
+    end_together()
     with ExitStack() as stack:
         folder = demo_folder(options.keep, stack)
         gpus = shutil.which("cc") is not None or shutil.which("gcc") is not None

@@ -74,7 +74,7 @@ class Progress:
 
 
 class LiveView:
-    """Watts, budget, grams, caps and events, redrawn twice a second. ``q`` is Ctrl-C, as for any watching tool."""
+    """Watts, budget, grams, caps and events, redrawn twice a second."""
 
     def __init__(self) -> None:
         self._live = Live(console=Console(stderr=True), refresh_per_second=4, transient=True)

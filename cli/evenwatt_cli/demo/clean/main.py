@@ -17,6 +17,7 @@ from evenwatt_cli.demo.clean.scenario import make_scenario
 from evenwatt_cli.demo.clean.view import LiveView, Progress, View
 from evenwatt_cli.demo.clean.words import in_words
 from evenwatt_cli.demo.folder import demo_folder, where_the_page_is
+from evenwatt_cli.demo.processes import end_together
 from evenwatt_cli.exits import Exit
 from evenwatt_daemon import Failure
 
@@ -38,6 +39,7 @@ def run_clean_hours(seconds: float, keep: Path | None, *, headless: bool, as_jso
     """
     if seconds < LEAST_S:
         raise Failure(f"--seconds {seconds:g}: the scenario clean-hours needs {LEAST_S:.0f} at least, for a clean hour")
+    end_together()
     with ExitStack() as stack:
         os.umask(0o022)  # the user that runs the jobs reads what is not closed on purpose
         folder = demo_folder(keep, stack)

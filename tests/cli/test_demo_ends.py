@@ -1,0 +1,28 @@
+"""A demo takes with it what it has started when its terminal is closed; SIGTERM is heard by the same handler."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+import psutil
+
+from tests.support import process, wait_for
+
+
+def started_by(folder):
+    """Return the processes that have a demo's folder in their command."""
+    return [one.info["pid"] for one in psutil.process_iter(["pid", "cmdline"])
+            if any(str(folder) in word for word in one.info["cmdline"] or [])]  # fmt: skip
+
+
+def test_nothing_of_it_runs_on(tmp_path):
+    folder, log = tmp_path / "demo", tmp_path / "log"
+    demo = [sys.executable, "-m", "evenwatt_cli", "demo", "--headless", "--nodes", "1", "--keep", str(folder)]
+    with process(demo, log) as child:
+        wait_for(lambda: "the page is" in log.read_text(), "the demo runs", 60)
+        assert len(started_by(folder)) >= 4  # itself, machines, agent, collector
+        child.send_signal(signal.SIGHUP)
+        child.wait(60)
+        assert started_by(folder) == []
+        assert "Traceback" not in log.read_text()
