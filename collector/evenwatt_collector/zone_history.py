@@ -21,6 +21,8 @@ _NOT_KNOWN: Final = float("nan")
 COLUMNS: Final = ("power_w", "budget_w", "leased_w", "emissions_g_per_h", "intensity_g_per_kwh")
 _MEANS: Final = ("power_w", "emissions_g_per_h")
 """What moves within a step is its mean: of a load in bursts, a sample now and then would show anything."""
+_OF_NODES: Final = (*_MEANS, "leased_w")
+"""What is not known, and not nothing, before a node has been heard."""
 
 
 class ZoneHistory:
@@ -41,10 +43,11 @@ class ZoneHistory:
         ends = now_s >= self._due_s
         for summary in summaries:
             times, sums = self._within.get(summary.zone, (0, [0.0] * len(_MEANS)))
-            sums = [so_far + getattr(summary, name) for so_far, name in zip(sums, _MEANS, strict=True)]
-            self._within[summary.zone] = (times + 1, sums)
+            if summary.nodes:
+                times, sums = times + 1, [one + getattr(summary, name) for one, name in zip(sums, _MEANS, strict=True)]
+                self._within[summary.zone] = (times, sums)
             if ends:
-                self._keep(now_s, summary, {name: one / (times + 1) for name, one in zip(_MEANS, sums, strict=True)})
+                self._keep(now_s, summary, {name: one / times for name, one in zip(_MEANS, sums, strict=True) if times})
         if ends:
             self._due_s = now_s + STEP_S
             self._within.clear()
@@ -57,7 +60,8 @@ class ZoneHistory:
             kept = self._zones[summary.zone] = {name: array("d") for name in ("at_s", *COLUMNS)}
         kept["at_s"].append(now_s)
         for name in COLUMNS:
-            value = means.get(name, getattr(summary, name))
+            unheard = not summary.nodes and name in _OF_NODES
+            value = None if unheard else means.get(name, getattr(summary, name))
             kept[name].append(_NOT_KNOWN if value is None else value)
         if len(kept["at_s"]) > _SAMPLES:
             for column in kept.values():

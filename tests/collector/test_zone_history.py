@@ -6,11 +6,11 @@ from evenwatt_collector.zone_history import _SAMPLES, STEP_S, ZoneHistory
 from evenwatt_wire import ZoneSummary
 
 
-def summary(zone="hall", power_w=100.0, budget_w=None):
+def summary(zone="hall", power_w=100.0, budget_w=None, nodes=1):
     return ZoneSummary(
         zone=zone, wall_ms=0, epoch=1, band="off", power_w=power_w, budget_w=budget_w, leased_w=power_w,
         emissions_g_per_h=1.0, emissions_g=1.0, intensity_g_per_kwh=300.0, intensity_source="t", pue=1.0,
-        nodes=1, silent=0, capped=0,
+        nodes=nodes, silent=0, capped=0,
     )  # fmt: skip
 
 
@@ -24,6 +24,15 @@ def test_a_step_is_its_mean_and_what_is_not_known_is_null():
     assert told["budget_w"] == [None, None, None]
     assert history.document("hall", 1006.0)["power_w"] == [8.0]
     assert history.document("elsewhere", 0.0) is None
+
+
+def test_before_a_node_is_heard_its_power_is_not_known_and_not_nothing():
+    history = ZoneHistory()
+    for second in range(6):
+        history.add(1_000.0 + second, [summary(power_w=100.0 if second > 3 else 0.0, nodes=int(second > 3))])
+    assert history.document("hall", 0.0)["power_w"] == [None, 100.0]
+    assert history.document("hall", 0.0)["leased_w"] == [None, 100.0]
+    assert history.document("hall", 0.0)["intensity_g_per_kwh"] == [300.0, 300.0]
 
 
 def test_an_hour_is_kept_and_zones_are_bounded():

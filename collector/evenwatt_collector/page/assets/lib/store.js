@@ -247,7 +247,7 @@ class Ring {
     const last_s = this.#fine.at_s.at(-1) ?? -Infinity;
     if (at_s < last_s) this.#clear(); // the collector's clock was set back
     else if (at_s === last_s) return;
-    for (const name of NAMES) this.#fine[name].push(name === "at_s" ? at_s : (zone[COLUMNS[name]] ?? null));
+    for (const name of NAMES) this.#fine[name].push(name === "at_s" ? at_s : zone.nodes || !OF_NODES.has(name) ? (zone[COLUMNS[name]] ?? null) : null);
     this.#settle(at_s - FINE_S);
   }
 
@@ -299,6 +299,7 @@ const COLUMNS = {
   grams_per_h: "emissions_g_per_h",
   intensity: "intensity_g_per_kwh",
 };
+const OF_NODES = new Set(["power_w", "leased_w", "grams_per_h"]); // not known before one is heard
 const NAMES = Object.keys(COLUMNS);
 const empty = () => Object.fromEntries(NAMES.map((name) => [name, []]));
 
