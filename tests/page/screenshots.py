@@ -98,7 +98,8 @@ class Visitor:
         else:
             self._go(self._where(shot))
         if shot == "decisions":
-            self.page.locator(".decisions button.line").filter(has_text="is planned").first.click()
+            self.page.locator(".decisions button.line").filter(has_text="CO2e expected").first.click()
+            self.page.evaluate("scrollTo(0, 0)")
         self.page.wait_for_function("() => !document.querySelector('.loading')")
         self.page.wait_for_timeout(LONGER_MS.get(shot, UPDATES_MS))
 

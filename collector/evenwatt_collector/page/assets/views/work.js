@@ -257,8 +257,8 @@ function Job({ store, id }) {
     ${job.why && job.why !== job.state ? html`<p class="lead">${job.why}</p>` : null}
     ${spec.service ? null : html`<dl class="figures">
       <${Figure} name="Done" value=${percent(job.state === "done" ? 1 : (row?.done ?? 0))} note=${job.length_s ? `of ${duration(job.length_s)} at full power` : ""} />
-      <${Figure} name="Energy so far" value=${energy_j ? energy(energy_j) : NONE} note=${unit ? joulesPer(energy_j, unit[1], unit[0]) : ""} />
-      <${Figure} name="CO₂e so far" value=${spent_g ? grams(spent_g) : NONE} note=${unit ? gramsPer(spent_g, unit[1], unit[0]) : job.decision ? `${grams(job.decision.chosen.grams)} expected in all` : ""} />
+      <${Figure} name="Energy so far" value=${energy_j ? energy(energy_j) : NONE} note=${unit && energy_j ? joulesPer(energy_j, unit[1], unit[0]) : ""} />
+      <${Figure} name="CO₂e so far" value=${spent_g ? grams(spent_g) : NONE} note=${unit && spent_g ? gramsPer(spent_g, unit[1], unit[0]) : job.decision ? `${grams(job.decision.chosen.grams)} expected in all` : ""} />
       <${Figure} name="Deadline" tone=${job.late ? "bad" : ""} value=${job.deadline_s === null ? "none" : due(job, now_s)} note=${job.deadline_s === null ? "" : moment(job.deadline_s * 1000)} />
     </dl>`}
     <${Panel} id="job-why" title="Why then and there"><${JobReason} id=${id} key=${`${job.state}${job.moves}${job.decision?.made_s}`} /><//>
