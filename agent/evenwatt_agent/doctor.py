@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from evenwatt_agent import clocks
+from evenwatt_agent import clocks, restore
 from evenwatt_agent.actuator_check import check_actuator
 from evenwatt_agent.actuators.throttle import Throttle
 from evenwatt_agent.borrowing import Borrower
@@ -60,6 +60,9 @@ _ABSENT: Final = {
     "ipmi": "no ipmitool, or no IPMI device",
 }
 
+_NOWHERE: Final = "/nonexistent"
+"""Debian's name of a folder that is not there: a state directory without anything."""
+
 
 def examine(settings: AgentSettings, *, write_caps: bool = False) -> list[Finding]:
     """Examine this node.
@@ -68,16 +71,21 @@ def examine(settings: AgentSettings, *, write_caps: bool = False) -> list[Findin
         Failure: the settings name something that is not there.
     """
     root = os.geteuid() == 0
-    steer = not settings.by_actuator or (write_caps and root)
+    known = _knows_limits(settings)
+    steer = known and (not settings.by_actuator or (write_caps and root))
     if settings.by_actuator and steer:
         settings = msgspec.structs.replace(settings, state_dir=settings.actuator.state_dir)
     opener = Borrower(settings, patience_s=0.0).open if settings.by_actuator else open_file
-    inventory = take_inventory(settings, opener, steer=steer)
+    seen = settings if known else msgspec.structs.replace(settings, state_dir=_NOWHERE)
+    inventory = take_inventory(seen, opener, steer=steer)
     try:
         findings = [_source(name, inventory, Path(settings.sources.sysfs)) for name in _ABSENT]
         findings.append(_total(inventory))
         if steer:
             findings.append(_caps(settings, inventory, write_caps=write_caps))
+        elif not settings.by_actuator:
+            found = f"{settings.state_path} is not this user's: what the agent has saved of limits cannot be read"
+            findings.append(Finding("caps", Verdict.SKIPPED, found, "run the doctor as root or as the agent's user"))
     finally:
         inventory.close()
     findings += [finding for finding in check_actuator(settings) if finding.check != "caps" or not steer]
@@ -88,6 +96,16 @@ def examine(settings: AgentSettings, *, write_caps: bool = False) -> list[Findin
     findings.append(_clock(settings))
     findings.append(_jobs(settings))
     return findings
+
+
+def _knows_limits(settings: AgentSettings) -> bool:
+    """Whether this user may read what the agent has saved of this machine's limits."""
+    with suppress(ValueError):  # damaged: the inventory says so
+        try:
+            restore.load(restore.originals_path(settings.state_path))
+        except PermissionError:
+            return False
+    return True
 
 
 def _secrets(settings: AgentSettings, *, everything: bool) -> list[str | None]:

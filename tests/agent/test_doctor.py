@@ -206,3 +206,18 @@ def test_a_locked_limit_with_a_knob_behind_it_is_told_and_is_no_fault(site):
         report = doctor(site, "--write-caps")[2]
         assert report["caps"]["verdict"] == "found"
         assert "cpufreq:package-0 takes its place" in report["caps"]["detail"]
+
+
+def test_a_user_who_may_not_read_the_agents_state_is_told_so(tmp_path):
+    site = Site(tmp_path, free_port())
+    (tmp_path / "state").mkdir()
+    saved = tmp_path / "state" / "originals.json"
+    saved.write_text("[]")
+    saved.chmod(0)
+    # Root without the right to pass over a file's mode is like anybody else.
+    drop = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    command = [*drop, sys.executable, "-m", "evenwatt_cli", "doctor", "--json", "-c", str(site.folder / "agent.toml")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in done.stderr
+    caps = next(one for one in json.loads(done.stdout)["findings"] if one["check"] == "caps")
+    assert (caps["verdict"], caps["fix"]) == ("skipped", "run the doctor as root or as the agent's user")
