@@ -37,7 +37,7 @@ from evenwatt_collector.models_api import models_routes
 from evenwatt_collector.overrides_api import overrides_routes
 from evenwatt_collector.page import page_routes
 from evenwatt_collector.report.asking import ReportQuery
-from evenwatt_collector.report.document import SCHEMA, to_document
+from evenwatt_collector.report.document import SCHEMA, to_json
 from evenwatt_collector.report.model import By, Report
 from evenwatt_collector.report.uncertainty import Spread  # noqa: TC001  (the OpenAPI document reads it)
 from evenwatt_collector.score_api import score_routes
@@ -168,7 +168,7 @@ def _own_routes(answers: Answers) -> list[Endpoint]:
         except Failure as error:
             raise RequestError(400, str(error)) from None
         made = await answers.report(query)
-        return await asyncio.to_thread(lambda: json_answer(to_document(made)))
+        return Response(await asyncio.to_thread(to_json, made), media_type="application/json")
 
     async def forecasts(_request: Request) -> Response:
         return json_answer({"forecasts": answers.forecasts()})

@@ -17,6 +17,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from unittest import mock
 
+import msgspec
 import numpy as np
 import pytest
 import uvicorn
@@ -32,6 +33,7 @@ from evenwatt_collector.feedback.guard import Guard
 from evenwatt_collector.http.application import application
 from evenwatt_collector.report.asking import ReportQuery
 from evenwatt_collector.report.build import Made, build_report
+from evenwatt_collector.report.document import to_document, to_json
 from evenwatt_collector.report.model import By
 from evenwatt_collector.score.answer import from_document, scores
 from evenwatt_collector.score.asking import ScoreQuery
@@ -395,6 +397,7 @@ def test_periods_may_be_as_long_as_anybody_likes(database):
             assert found.means == pytest.approx(whole.means, rel=1e-9)
         ever = ReportQuery(by=By.NODE, start_s=0.0, end_s=250_000_000_000.0, timezone="UTC")
         report = build_report(connection, ever, MADE)
+        assert to_json(report) == msgspec.json.encode(to_document(report))
         assert report.total.location_g == pytest.approx(whole.total.location_g, rel=1e-9)
         assert report.used[0].energy_j == pytest.approx(
             build_report(connection, replace(ever, start_s=T0, end_s=T0 + 2 * DAY), MADE).used[0].energy_j

@@ -209,12 +209,22 @@ class Adder:
     def _add_work(self, zone: ReportZone) -> None:
         """Add units of work and running time, by the hour in which they were reported."""
         query, known_ms = self._query, int(self._known_s * 1000)
-        where = "zone = ? AND hour >= ? AND hour < ? AND recorded_ms <= ?"
-        values: list[object] = [zone.number, int(query.start_s // HOUR_S), int(-(-query.end_s // HOUR_S)), known_ms]
+        least, most = self._connection.rows("SELECT (SELECT MIN(hour) FROM work), (SELECT MAX(hour) FROM work)")[0]
+        if least is None:
+            return
+        first = max(int(least), int(query.start_s // HOUR_S))
+        last = min(int(most), int(-(-query.end_s // HOUR_S)) - 1)
+        if first > last:
+            return
+        values: list[object] = [first, last, zone.number, known_ms]
+        where = "work.zone = ? AND work.recorded_ms <= ?"
         if self._node is not None:
-            where, values = f"{where} AND node = ?", [*values, self._node]
+            where, values = f"{where} AND work.node = ?", [*values, self._node]
+        # The key of the table begins with the hour: hour by hour a zone's rows are found without those of all others.
         rows = self._connection.rows(
-            f"SELECT node, owner, unit, SUM(amount) FROM work WHERE {where} GROUP BY node, owner, unit",
+            "WITH RECURSIVE asked (hour) AS (SELECT CAST(? AS BIGINT) UNION ALL SELECT hour + 1 FROM asked "
+            "WHERE hour < ?) SELECT node, owner, unit, SUM(amount) FROM asked JOIN work ON work.hour = asked.hour "
+            f"WHERE {where} GROUP BY node, owner, unit",
             values,
         )
         self._owners |= owners(self._connection, {row[1] for row in rows} - set(self._owners))

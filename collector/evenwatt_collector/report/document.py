@@ -6,6 +6,7 @@ what follows from it (ranges, scores, a comparison); reading a document back ign
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,8 @@ from evenwatt_collector.report.uncertainty import CONFIDENCE, Spread, spread
 from evenwatt_daemon import Failure
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from evenwatt_collector.report.compare import Comparison, NoComparison
 
 SCHEMA: Final = "evenwatt-report/1"
@@ -62,6 +65,19 @@ def to_document(report: Report, derived: Derived | None = None) -> dict[str, Any
     document: dict[str, Any] = {"schema": SCHEMA, **msgspec.to_builtins(report)}
     document["derived"] = msgspec.to_builtins(derived or derive(report))
     return document
+
+
+def to_json(report: Report) -> bytes:
+    """Return :func:`to_document` as JSON, made row by row: thousands of rows at once would keep all threads waiting."""
+    derived = derive(report)
+    fields = {field.name: getattr(report, field.name) for field in dataclasses.fields(report)}
+    judged = {field.name: getattr(derived, field.name) for field in dataclasses.fields(derived)}
+    rows, spreads = _listed(report.rows), _listed(derived.rows)
+    return msgspec.json.encode({"schema": SCHEMA, **fields, "rows": rows, "derived": {**judged, "rows": spreads}})
+
+
+def _listed(items: Iterable[object]) -> msgspec.Raw:
+    return msgspec.Raw(b"[" + b",".join(map(msgspec.json.encode, items)) + b"]")
 
 
 def from_document(document: object) -> Report:
