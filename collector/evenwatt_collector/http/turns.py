@@ -24,7 +24,8 @@ class Turns:
 
     def __init__(self) -> None:
         self._free = asyncio.Semaphore(AT_ONCE)
-        self._asked = 0
+        self.asked = 0
+        """Being answered and waiting now."""
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
@@ -33,11 +34,11 @@ class Turns:
         Raises:
             RequestError: 429, too many wait already.
         """
-        if self._asked >= MOST:
+        if self.asked >= MOST:
             raise RequestError(429, f"{MOST} long questions are being answered; ask again", {"Retry-After": "5"})
-        self._asked += 1
+        self.asked += 1
         try:
             async with self._free:
                 yield
         finally:
-            self._asked -= 1
+            self.asked -= 1
