@@ -74,7 +74,7 @@ class Issuer:
     """Turns orders into signed commands of one epoch."""
 
     def __init__(self, fleet: str, epoch: int, private: Ed25519PrivateKey) -> None:
-        self._fleet, self._epoch, self._private = fleet, epoch, private
+        self._fleet, self.epoch, self._private = fleet, epoch, private
         self._key_id = key_id(private.public_key().public_bytes_raw())
         self._open: dict[str, tuple[str, int, float]] = {}
         self._delays_s: deque[float] = deque(maxlen=_DELAYS_KEPT)
@@ -88,7 +88,7 @@ class Issuer:
             fleet=self._fleet,
             node=order.node,
             id=identity,
-            epoch=self._epoch,
+            epoch=self.epoch,
             seq=order.seq,
             issued_ms=wall_ms,
             not_before_ms=max(0, wall_ms - CLOCK_MS),
@@ -112,7 +112,7 @@ class Issuer:
         message = Renewal(
             fleet=self._fleet,
             zone=renewal.zone,
-            epoch=self._epoch,
+            epoch=self.epoch,
             seq=renewal.seq,
             issued_ms=wall_ms,
             expires_ms=wall_ms + EXPIRY_MS,
@@ -126,7 +126,7 @@ class Issuer:
         """Count an answer; False when it answers no open command of ours: a repeat, or an operator's."""
         self._expire(now_s)
         node, seq, sent_s = self._open.get(ack.command_id, ("", 0, 0.0))
-        if (ack.node, ack.epoch, ack.seq) != (node, self._epoch, seq):
+        if (ack.node, ack.epoch, ack.seq) != (node, self.epoch, seq):
             return False
         del self._open[ack.command_id]
         self._delays_s.append(now_s - sent_s)

@@ -8,30 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from evenwatt_collector import __version__
 from evenwatt_collector.api import Answers, listen, make_app, serve
 from evenwatt_collector.auditing import open_auditor
-from evenwatt_collector.backlog import spread_s, window
+from evenwatt_collector.backlog import window
 from evenwatt_collector.books import Books, Commit, Entry
 from evenwatt_collector.carbon.labels import Labels
-from evenwatt_collector.carbon_budget import CarbonBudgets, ZoneNow
-from evenwatt_collector.decided import Decided, DecisionKind, Decisions
+from evenwatt_collector.decided import Decided, Decisions
 from evenwatt_collector.echoes import Echoes
 from evenwatt_collector.emissions import Emissions
 from evenwatt_collector.event_news import of_events
 from evenwatt_collector.explain import explain
 from evenwatt_collector.fleet import Fleet
+from evenwatt_collector.helm import Crew, Helm
 from evenwatt_collector.http.gate import Gate
 from evenwatt_collector.http.tokens import load_tokens
-from evenwatt_collector.ingest import HEARD_KINDS, Ingest, Sinks
+from evenwatt_collector.ingest import Ingest, Sinks
 from evenwatt_collector.issuer import Issuer
 from evenwatt_collector.keeper import Keeper
 from evenwatt_collector.keys import LOOK_S, ControllerKeys
-from evenwatt_collector.link import Link, Post
 from evenwatt_collector.live_stream import Hub
 from evenwatt_collector.locations import Locations
 from evenwatt_collector.neighbours.desk import Middle, Neighbours
@@ -41,36 +39,36 @@ from evenwatt_collector.overrides.desk import Around, OverrideDesk
 from evenwatt_collector.overrides.rules import OverriddenRules
 from evenwatt_collector.planning import Planning, Surroundings
 from evenwatt_collector.planning.capping import CappedRules
-from evenwatt_collector.policy import Watcher, limits_at
+from evenwatt_collector.policing import Ground, Policing
+from evenwatt_collector.policy import Watcher
 from evenwatt_collector.report.build import Made, open_and_build
-from evenwatt_collector.report.spending import zone_grams
 from evenwatt_collector.rules import SettingsRules
 from evenwatt_collector.score.desk import DatabaseDesk
 from evenwatt_collector.settings import ZoneSettings
+from evenwatt_collector.speaking import Speaking
 from evenwatt_collector.standby.machine import BEAT_S
 from evenwatt_collector.status import Document, Views, node_rows, status_document
-from evenwatt_collector.steering import STEP_S, Steering, ZoneRenewal
-from evenwatt_collector.storage import DatabaseError, connect
-from evenwatt_collector.storage.identity import Identity, identities, identity_of
+from evenwatt_collector.steering import Steering
+from evenwatt_collector.storage.identity import Identity, identities
 from evenwatt_collector.storage.shards import shards
 from evenwatt_collector.storage.writer import Part
 from evenwatt_collector.store import Store
 from evenwatt_collector.telling import Told
 from evenwatt_collector.zone import Zone, with_inner
 from evenwatt_collector.zone_history import ZoneHistory
-from evenwatt_daemon import Failure, Notifier, get_logger, on_reload
+from evenwatt_daemon import Notifier, get_logger, on_reload
 from evenwatt_daemon.certificate_watch import CertificateWatch
 from evenwatt_wire import Ack, ControllerState, Kind, Ledger, Stored, Topic, ZoneSummary, encode
 from evenwatt_wire.command import open_ack, open_run
 from evenwatt_wire.messages import Echo, NodeState, Probe
-from evenwatt_wire.topics import CONTROLLER_NODE, DELIVERY, ZONE_NODE, zone_filter
+from evenwatt_wire.topics import ZONE_NODE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from concurrent.futures import Future
 
     from evenwatt_collector.carbon import IntensityTable
-    from evenwatt_collector.issuer import Order
+    from evenwatt_collector.link import Post
     from evenwatt_collector.report.asking import ReportQuery
     from evenwatt_collector.report.model import Report
     from evenwatt_collector.rules import NodeRule, Rules
@@ -79,12 +77,6 @@ if TYPE_CHECKING:
     from evenwatt_collector.storage.shards import Shard
     from evenwatt_daemon.audit import Fact, Facts
 
-_SOONEST_S: Final = 0.1
-"""Control steps at most this often, however many jumps are reported."""
-_REST: Final = 9.0
-"""So many times as long as a step took the loop is left to everything else: a large fleet steps once a second."""
-_AT_ONCE: Final = 25
-"""Orders signed in one go: about two milliseconds."""
 _ROWS_AT_ONCE: Final = 100
 """Rows of the status document made in one go."""
 _SUMMARY_S: Final = 2.0
@@ -99,7 +91,6 @@ _UNANSWERED_S: Final = 15.0
 """A database that has not answered for longer is an alarm; live view and control go on without it."""
 _STUCK_S: Final = 15.0
 """A part that has not come round for longer is stuck: the watchdog is not fed any more."""
-_EVERY_ZONE: Final = "+"
 _BEYOND_TOLD: Final = 1_000
 """The highest are enough: what is lacking is told besides."""
 
@@ -128,8 +119,8 @@ class Collector:
         self._loop = asyncio.get_running_loop()
         slots = {zone.name: 3600 // zone.slot_s for zone in settings.zones}
         fence = tenure.epoch if tenure else None
-        self._policy = Watcher(Path(settings.policy)) if settings.policy else None
-        self._rules: Rules = self._policy.rules if self._policy else SettingsRules(settings.zones)
+        self._watcher = Watcher(Path(settings.policy)) if settings.policy else None
+        self._fixed_rules = SettingsRules(settings.zones)
         limited = [zone.name for zone in self._rules.zones]
         names = list(dict.fromkeys([*(zone.name for zone in settings.zones), *limited]))
         self._shards: list[Document] = []
@@ -141,7 +132,7 @@ class Collector:
         self._labels = Labels(settings.labels)
         self._decisions = Decisions(self._hub)
         self._emissions = Emissions(settings, table, self._keeper, self._hub, self._decided)
-        self._epoch, self._identities = self._store.epoch, self._store.identities
+        self._epoch = self._store.epoch
         self._issuer = Issuer(settings.fleet, self._epoch, private) if private else None
         self._auditor = open_auditor(settings, self._epoch, self._keys.key_id) if private else None
         self._fleet = tenure.fleet if tenure else Fleet()
@@ -152,10 +143,11 @@ class Collector:
         self._caps_w: dict[tuple[str, str], float] = {}
         self._asked_for = Book()
         self._steering = Steering(self._with_wishes(self._rules), quiet_s, self._epoch)
-        self._overrides = self._override_desk()
-        self._carbon = CarbonBudgets(self._grams_since)
-        self._asked: dict[str, asyncio.Task[float]] = {}
         self._zones: dict[str, Zone] = {}
+        self._speaking = Speaking(settings, self._epoch, self._keys, self._fleet, self._store.identities, tenure)
+        self._helm = Helm(self._crew())
+        self._overrides = self._override_desk()
+        self._policing = Policing(self._watcher, self._ground()) if self._watcher else None
         self._planning = Planning(self._surroundings())
         for name in names:
             self._zone(name)
@@ -169,17 +161,14 @@ class Collector:
             open_run=lambda payload, zone: open_run(payload, self._keys.ring, zone),
             run=self._planning.on_run,
             submit=self._planning.on_submit,
-            jump=self._hurry,
+            jump=self._on_jump,
             probe=self._on_probe,
             controller=self._on_controller,
             beat=tenure.heard if tenure else lambda _beat: None,
         )
         self._ingest = Ingest(self._fleet, sinks, time.monotonic)
         self._neighbours = Neighbours(self._middle())
-        self._links = {name: self._link(name) for name in self._zones or [_EVERY_ZONE]}
-        self._wake = asyncio.Event()
-        self._hurried = False
-        self._steered_s = time.monotonic()
+        self._speaking.connect(self._zones, self._ingest, self._neighbours)
         if tenure is not None:
             tenure.online = self._is_heard
 
@@ -201,10 +190,10 @@ class Collector:
             await self._planning.prepare()
             await self._overrides.prepare()
             async with serve(self._http, app, proxied=self._settings.http.tls), asyncio.TaskGroup() as group:
-                links = [group.create_task(link.run(leave), name="link") for link in self._links.values()]
+                links = [group.create_task(link.run(leave), name="link") for link in self._speaking.links.values()]
                 loops = [
                     group.create_task(loop(), name="loop")
-                    for loop in (self._steer, self._tell, self._watch, self._stream, self._beat)
+                    for loop in (self._helm.run, self._tell, self._watch, self._stream, self._beat)
                 ]
                 carbon = group.create_task(self._emissions.run(leave), name="emissions")
                 planning = group.create_task(self._planning.run(leave), name="planning")
@@ -218,8 +207,8 @@ class Collector:
                 await asyncio.sleep(0)  # lets the last commits be told
                 if self._tenure is not None:
                     await asyncio.to_thread(self._tenure.close)
-                for name in self._links if stop.is_set() else ():
-                    self._say_presence(name, NodeState.DISCONNECTED)
+                for name in self._speaking.named if stop.is_set() else ():
+                    self._speaking.say_presence(name, NodeState.DISCONNECTED)
                 leave.set()
                 self._hub.close()
                 await asyncio.wait([*links, carbon, planning, neighbours])
@@ -248,31 +237,25 @@ class Collector:
 
     def _on_ack(self, zone: str, ack: Ack) -> None:
         now_s = time.monotonic()
-        ours = self._issuer is not None and self._issuer.answered(ack, now_s)
-        if self._auditor is not None:
-            self._auditor.answered(zone, ack, ours=ours, now_s=now_s)
-        if not ours:
-            return
-        if self._planning.on_ack(zone, ack):
+        if not self._helm.answered(zone, ack, now_s) or self._planning.on_ack(zone, ack):
             return
         if self._steering.acknowledge(zone, ack, now_s):
-            self._hurry(zone)
+            self._helm.hurry()
 
     def _on_controller(self, state: ControllerState, retained: bool) -> None:
         self._zone(state.zone).on_controller(state, time.monotonic(), retained=retained)
         late = state.epoch < self._epoch and state.state is not NodeState.READY
         ours = state.epoch == self._epoch and state.state is NodeState.LOST
-        if (late or ours) and state.zone in self._links:
+        if (late or ours) and state.zone in self._speaking.links:
             # The late will of our predecessor is retained now; or that of our second connection, whose broker has left.
-            self._say_presence(state.zone, NodeState.READY)
+            self._speaking.say_presence(state.zone, NodeState.READY)
 
     def _on_probe(self, topic: Topic, probe: Probe) -> None:
         if self._echoes.allow(str(topic), time.monotonic()):
-            self._publish(topic._replace(kind=Kind.ECHO), encode(Echo(probe.nonce, self._epoch)))
+            self._speaking.publish(topic._replace(kind=Kind.ECHO), encode(Echo(probe.nonce, self._epoch)))
 
-    def _hurry(self, _zone: str) -> None:
-        self._hurried = True
-        self._wake.set()
+    def _on_jump(self, _zone: str) -> None:
+        self._helm.hurry()
 
     def _from_writer(self, commit: Commit) -> None:
         """Runs on the writer thread."""
@@ -285,88 +268,26 @@ class Collector:
         for boot in commit.totals:
             beyond = commit.beyond[boot.node, boot.boot][-_BEYOND_TOLD:]
             said = Stored(boot.boot, boot.mark, beyond, list(boot.lacking), granted)
-            self._publish(Topic(boot.zone, boot.node, Kind.STORED), encode(said))
+            self._speaking.publish(Topic(boot.zone, boot.node, Kind.STORED), encode(said))
 
     # --- loops ----------------------------------------------------------------------------------------------------
 
-    async def _steer(self) -> None:
-        """Step each second, and sooner when power jumps, an answer makes room, or the first grants may be given."""
-        while True:
-            self._steered_s = time.monotonic()
-            hurried, self._hurried = self._hurried, False
-            self._wake.clear()
-            self._overrides.look(time.time())
-            await self._step(self._steered_s, hurry=hurried)
-            took_s = time.monotonic() - self._steered_s
-            rest_s = max(_SOONEST_S, min(STEP_S - took_s, _REST * took_s))
-            await asyncio.sleep(rest_s)
-            quiet_s = self._steering.quiet_until_s - time.monotonic()
-            wait_s = STEP_S / 2 - rest_s
-            try:
-                async with asyncio.timeout(quiet_s if 0 < quiet_s < wait_s else wait_s):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
-
-    async def _step(self, now_s: float, *, hurry: bool) -> None:
-        if self._issuer is None or self._keys.stopped or not self._may_act():
-            return
-        self._steering.measured_delay(self._issuer.delay_s())
-        wall_ms = _wall_ms()
-        orders = self._steering.step(now_s, wall_ms / 1e3, self._fleet, self._reachable, hurry=hurry)
-        for renewal in self._steering.renewals:
-            self._renew(renewal, wall_ms)
-        for number, sending in enumerate(orders, 1):
-            self._order(sending.zone, sending.order, wall_ms)
-            if number % _AT_ONCE == 0:
-                await asyncio.sleep(0)  # signing thousands of leases must not keep windows waiting
-        self._decided(self._steering.narrator.news.take())
-
-    def _reachable(self, zone: str) -> bool:
-        """What cannot be sent must not be granted; nodes fall back by themselves."""
-        link = self._link_of(zone)
-        if self._keys.stopped or link is None or not link.online:
-            return False
-        return not self._zone(zone).superseded(time.monotonic())
-
-    def _may_act(self) -> bool:
-        return self._tenure is None or self._tenure.may_act()
-
     def _is_heard(self) -> bool:
         """Whether the broker hears us and the loop comes round: else the standby shall take over."""
-        turns = time.monotonic() - self._steered_s < _STUCK_S
-        return turns and any(link.online for link in self._links.values())
+        return time.monotonic() - self._helm.steered_s < _STUCK_S and self._speaking.online
 
     async def _beat(self) -> None:
         """Say on the broker that we live, where somebody stands by."""
         while self._tenure is not None:
-            number = self._tenure.next_beat()
-            for zone in self._links:
-                self._publish(Topic(zone, CONTROLLER_NODE, Kind.BEAT), encode(self._tenure.beat(zone, number)))
+            self._speaking.beat(self._tenure)
             await asyncio.sleep(BEAT_S)
-
-    def _order(self, zone: str, order: Order, wall_ms: int | None = None) -> None:
-        """Sign an order and send it; it is as old as the step that decided it and expires with that."""
-        if self._issuer is not None and self._may_act():
-            now_s = time.monotonic()
-            command, signed = self._issuer.sign(order, now_s, _wall_ms() if wall_ms is None else wall_ms)
-            if self._auditor is not None:
-                self._auditor.signed(zone, command, signed, now_s)
-            self._publish(Topic(zone, order.node, Kind.COMMAND), signed)
-
-    def _renew(self, renewal: ZoneRenewal, wall_ms: int) -> None:
-        """Let leases of a zone go on."""
-        if self._issuer is not None and self._may_act():
-            signed = self._issuer.renew(renewal, wall_ms)
-            if self._auditor is not None:
-                self._auditor.renewed(renewal, self._epoch, time.monotonic())
-            self._publish(Topic(renewal.zone, CONTROLLER_NODE, Kind.RENEW), signed)
 
     async def _tell(self) -> None:
         """Publish summaries and presence, and keep the service manager's line up to date."""
         presence_s = time.monotonic() + _PRESENCE_S
         while True:
-            self._follow_policy()
+            if self._policing is not None:
+                self._policing.follow()
             if self._auditor is not None:
                 self._auditor.due(time.monotonic())
             self._follow_trust()
@@ -374,40 +295,18 @@ class Collector:
                 self._log.warning("certificate", why=trouble)
             summaries = await self._summaries()
             self._history.add(time.time(), (summary for _, summary in summaries))
-            for _, summary in summaries if self._may_act() else []:
-                self._publish(Topic(summary.zone, ZONE_NODE, Kind.SUMMARY), encode(summary), qos=1)
-            if time.monotonic() >= presence_s and self._may_act():
+            for _, summary in summaries if self._helm.may_act() else []:
+                self._speaking.publish(Topic(summary.zone, ZONE_NODE, Kind.SUMMARY), encode(summary), qos=1)
+            if time.monotonic() >= presence_s and self._helm.may_act():
                 presence_s += _PRESENCE_S
                 self._keeper.ask(identities).add_done_callback(self._from_keeper)
                 self._look_at_shards()
-                for name in self._links:
-                    self._say_presence(name, NodeState.READY)
+                for name in self._speaking.named:
+                    self._speaking.say_presence(name, NodeState.READY)
             nodes, power_w = sum(s.nodes for _, s in summaries), sum(s.power_w for _, s in summaries)
             trouble = "; ".join(self._reasons())
             self._notify.status(trouble or f"epoch {self._epoch}, {nodes} nodes, {power_w:.0f} W")
             await asyncio.sleep(_SUMMARY_S)
-
-    def _follow_policy(self) -> None:
-        """Take a changed policy, and the carbon loop's limits."""
-        policy = self._policy
-        if policy is None:
-            return
-        before = policy.trouble
-        if policy.poll():
-            self._rules = policy.rules
-            self._steering.use(self._with_wishes(policy.rules))
-            self._log.info("policy taken", path=self._settings.policy)
-            self._note("policy", policy.facts())
-            self._tell_policy("another policy holds from now on")
-            self._hurry("")
-        if policy.trouble and policy.trouble != before:
-            self._log.error("policy refused", why=policy.trouble)
-            self._note("policy-refused", {"why": policy.trouble})
-            self._tell_policy(f"the policy was refused, and the one before holds: {policy.trouble}")
-        self._carbon.follow(policy.rules, time.time(), self._zone_now)
-
-    def _tell_policy(self, words: str) -> None:
-        self._decided([Decided(kind=DecisionKind.POLICY, wall_s=time.time(), words=words)])
 
     def _decided(self, said: Iterable[Decided]) -> None:
         """Tell decisions as they happen."""
@@ -422,8 +321,8 @@ class Collector:
         if self._keys.look():
             self._note("trust", {"version": self._keys.version})
             for name in self._zones:
-                self._say_trust(name)
-            self._hurry("")
+                self._speaking.say_trust(name)
+            self._helm.hurry()
 
     def _look_now(self) -> None:
         self._look_s = 0.0
@@ -435,7 +334,7 @@ class Collector:
 
     def _facts(self) -> Facts:
         """What is in force from now on, for the audit log."""
-        policy = self._policy.facts() if self._policy else {}
+        policy = self._watcher.facts() if self._watcher else {}
         return {
             "collector": True,
             "fleet": self._settings.fleet,
@@ -447,42 +346,10 @@ class Collector:
             **{f"policy_{name}": value for name, value in policy.items()},
         }
 
-    def _zone_now(self, name: str) -> ZoneNow | None:
-        """Return what the carbon loop needs; None before anything was decided about the zone."""
-        zone, policy = self._zones.get(name), self._policy
-        if zone is None or policy is None or self._steering.zone(name) is None:
-            return None
-        limit = limits_at(policy.rules.policy, time.time(), policy.rules.overrides, {})[name]
-        inside = [self._zones[inner] for inner in self._steering.inside(name) if inner in self._zones]
-        emitted_g = sum(
-            self._books.grams(part.name) + part.unrecorded_g(self._fleet, self._books) for part in (zone, *inside)
-        )
-        return ZoneNow(
-            emitted_g, self._steering.floors_w(name), limit.budget_w, zone.factor, self._emissions.intensities(name)
-        )
-
-    def _grams_since(self, name: str, wall_s: float) -> float | None:
-        """Return what a zone's stored records since a moment weigh; asked until the database has answered once."""
-        asked = self._asked.get(name)
-        if asked is None:
-            asked = self._asked[name] = asyncio.create_task(asyncio.to_thread(self._read_grams, name, wall_s))
-        if not asked.done():
-            return None
-        del self._asked[name]
-        if isinstance(error := asked.exception(), Failure | DatabaseError):
-            self._log.warning("what was emitted today cannot be read; asked again", zone=name, why=str(error))
-            return None
-        return asked.result()
-
-    def _read_grams(self, name: str, wall_s: float) -> float:
-        made = Made(now_s=time.time(), version=__version__, fleet=self._settings.fleet)
-        with closing(connect(self._settings.where, write=False)) as connection:
-            return zone_grams(connection, name, wall_s, made)
-
     def _from_keeper(self, known: Future[dict[str, Identity]]) -> None:
         """Take the names of what is held here, which may have been changed; runs on the keeper's thread."""
         if not known.cancelled() and known.exception() is None:
-            self._identities = known.result() or self._identities
+            self._speaking.identities = known.result() or self._speaking.identities
 
     def _look_at_shards(self) -> None:
         """Read which other shards there are; of no use where there is none."""
@@ -517,7 +384,7 @@ class Collector:
         A database that hangs is an alarm and no reason to die: nodes keep their records, and control needs none.
         """
         while True:
-            turned_s = [self._steered_s, *(link.turned_s for link in self._links.values())]
+            turned_s = [self._helm.steered_s, *(link.turned_s for link in self._speaking.links.values())]
             if time.monotonic() - min(turned_s) < _STUCK_S:
                 self._notify.alive()
             await asyncio.sleep(1.0)
@@ -528,7 +395,9 @@ class Collector:
         for name in self._fleet.zones:
             self._zone(name)
         now_s, wall_ms = time.monotonic(), _wall_ms()
-        troubles = self._reasons() + self._keys.warnings() + self._policy_troubles()
+        troubles = self._reasons() + self._keys.warnings()
+        if self._policing is not None:
+            troubles += self._policing.troubles(lambda zone: self._speaking.link(zone) is not None)
         troubles += self._emissions.troubles() + self._planning.troubles()
         troubles += self._certificates.troubles + self._store.troubles()
         if self._auditor is not None and self._auditor.alarm:
@@ -542,7 +411,7 @@ class Collector:
                 self._books,
                 self._steering.zone(name),
                 troubles + self._emissions.alarms(name),
-                linked=self._linked(name),
+                linked=self._speaking.linked(name),
             )
             await asyncio.sleep(0)
         return [
@@ -562,7 +431,7 @@ class Collector:
             shard=self._settings.shard_name,
             shards=self._shards,
             zones=await self._summaries(),
-            linked=self._linked,
+            linked=self._speaking.linked,
             fleet=self._fleet,
             books=self._books,
             ingest=self._ingest,
@@ -570,8 +439,8 @@ class Collector:
             steering=self._steering,
             broker={
                 "where": self._settings.mqtt.where,
-                "connected": all(link.online for link in self._links.values()),
-                "connections": sum(link.connections for link in self._links.values()),
+                "connected": all(link.online for link in self._speaking.links.values()),
+                "connections": sum(link.connections for link in self._speaking.links.values()),
             },
             store={"alarm": self._store.alarm, "waiting": self._store.waiting, "refused": self._store.refused},
             reasons=self._reasons(),
@@ -621,8 +490,8 @@ class Collector:
         """Why this collector cannot do its work."""
         stopped = self._keys.stopped
         troubles = [stopped] if stopped else []
-        troubles += sorted({link.trouble for link in self._links.values() if not link.online})
-        if not self._may_act():
+        troubles += self._speaking.troubles()
+        if not self._helm.may_act():
             troubles.append("nobody confirms that this collector is the active one; nothing is steered")
         silent_s = self._store.silent_s()
         if silent_s > _UNANSWERED_S:
@@ -631,20 +500,7 @@ class Collector:
             troubles.append(f"database: {self._store.alarm}; nodes keep their records until it can be written")
         return troubles
 
-    def _policy_troubles(self) -> list[str]:
-        """What is wrong with the policy: control goes on by the one before."""
-        policy = self._policy
-        if policy is None:
-            return []
-        missing = [zone.name for zone in policy.rules.zones if self._link_of(zone.name) is None]
-        new = [f"zones new in the policy: {', '.join(missing)}; restart the collector to connect to them"]
-        return (
-            ([policy.trouble] if policy.trouble else [])
-            + (new if missing else [])
-            + list(self._carbon.infeasible.values())
-        )
-
-    # --- words ----------------------------------------------------------------------------------------------------
+    # --- parts ----------------------------------------------------------------------------------------------------
 
     def _zone(self, name: str) -> Zone:
         zone = self._zones.get(name)
@@ -652,6 +508,45 @@ class Collector:
             chosen = next((known for known in self._settings.zones if known.name == name), ZoneSettings(name=name))
             zone = self._zones[name] = Zone(chosen, lambda: self._emissions.factor(name), self._labels, self._epoch)
         return zone
+
+    @property
+    def _rules(self) -> Rules:
+        """What holds now, without what people and learned caps add."""
+        return self._watcher.rules if self._watcher else self._fixed_rules
+
+    def _crew(self) -> Crew:
+        return Crew(
+            fleet=self._fleet,
+            steering=self._steering,
+            keys=self._keys,
+            issuer=self._issuer,
+            auditor=self._auditor,
+            tenure=self._tenure,
+            speaking=self._speaking,
+            superseded=lambda zone, now_s: self._zone(zone).superseded(now_s),
+            prepare=self._prepare_step,
+            decided=self._decided,
+        )
+
+    def _prepare_step(self, wall_s: float) -> None:
+        self._overrides.look(wall_s)
+
+    def _ground(self) -> Ground:
+        return Ground(
+            settings=self._settings,
+            fleet=self._fleet,
+            books=self._books,
+            emissions=self._emissions,
+            steering=self._steering,
+            zones=self._zones,
+            changed=self._policy_changed,
+            note=self._note,
+            decided=self._decided,
+        )
+
+    def _policy_changed(self) -> None:
+        self._steering.use(self._with_wishes(self._rules))
+        self._helm.hurry()
 
     def _surroundings(self) -> Surroundings:
         return Surroundings(
@@ -665,10 +560,10 @@ class Collector:
             caps_w=self._caps_w,
             rule=self._rule,
             zones=lambda: sorted(self._zones),
-            reachable=self._reachable,
+            reachable=self._helm.reachable,
             signs=self._issuer is not None,
-            order=self._order,
-            publish=self._publish,
+            order=self._helm.order,
+            publish=self._speaking.publish,
             note=self._note,
             decided=self._decided,
         )
@@ -679,13 +574,13 @@ class Collector:
             keeper=self._keeper,
             nodes=lambda: [(n, z.factor) for name, z in self._zones.items() for n in self._fleet.in_zone(name)],
             zones=self._summaries,
-            named=lambda: [zone for zone in self._links if zone != _EVERY_ZONE],
+            named=lambda: self._speaking.named,
             publish=self._publish_over,
         )
 
     def _publish_over(self, zone: str, post: Post) -> bool:
-        link = self._link_of(zone)
-        return link is not None and self._may_act() and link.publish(post)
+        link = self._speaking.link(zone)
+        return link is not None and self._helm.may_act() and link.publish(post)
 
     def _with_wishes(self, rules: Rules) -> Rules:
         """Return rules as people and learned caps have tightened them."""
@@ -697,85 +592,19 @@ class Collector:
             fleet=self._fleet,
             steering=self._steering,
             keeper=self._keeper,
-            idle=self._idle,
+            idle=self._helm.idle,
             changed=self._overrides_changed,
             note=self._note,
             decided=self._decided,
         )
         return OverrideDesk(around, self._asked_for)
 
-    def _idle(self) -> str | None:
-        """Why nothing can be ordered here now."""
-        if self._issuer is None:
-            return "this collector steers nothing: there is no [keys] table in its settings"
-        if not self._may_act():
-            return "nobody confirms that this collector is the active one"
-        return self._keys.stopped
-
     def _overrides_changed(self) -> None:
         self._steering.set_overrides(self._asked_for.limits)
-        self._hurry("")
+        self._helm.hurry()
 
     def _rule(self, zone: str, node: str) -> NodeRule:
         return OverriddenRules(self._rules, self._asked_for).node(zone, node)
-
-    def _link(self, zone: str) -> Link:
-        named = zone != _EVERY_ZONE
-        client_id, beats = self._settings.client_id, [Kind.BEAT] if self._tenure else []
-        return Link(
-            self._settings.mqtt,
-            f"{client_id}-{zone}" if named else client_id,
-            [*(zone_filter(zone, kind) for kind in [*HEARD_KINDS, *beats]), *self._neighbours.filters],
-            receive=self._neighbours.receiver(self._ingest.receive),
-            greeting=lambda: self._greeting(zone),
-            will=self._presence(zone, NodeState.LOST) if named else None,
-            oversized=self._ingest.oversized,
-        )
-
-    def _greeting(self, zone: str) -> list[Post]:
-        every = zone == _EVERY_ZONE
-        self._neighbours.connected(lambda one: every or one == zone)
-        return [] if every else [self._presence(zone, NodeState.READY), *self._trust(zone)]
-
-    def _link_of(self, zone: str) -> Link | None:
-        return self._links.get(zone) or self._links.get(_EVERY_ZONE)
-
-    def _linked(self, zone: str) -> bool:
-        link = self._link_of(zone)
-        return link is None or link.online
-
-    def _presence(self, zone: str, state: NodeState) -> Post:
-        ledger = identity_of(self._identities, zone)
-        said = ControllerState(
-            zone=zone,
-            state=state,
-            epoch=self._epoch,
-            wall_ms=_wall_ms(),
-            ledger=ledger.ledger,
-            since_wall_ms=ledger.since_ms,
-            spread_s=spread_s(self._fleet.known),
-        )
-        return Post(str(Topic(zone, CONTROLLER_NODE, Kind.STATE)), encode(said), 1, retain=True)
-
-    def _say_presence(self, zone: str, state: NodeState) -> None:
-        if zone != _EVERY_ZONE:
-            self._links[zone].publish(self._presence(zone, state))
-
-    def _trust(self, zone: str) -> list[Post]:
-        """Return the trust document for the nodes of a zone: the root has signed it, so the broker may carry it."""
-        document = self._keys.document
-        return [Post(str(Topic(zone, CONTROLLER_NODE, Kind.TRUST)), document, 1, retain=True)] if document else []
-
-    def _say_trust(self, zone: str) -> None:
-        link = self._link_of(zone)
-        if link is not None:
-            for post in self._trust(zone):
-                link.publish(post)
-
-    def _publish(self, topic: Topic, payload: bytes, qos: int | None = None) -> None:
-        link, delivery = self._link_of(topic.zone), DELIVERY[topic.kind]
-        if link is not None:
-            link.publish(Post(str(topic), payload, delivery.qos if qos is None else qos, delivery.retain))
 
 
 def _wall_ms() -> int:

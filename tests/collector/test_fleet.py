@@ -111,7 +111,7 @@ def test_a_doubled_window_never_resets_the_numbering(fleet):
 
 def observed(fleet, now_s):
     seen = Observations(1)
-    fleet.find(ZONE, "n1").write_into(seen, 0, now_s)
+    fleet.find(ZONE, "n1").write_into(seen, 0, now_s, 1)
     return seen
 
 
