@@ -71,7 +71,7 @@ async def test_the_other_one_keeps_to_it_and_can_end_it(rig):
         await eventually(lambda: ear.first_of(epoch, "m1"), "it renews the lease")
         await eventually(lambda: brief["id"] not in {one["id"] for one in held(rig, second)}, "the brief one ends", 60)
         assert time.time() >= brief["until_s"]
-        await eventually(lambda: at_most(caps_w(ear, "m1", since_s)), "the node keeps to its cap under the other one", 60)
+        await eventually(lambda: at_most(caps_w(ear, "m1", since_s)), "it keeps to its cap under the other one", 60)
         assert ear.dropped(since_s) == []
         for one in (cap, limit):
             assert api(rig, second, "DELETE", f"/{one['id']}").status_code == 200
