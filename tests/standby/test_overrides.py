@@ -44,7 +44,7 @@ def caps_w(ear, node, since_s=0.0):
 
 
 def at_most(caps):
-    return bool(caps) and caps[-1] <= CAP_W + 0.001  # a device counts in microwatts
+    return bool(caps) and max(caps[-3:]) <= CAP_W + 0.001  # a device counts in microwatts
 
 
 @pytest.mark.parametrize("cluster", ["sqlite"], indirect=True)
@@ -56,10 +56,11 @@ async def test_the_other_one_keeps_to_it_and_can_end_it(rig):
     first = rig.active()
     second = other(first)
     async with listening(rig) as ear:
-        cap = ask(rig, first, kind="cap", node="m1", watts=CAP_W, key="chiller-m1")
+        cap, asked_s = ask(rig, first, kind="cap", node="m1", watts=CAP_W, key="chiller-m1"), time.monotonic()
         limit = ask(rig, first, kind="limit", watts=500.0)
         brief = ask(rig, first, kind="cap", node="m2", watts=240.0, for_s=BRIEF_S)
-        await eventually(lambda: at_most(caps_w(ear, "m1")), "the node keeps to its cap")
+        # Windows that ended some time after the asking: one that is heard then may be older, and low by chance.
+        await eventually(lambda: at_most(caps_w(ear, "m1", asked_s + 4.0)), "the node keeps to its cap", 60)
         since_s = time.monotonic()
         rig.kill(first)
         await eventually(lambda: rig.active() == second, "the standby takes over")
@@ -71,7 +72,7 @@ async def test_the_other_one_keeps_to_it_and_can_end_it(rig):
         await eventually(lambda: ear.first_of(epoch, "m1"), "it renews the lease")
         await eventually(lambda: brief["id"] not in {one["id"] for one in held(rig, second)}, "the brief one ends", 60)
         assert time.time() >= brief["until_s"]
-        await eventually(lambda: at_most(caps_w(ear, "m1", since_s)), "it keeps to its cap under the other one", 60)
+        assert max(caps_w(ear, "m1", since_s)) <= CAP_W + 0.001
         assert ear.dropped(since_s) == []
         for one in (cap, limit):
             assert api(rig, second, "DELETE", f"/{one['id']}").status_code == 200
