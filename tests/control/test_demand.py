@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from evenwatt_collector.control import Observations
-from evenwatt_collector.control.demand import Appetite
+from evenwatt_collector.control.demand import KNOWN_S, Appetite
 
 
 class Eater:
@@ -37,6 +37,22 @@ def test_a_node_at_its_cap_wants_everything_also_for_two_windows_after_a_raise()
     assert eater(100, 0, power_w=98, peak_w=99)[2]
     assert eater(300, 1.9, power_w=98, peak_w=99)[2]
     assert not eater(300, 2.1, power_w=98, peak_w=99)[2]
+
+
+def test_a_node_that_is_cut_below_what_it_was_seen_to_want_wants_that_for_a_while():
+    eater = Eater()
+    eater(400, 0, power_w=150, peak_w=150)
+    for now_s in (1, 10, KNOWN_S - 0.1):
+        recent, full, hidden = eater(120, now_s, power_w=118, peak_w=120)
+        assert (recent, full) == (pytest.approx(170), pytest.approx(170))
+        assert not hidden
+    assert eater(120, KNOWN_S + 0.1, power_w=118, peak_w=120)[2]  # now it is let up, to look
+
+
+def test_a_node_at_a_cap_above_what_it_wanted_wants_more_than_that():
+    eater = Eater()
+    eater(400, 0, power_w=150, peak_w=150)
+    assert eater(170, 1, power_w=168, peak_w=170)[2]
 
 
 def test_a_burst_at_the_cap_counts_though_the_mean_is_low():

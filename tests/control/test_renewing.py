@@ -5,6 +5,7 @@ import pytest
 
 from evenwatt_collector.control import Controller, Observations, ZoneSpec, ZoneTree
 from evenwatt_collector.control.renewing import LEAST_LEFT_S, MOST_LEFT_OUT, PROVE_S, RENEW_S
+from evenwatt_wire.command import MAX_LEFT_OUT
 
 COUNT = 6
 
@@ -132,6 +133,10 @@ def test_the_account_of_a_renewed_lease_lasts_as_long_as_the_lease_can():
     held_w = accounts.acked_w.copy()
     assert np.all(accounts.outstanding(at_s + 12.0) >= held_w)
     assert np.all(accounts.outstanding(at_s + 20.0) == 150.0)  # nobody renews any more: their fallbacks are left
+
+
+def test_what_is_left_out_fits_into_the_message():
+    assert MOST_LEFT_OUT <= MAX_LEFT_OUT
 
 
 def test_a_zone_with_too_many_in_motion_is_renewed_one_by_one():

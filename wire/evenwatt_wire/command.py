@@ -141,8 +141,8 @@ class Ack(Struct, frozen=True, array_like=True, tag="ack"):
 class Renewal(Struct, frozen=True, array_like=True, tag="renew", forbid_unknown_fields=True):
     """One signed message for all nodes of a zone: their leases go on, as they are, for ``ttl_s`` from receipt.
 
-    It grants nothing: it counts only for a lease that is alive, of this epoch, granted by the same key under a number
-    below ``seq``. So whoever misses it, holds something else or is left out comes to the end of its lease.
+    It grants nothing: it counts only for a lease that is alive and was granted in this epoch under a number below
+    ``seq``. So whoever misses it, holds something else or is left out comes to the end of its lease.
     """
 
     fleet: NodeId

@@ -4,6 +4,10 @@ A node below its cap shows its demand: the highest 100 ms bin of late and some h
 what it is doing, the last ten what it may do again; the first is served before the second. A node at its cap hides
 its demand, so it is taken to want everything; after a raise that holds for two more windows, because the peak still
 tells of the old cap. A peak well above the present cap was measured under an earlier one and tells the truth.
+
+A node that is capped below what it was seen to want is at its cap whatever it wants now, so for a while what was seen
+counts. Else it would be raised to find out, found to want little, cut, and raised again: a device that swings every
+few seconds for as long as its zone is short.
 """
 
 from __future__ import annotations
@@ -29,7 +33,8 @@ RECENT_S: Final = 3.0
 """Bursts that come at least this often count as one activity (our choice; inference bursts come once a second)."""
 HIDDEN_S: Final = 2.0
 """How long a hidden demand is remembered: a raise, its network delay and a one-second window fit in (our choice)."""
-
+KNOWN_S: Final = 20.0
+"""What a node was seen to want counts so long while it is capped below that; then it is let up to look (our choice)."""
 
 ESSENTIAL: Final = 0.65
 """This part of a demand is served before the rest of any other: the last third of a board's power does a seventh of its
@@ -50,12 +55,14 @@ class Demand:
 
 
 class Appetite:
-    """Each slot's recent peak, and whether it was at its cap a moment ago."""
+    """Each slot's recent peak, whether it was at its cap a moment ago, and what it drew when it was not."""
 
     def __init__(self, slots: int = 0) -> None:
         self._peak_w: Floats = np.zeros(slots)
         self._peak_s: Floats = np.full(slots, -np.inf)
         self._hidden_until_s: Floats = np.full(slots, -np.inf)
+        self._known_w: Floats = np.zeros(slots)
+        self._known_s: Floats = np.full(slots, -np.inf)
 
     def grow(self, slots: int) -> None:
         """Make room for ``slots`` nodes."""
@@ -66,7 +73,7 @@ class Appetite:
 
     def forget(self, slots: Ints) -> None:
         """Know nothing of nodes that arrive."""
-        self._peak_s[slots] = self._hidden_until_s[slots] = -np.inf
+        self._peak_s[slots] = self._hidden_until_s[slots] = self._known_s[slots] = -np.inf
 
     def demand(self, seen: Observations, at: Ints, cap_w: Floats, now_s: float) -> Demand:
         """Return what the nodes in slots ``at`` want, given the caps ``cap_w`` that they confirmed."""
@@ -77,8 +84,13 @@ class Appetite:
         peak_w = self._peak_w[at]
         near_w = AT_CAP * cap_w
         hides = (seen.power_w[at] >= near_w) | ((near_w <= peak_w) & (peak_w <= OVER_CAP * cap_w))
-        self._hidden_until_s[at[hides]] = now_s + HIDDEN_S
+        known = now_s - self._known_s[at] < KNOWN_S
+        cut = hides & known & (near_w <= self._known_w[at])
+        self._hidden_until_s[at[hides & ~cut]] = now_s + HIDDEN_S
         hidden = now_s < self._hidden_until_s[at]
+        seen_now = at[~hides & ~hidden]
+        self._known_w[seen_now], self._known_s[seen_now] = self._peak_w[seen_now], now_s
+        peak_w = np.where(cut, np.maximum(peak_w, self._known_w[at]), peak_w)
         floor_w = seen.floor_w[at]
         ceiling_w = np.maximum(floor_w, seen.ceiling_w[at])
         recent_w = np.clip(HEADROOM * peak_w + HEADROOM_W, floor_w, ceiling_w)

@@ -81,7 +81,7 @@ class Renewing:
         self.granted |= accounts.sent_seq >= 0
         goes_on = np.zeros(len(seen), dtype=np.bool_)
         goes_on[at] = _settled(accounts, seen, at, now_s)
-        left_out = self.granted & ~goes_on
+        left_out = (self.granted | (seen.lease_seq >= 0)) & ~goes_on
         zones = len(self.renewed_s)
         some = np.bincount(seen.zone[goes_on], minlength=zones) > 0
         fits = np.bincount(seen.zone[left_out], minlength=zones) <= MOST_LEFT_OUT
