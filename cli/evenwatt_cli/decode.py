@@ -181,6 +181,8 @@ def _fields(message: object) -> dict[str, Any]:
 def _plain(value: object) -> Any:
     if isinstance(value, msgspec.Struct):
         return _fields(value)
+    if isinstance(value, bytes):
+        return value.hex()
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from contextlib import suppress
 
 import pytest
@@ -55,8 +56,10 @@ async def test_a_full_disk_stops_neither_live_view_nor_account(site):
                 while shutil.disk_usage(disk).free:
                     filler.write(bytes(4096))
             await eventually(lambda: said("spool-trouble"), "the agent says that its disk is full")
-            windows = len(heard.said[Live])
+            windows, full_ns = len(heard.said[Live]), time.monotonic_ns()
             await eventually(lambda: len(heard.said[Live]) >= windows + 3, "live windows go on")
+            # Records close each second: two at least have found no room.
+            await eventually(lambda: heard.said[Live][-1].end_mono_ns > full_ns + 4e9, "some time has passed")
             status = json.loads(await read_status(site.folder / "run" / "agent.sock"))
             assert "full" in status["link"]["spool"]["trouble"]
             (disk / "filler").unlink()

@@ -97,6 +97,8 @@ def test_a_budget_and_an_operators_cap_hold_through_mutual_tls(tmp_path):
     with fleet.everything():
         free = sum(int(value) for value in fleet.limits().values())
         wait_for(lambda: sum(int(value) for value in fleet.limits().values()) < free, "the budget has capped the node")
+        leased = lambda: fleet.node_row().get("lease") == "leased" and fleet.node_row()["cap_w"] > 270.0  # noqa: E731
+        wait_for(leased, "the collector lets it draw more than the operator will", 60)
         agent, operator = str(tmp_path / "agent.toml"), str(tmp_path / "operator.toml")
         code, ack, said = fleet.evenwatt("cap", NODE, "260", "--for", "1m", "-c", operator)
         assert (code, ack["code"]) == (0, "applied"), said

@@ -47,6 +47,7 @@ class Ear:
                 assert isinstance(said, Live)
                 # All are on one machine, so a window's own moment is one of ours; it may be heard much later.
                 self.windows.append((said.end_mono_ns / 1e9, topic.node, said))
+                self.leases.told(topic.zone, topic.node, said.lease, at_s)
 
     def _answered(self, ack, at_s):
         self.leases.answered(ack, at_s)

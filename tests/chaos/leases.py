@@ -5,7 +5,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 
+from evenwatt_collector.control.types import TTL_S
 from evenwatt_wire.command import Code, Op
+from evenwatt_wire.messages import LeaseState
 
 _EXPIRY_S = 2.0
 """A grant that has not come by then is refused."""
@@ -41,6 +43,12 @@ class Leases:
     def __init__(self):
         self._grants = {}
 
+    def told(self, zone, node, lease, at_s):
+        """Take what a node says that it holds where nothing is known yet: granted before anybody listened."""
+        if node not in self._grants and lease.state is LeaseState.LEASED and lease.cap_w is not None:
+            number, since_s = (lease.epoch, lease.seq), at_s + lease.remaining_s - TTL_S
+            self._grants[node] = [Grant(since_s, "", zone, number, lease.cap_w, lease.cap_w, TTL_S, held_s=since_s)]
+
     def asked(self, zone, command, at_s):
         if command.op is Op.CAP and not command.dry_run:
             number = (command.epoch, command.seq)
@@ -67,9 +75,9 @@ class Leases:
         return self.renewed(names, 0.0)
 
     def renewed(self, names, since_s):
-        """Whether each of these nodes has said that it holds a grant of after a moment."""
-        return all(any(grant.at_s > since_s and grant.held_s < float("inf") for grant in self._grants.get(name, []))
-                   for name in names)  # fmt: skip
+        """Whether each of these nodes has said that it holds a grant that was given or renewed after a moment."""
+        return all(any(max(grant.at_s, grant.renewed_s) > since_s and grant.held_s < float("inf")
+                       for grant in self._grants.get(name, [])) for name in names)  # fmt: skip
 
     def allowed_w(self, name, at_s):
         """Return the most that a node may draw: of the grant that it holds and those that may be under way to it.

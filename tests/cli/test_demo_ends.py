@@ -19,7 +19,10 @@ def started_by(folder):
 def test_nothing_of_it_runs_on(tmp_path):
     folder, log = tmp_path / "demo", tmp_path / "log"
     demo = [sys.executable, "-m", "evenwatt_cli", "demo", "--headless", "--nodes", "1", "--keep", str(folder)]
+    # Who runs the tests may ignore it (nohup), and what is started would ignore it as well.
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     with process(demo, log) as child:
+        signal.signal(signal.SIGHUP, before)
         wait_for(lambda: "the page is" in log.read_text(), "the demo runs", 60)
         assert len(started_by(folder)) >= 4  # itself, machines, agent, collector
         child.send_signal(signal.SIGHUP)

@@ -55,6 +55,12 @@ def test_a_node_at_a_cap_above_what_it_wanted_wants_more_than_that():
     assert eater(170, 1, power_w=168, peak_w=170)[2]
 
 
+def test_a_node_just_below_its_cap_may_be_held_there_by_it_and_tells_nothing():
+    eater = Eater()
+    eater(232, 0, power_w=216, peak_w=217)
+    assert eater(215, 1, power_w=206, peak_w=208)[2]  # its limit bites 4 % below the cap; that is no wish
+
+
 def test_a_burst_at_the_cap_counts_though_the_mean_is_low():
     assert Eater()(300, 0, power_w=120, peak_w=296)[1] == 500
 

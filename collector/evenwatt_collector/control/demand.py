@@ -36,6 +36,10 @@ HIDDEN_S: Final = 2.0
 KNOWN_S: Final = 20.0
 """What a node was seen to want counts so long while it is capped below that; then it is let up to look (our choice)."""
 
+BELOW_CAP: Final = 0.9
+"""Only below this fraction of its cap what a node draws is surely all that it wants: a limit may hold a device some
+percent below itself (our choice; a node that has its demand with ``HEADROOM`` is below it)."""
+
 ESSENTIAL: Final = 0.65
 """This part of a demand is served before the rest of any other: the last third of a board's power does a seventh of its
 work (V100, median of the Zeus power-limit sweeps, NSDI 2023). In replays less sets classes further apart, and this
@@ -88,7 +92,7 @@ class Appetite:
         cut = hides & known & (near_w <= self._known_w[at])
         self._hidden_until_s[at[hides & ~cut]] = now_s + HIDDEN_S
         hidden = now_s < self._hidden_until_s[at]
-        seen_now = at[~hides & ~hidden]
+        seen_now = at[~hides & ~hidden & (peak_w < BELOW_CAP * cap_w)]
         self._known_w[seen_now], self._known_s[seen_now] = self._peak_w[seen_now], now_s
         peak_w = np.where(cut, np.maximum(peak_w, self._known_w[at]), peak_w)
         floor_w = seen.floor_w[at]

@@ -52,37 +52,16 @@ def deadband_w(cap_w: Floats | float) -> Floats | float:
 def settle(
     tree: ZoneTree, zone: Ints, share_w: Floats, intent_w: Floats, ceiling_w: Floats, available_w: Floats
 ) -> Floats:
-    """Return the caps to aim for: shares, but small changes ignored as far as every zone's sum allows it.
+    """Return the caps to aim for: shares, but small changes ignored where every zone's sum allows it.
 
     One that reaches the ceiling is not small: it ends the capping of that node.
     """
     small = np.abs(share_w - intent_w) < deadband_w(intent_w)
     small &= ~((intent_w < ceiling_w) & (ceiling_w <= share_w))
-    return _fit(tree, zone, np.where(small, intent_w, share_w), share_w, available_w)
-
-
-def _fit(tree: ZoneTree, zone: Ints, cap_w: Floats, share_w: Floats, available_w: Floats) -> Floats:
-    """Return the caps with as few of them lowered to their shares as each zone's sum needs, the furthest above first.
-
-    To lower all of a full zone by fractions of a watt, because one node in it rises, would keep every device moving.
-    """
-    for row in tree.around[::-1]:
-        ring = row[zone]
-        inside = np.flatnonzero(ring >= 0)
-        total_w = np.bincount(ring[inside], weights=cap_w[inside], minlength=len(tree))
-        excess_w = total_w - available_w
-        over = excess_w > ROUNDING_W
-        if not over.any():
-            continue
-        at = inside[over[ring[inside]] & (cap_w > share_w)[inside]]
-        above_w = cap_w[at] - share_w[at]
-        at = at[np.lexsort((-above_w, ring[at]))]
-        above_w = cap_w[at] - share_w[at]
-        taken_w = np.cumsum(above_w) - above_w
-        before_w = taken_w - taken_w[np.searchsorted(ring[at], ring[at])]
-        chosen = at[before_w < excess_w[ring[at]]]
-        cap_w = cap_w.copy()
-        cap_w[chosen] = share_w[chosen]
+    cap_w = np.where(small, intent_w, share_w)
+    over = tree.totals(zone, cap_w) > available_w + ROUNDING_W
+    if over.any():
+        return np.where(tree.any_around(over)[zone], np.minimum(cap_w, share_w), cap_w)
     return cap_w
 
 
