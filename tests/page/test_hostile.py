@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import aiomqtt
 import httpx
 import pytest
-from paho.mqtt import publish
 
 from evenwatt_wire import Event, Kind, Topic, encode
 from evenwatt_wire.messages import WorkPower
@@ -59,8 +62,14 @@ def speak(port):
         )
         for number, text in enumerate(ALL, start=1)
     ]
-    messages = [(str(Topic(ZONE, NODE, kind)), encode(message), 1, False) for kind, message in said]
-    publish.multiple(messages, hostname="127.0.0.1", port=port)
+
+    async def tell():
+        async with aiomqtt.Client("127.0.0.1", port) as client:
+            for kind, message in said:
+                await client.publish(str(Topic(ZONE, NODE, kind)), encode(message), qos=1)
+
+    with ThreadPoolExecutor(1) as other:  # the browser's loop runs in this thread
+        other.submit(asyncio.run, tell()).result(60)
 
 
 def ask(middle, reason):

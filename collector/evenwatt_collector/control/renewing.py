@@ -32,6 +32,8 @@ PROVE_S: Final = 20.0
 LEAST_LEFT_S: Final = 4.0
 """With less than this left of its lease a node has missed renewals: two and a window's age fit in (our choice)."""
 STEP_TOLERANCE_S: Final = 0.05
+EARLY_S: Final = 0.5
+"""A zone is renewed that much early rather than a whole step late: it costs one message."""
 MOST_LEFT_OUT: Final = 3_000
 """What fits into one message; a zone with more nodes in motion is renewed one by one."""
 
@@ -85,7 +87,7 @@ class Renewing:
         zones = len(self.renewed_s)
         some = np.bincount(seen.zone[goes_on], minlength=zones) > 0
         fits = np.bincount(seen.zone[left_out], minlength=zones) <= MOST_LEFT_OUT
-        due = some & fits & (now_s - self.renewed_s >= RENEW_S - STEP_TOLERANCE_S)
+        due = some & fits & (now_s - self.renewed_s >= RENEW_S - EARLY_S)
         self.renewed_s[due] = now_s
         chosen = np.flatnonzero(due)
         accounts.renewed(np.flatnonzero(goes_on & due[seen.zone]), now_s)
