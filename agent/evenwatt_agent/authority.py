@@ -167,9 +167,7 @@ class Authority:
         try:
             received = self._open(payload, retained=retained)
         except CommandError as error:
-            self._scribe.complain(error, "")
-            refused, sha256 = error, hashlib.sha256(payload).hexdigest()
-            await self._scribe.enter(lambda journal: journal.refused(refused, payload, sha256, received_s))
+            await self._refuse(error, payload, received_s)
             return None
         async with self._hands.turn:
             return await self._answer(received, received_s)
@@ -184,14 +182,18 @@ class Authority:
                 payload, clocks.wall_ms(), retained=retained, synchronised=self._synchronised()
             )
         except CommandError as error:
-            self._scribe.complain(error, "")
-            refused, sha256 = error, hashlib.sha256(payload).hexdigest()
-            await self._scribe.enter(lambda journal: journal.refused(refused, payload, sha256, received_s))
+            await self._refuse(error, payload, received_s)
             return
         async with self._hands.turn:
             renewed = await self._hands.renew(renewal, received_s)
         if renewed:
             await self._scribe.enter(lambda journal: journal.renewed(key, renewal, received_s))
+
+    async def _refuse(self, error: CommandError, payload: bytes, received_s: float) -> None:
+        """Say and write down that something came that nobody known has sent to this node."""
+        self._scribe.complain(error, "")
+        sha256 = hashlib.sha256(payload).hexdigest()
+        await self._scribe.enter(lambda journal: journal.refused(error, payload, sha256, received_s))
 
     async def _answer(self, received: Received, received_s: float) -> bytes:
         """Carry a command out if it passes every check, write down what became of it, and sign the answer."""

@@ -134,10 +134,9 @@ class Journal:
         Raises:
             AuditError: it could not be entered.
         """
-        same: Facts = {"of": "renewed", "key": key.id.hex(), "epoch": renewal.epoch, "ttl_s": renewal.ttl_s}
-        facts: Facts = {**same, "seq": renewal.seq}
-        facts.pop("of")
-        self._one_of(("renewed", same["key"]), same, renewal.seq, "renewed", facts, now_s)
+        terms_of: Facts = {"key": key.id.hex(), "epoch": renewal.epoch, "ttl_s": renewal.ttl_s}
+        same, facts = {"of": "renewed", **terms_of}, {**terms_of, "seq": renewal.seq}
+        self._one_of(("renewed", terms_of["key"]), same, renewal.seq, "renewed", facts, now_s)
 
     def repeated(self, received: Received, now_s: float) -> None:
         """Enter that a command came again and got its earlier answer."""

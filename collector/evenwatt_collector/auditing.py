@@ -124,16 +124,10 @@ class Auditor:
 
     def renewed(self, renewal: ZoneRenewal, epoch: int, now_s: float) -> None:
         """Enter that leases of a zone go on."""
-        same: Facts = {
-            "of": "renewed", "zone": renewal.zone, "key": self._key_id, "epoch": epoch, "ttl_s": renewal.ttl_s
-        }  # fmt: skip
+        said: Facts = {"zone": renewal.zone, "key": self._key_id, "epoch": epoch, "ttl_s": renewal.ttl_s}
         left_out: Facts = {"left_out": len(renewal.left_out)}
-        stream = ("renewed", renewal.zone)
-        if self._sums.repeats(stream, same, renewal.seq, _wall_ms(), now_s, left_out):
-            return
-        facts: Facts = {**same, "seq": renewal.seq, **left_out}
-        facts.pop("of")
-        self._one_of(stream, same, renewal.seq, facts, now_s, left_out)
+        facts = {**said, "seq": renewal.seq, **left_out}
+        self._one_of(("renewed", renewal.zone), {"of": "renewed", **said}, renewal.seq, facts, now_s, left_out)
 
     def note(self, kind: str, facts: Mapping[str, Fact]) -> None:
         """Enter something else: a start, other rules, other keys, what somebody with a token asked for."""
