@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import itertools
 import os
 import shutil
 import socket
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -42,10 +43,27 @@ def need(found, what, package):
     pytest.skip(message)
 
 
+_FIRST_PORT, _PORTS = 10_000, 22_000
+"""Below 32,768: no connection that any program makes takes one of these as its own end."""
+
+
+def _ports():
+    """Number ports so that workers of one run, and runs beside each other, hardly ever try the same."""
+    start = os.getpid() * 997
+    for step in itertools.count():
+        yield _FIRST_PORT + (start + step) % _PORTS
+
+
+_next_port = _ports()
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a port that nobody listens at; it is given once, and stays free until it is used."""
+    while True:
+        port = next(_next_port)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _me():
@@ -76,7 +94,7 @@ class Mosquitto:
 
     def answers(self):
         try:
-            with socket.create_connection((self.address, self.port), timeout=0.2):
+            with socket.create_connection((self.address, self.port), timeout=5):
                 return True
         except OSError:
             return False
@@ -88,7 +106,7 @@ class Mosquitto:
             self._process = None
 
 
-def wait_for(condition, what, timeout_s=20.0):
+def wait_for(condition, what, timeout_s=60.0):
     """Return the condition's first true value; fail naming ``what`` when it does not come."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
@@ -99,7 +117,7 @@ def wait_for(condition, what, timeout_s=20.0):
     pytest.fail(f"waited {timeout_s:.0f} s in vain until {what}")
 
 
-async def eventually(condition, what, timeout_s=20.0):
+async def eventually(condition, what, timeout_s=60.0):
     """Like :func:`wait_for`, inside a loop."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:

@@ -38,7 +38,7 @@ def site(tmp_path, broker):
 
 async def waiting_on_disk(site, records):
     """Return when the local socket says that so many records wait for the broker."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while json.loads(await read_status(site.folder / "run" / "agent.sock"))["summary"]["spooled"] < records:
             await asyncio.sleep(0.05)
 
@@ -248,7 +248,7 @@ async def test_a_broker_outage_costs_resolution_and_no_joule(site, broker):
             await connection.subscribe("evenwatt/v1/#")
             second = Listener(connection, site.ring)
             task = asyncio.create_task(second.run())
-            await eventually(lambda: len(second.said[Ledger]) >= 4, "the backlog came", timeout_s=40)
+            await eventually(lambda: len(second.said[Ledger]) >= 4, "the backlog came", timeout_s=60)
             agent.send_signal(signal.SIGTERM)
             await eventually(lambda: agent.poll() is not None, "the agent has stopped")
             task.cancel()

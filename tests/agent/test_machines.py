@@ -174,6 +174,6 @@ def test_a_task_has_the_energy_of_the_board_it_works_on(tmp_path):
 
                 wait_for(worked, "the task has the board's energy")
                 stop.touch()
-                out, _ = run.communicate(timeout=20)
+                out, _ = run.communicate(timeout=60)
     task = json.loads(out.splitlines()[-1])["task"]
     assert task["energy_j"] >= task["gpu_energy_j"] > 100

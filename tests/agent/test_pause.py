@@ -83,7 +83,7 @@ def test_our_own_cgroup_is_never_frozen(group):
         "except OSError as error:\n"
         "    print(error)\n"
     )
-    said, _ = helper.communicate("\n" + program, timeout=30)
+    said, _ = helper.communicate("\n" + program, timeout=60)
     assert "never paused" in said
 
 

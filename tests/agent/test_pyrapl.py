@@ -62,7 +62,7 @@ def test_both_count_the_same_microjoules(tmp_path):
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as reader:
             assert reader.stdout.readline() == "begun\n"
             machine.step_to(5_000 * MS)
-            out, _ = reader.communicate("go\n", timeout=30)
+            out, _ = reader.communicate("go\n", timeout=60)
     finally:
         machine.close()
     said = json.loads(out)

@@ -56,7 +56,7 @@ def submit(path, text, *jobs):
     script = HARNESS.replace("%r", json.dumps(str(BRIDGES / "slurm" / "job_submit.lua"))) % (", ".join(tables), NOW)
     done = subprocess.run(
         [LUA, "-"], input=script, capture_output=True, text=True, check=False,
-        env={"EVENWATT_SLURM_FORECAST": str(file)}, timeout=30,
+        env={"EVENWATT_SLURM_FORECAST": str(file)}, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     answers, told = [], []

@@ -60,7 +60,7 @@ def test_the_loop_waits_and_then_runs_the_command(grid, environment, tmp_path):
         deadlines = {asked["deadline"] for asked in grid.asked}
         assert len(deadlines) == 1  # +12h counts from the beginning of the wait
         grid.shift_to(0)
-        assert loop.wait(30) == 3
+        assert loop.wait(60) == 3
     assert (tmp_path / "done").exists()
 
 

@@ -171,7 +171,7 @@ def test_what_it_suspended_goes_on_when_it_ends(slurm, death):
     with process(command, slurm.folder / "bridge.log", **slurm.environment) as bridge:
         wait_for(lambda: slurm.state(job) == "SUSPENDED", "it is suspended", 60)
         bridge.send_signal(death)
-        bridge.wait(30)
+        bridge.wait(60)
     if death is signal.SIGKILL:  # what ExecStopPost does
         assert slurm.state(job) == "SUSPENDED"
         subprocess.run(slurm.bridge("--release"), env={**os.environ, **slurm.environment}, check=True)

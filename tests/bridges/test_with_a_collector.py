@@ -46,7 +46,7 @@ class Advised(Middle):
     def forecast_is_there(self):
         try:
             path = f"{self.url}/emissions/forecasts/current?location={ZONE}"
-            return httpx.get(path, timeout=5).status_code == 200
+            return httpx.get(path, timeout=60).status_code == 200
         except httpx.HTTPError:
             return False
 
@@ -116,7 +116,7 @@ def test_slurm_is_advised_and_what_it_reports_is_kept(collector):
     asked.report(job, spec, "ended", {"energy_j": 2.16e6, "duration_s": 7200.0})
 
     def record():
-        jobs = httpx.get(f"{collector.url}/api/v1/jobs", timeout=5).json()["jobs"]
+        jobs = httpx.get(f"{collector.url}/api/v1/jobs", timeout=60).json()["jobs"]
         found = [one for one in jobs if one["spec"]["external"] == "slurm:4711"]
         assert len(found) == 1
         return found[0] if found[0]["state"] == "done" else None

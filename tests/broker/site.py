@@ -60,7 +60,7 @@ class TlsBroker:
         before = self.log.read_text().count("Reloading config")
         self._process.send_signal(signal.SIGHUP)
         wait_for(lambda: self.log.read_text().count("Reloading config") > before, "the broker begins to read")
-        plain = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=60)
         self.settings().tls().wrap_socket(plain, server_hostname="localhost").close()  # its loop goes on
 
     def _listens(self):

@@ -72,7 +72,7 @@ class Fleet(Site):
 
     def status(self):
         try:
-            return httpx.get(f"http://127.0.0.1:{self.http}/api/v1/status", timeout=5).json()
+            return httpx.get(f"http://127.0.0.1:{self.http}/api/v1/status", timeout=60).json()
         except httpx.HTTPError:
             return {"nodes": []}
 

@@ -61,7 +61,7 @@ async def test_an_expired_certificate_is_refused(site):
 
 def log_in(context, port, session):
     """Connect by hand, as a client that takes an earlier TLS session up again; return the answer and the session."""
-    plain = socket.create_connection(("127.0.0.1", port), timeout=10)
+    plain = socket.create_connection(("127.0.0.1", port), timeout=60)
     with context.wrap_socket(plain, server_hostname="localhost", session=session) as secured:
         secured.sendall(b"\x10\x10\x00\x04MQTT\x04\x02\x00\x3c\x00\x04evil")
         answer = secured.recv(4)
@@ -124,7 +124,7 @@ async def test_an_old_protocol_is_refused(site):
     where, mine = f"localhost:{site.port}", site.client("n1", "hall")
     command = ["openssl", "s_client", "-connect", where, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0", "-cert",
                mine.cert_file, "-key", mine.key_file]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=20)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=60)
     assert done.returncode != 0
     assert "alert protocol version" in done.stderr
 

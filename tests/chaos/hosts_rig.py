@@ -91,7 +91,7 @@ class Doors:
     def close(self):
         self._do(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._done.result(10)
+        self._done.result(60)
         self._loop.close()
 
     async def _end(self):
@@ -112,7 +112,7 @@ class Doors:
         writer.close()
 
     def _do(self, work):
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
 
 async def _pump(reader, writer):

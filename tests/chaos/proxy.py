@@ -135,4 +135,4 @@ class Lines:
         self._loop.close()
 
     def _do(self, work):
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)

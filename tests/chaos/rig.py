@@ -51,7 +51,7 @@ class Rig:
         (folder / "shared").mkdir()
         self.stack = ExitStack()
         # One for all: making one costs more than asking with it. Connections are new each time, as collectors die.
-        self._web = httpx.Client(timeout=5, verify=False, headers={"Connection": "close"})  # noqa: S501  plain HTTP
+        self._web = httpx.Client(timeout=10, verify=False, headers={"Connection": "close"})  # noqa: S501  plain HTTP
         self.stack.callback(self._web.close)
         self.children = {}
         self.http = {name: free_port() for name in self.name_collectors()}
@@ -198,7 +198,7 @@ require_synchronised_clock = false
         """Ask a process to end, and return its exit code."""
         child = self.children[name]
         child.send_signal(signal.SIGTERM)
-        return child.wait(30)
+        return child.wait(60)
 
     def log(self, name):
         return (self.folder / f"{name}.log").read_text()
@@ -224,7 +224,7 @@ require_synchronised_clock = false
     def _heard(self):
         return ((name, said) for name in self.http if (said := self.status(name)))
 
-    async def leased(self, timeout_s=40.0):
+    async def leased(self, timeout_s=60.0):
         def all_leased():
             rows = self.rows()
             return all(rows.get(name, {}).get("lease") == "leased" for name in self.names)

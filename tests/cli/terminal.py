@@ -50,12 +50,12 @@ class Terminal:
         self.read()
         self.raw = ""
 
-    async def shows(self, words, timeout_s=40.0):
+    async def shows(self, words, timeout_s=60.0):
         await eventually(
             lambda: words in self.text(), f"the terminal shows {words!r}: {self.text()[-400:]!r}", timeout_s
         )
 
-    async def ends(self, timeout_s=30.0):
+    async def ends(self, timeout_s=60.0):
         await eventually(lambda: (self.read(), self.child.poll() is not None)[1], "it ends", timeout_s)
         return self.child.returncode
 

@@ -40,7 +40,7 @@ async def test_ok_failure_usage_and_degraded(office):
             await node.join()
             node.start_speaking(100.0)
             await node.say(summary(), Kind.SUMMARY)
-            await eventually(lambda: (office.node() or {}).get("power_w"), "the node is heard", 40)
+            await eventually(lambda: (office.node() or {}).get("power_w"), "the node is heard", 60)
             code, out, err = await evenwatt("status", *office.config_option)
             assert code == Exit.OK, out + err
             assert (await evenwatt("status", "nobody", *office.config_option))[0] == Exit.USAGE
@@ -48,7 +48,7 @@ async def test_ok_failure_usage_and_degraded(office):
             assert (await evenwatt("status", "--colour", *office.config_option))[0] == Exit.USAGE
             node.tasks[-1].cancel()
             await node.say(state(what=NodeState.LOST), Kind.STATE)
-            await eventually(lambda: office.node()["state"] == "lost", "the node is lost", 40)
+            await eventually(lambda: office.node()["state"] == "lost", "the node is lost", 60)
             code, out, _ = await evenwatt("status", *office.config_option)
             assert (code, "lost" in out) == (Exit.DEGRADED, True)
             assert (await evenwatt("top", "--once", *office.config_option))[0] == Exit.DEGRADED

@@ -48,7 +48,7 @@ class Middle:
         return process(command, self.log, **environment)
 
     def get(self, path):
-        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=5)
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=60)
 
     def status(self):
         return self.get("/api/v1/status").json()
@@ -144,7 +144,7 @@ async def speaking(middle, name="n1"):
 
 def stop(child):
     child.send_signal(signal.SIGTERM)
-    return child.wait(15)
+    return child.wait(60)
 
 
 def said_of_itself(node, what):

@@ -115,7 +115,7 @@ def minute(seq, energy_j=KWH):
 
 def report(middle, by, **more):
     parameters = {"by": by, "from": NOW_S - 86_400, "to": NOW_S + 60} | more
-    answer = httpx.get(f"http://127.0.0.1:{middle.port}/api/v1/report", params=parameters, timeout=10)
+    answer = httpx.get(f"http://127.0.0.1:{middle.port}/api/v1/report", params=parameters, timeout=60)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
@@ -184,7 +184,7 @@ async def test_grams_from_a_nodes_words_to_reports_alerts_and_corrections(middle
 async def test_rates_by_workload_reach_status_stream_and_metrics(middle):
     with middle.run() as child:
         await middle.ready()
-        async with speaking(middle) as node, httpx.AsyncClient(timeout=20) as client:
+        async with speaking(middle) as node, httpx.AsyncClient(timeout=60) as client:
             await node.join()
             await eventually(lambda: middle.status()["grids"][0]["standing"] == "measured", "the file is read")
             url = f"http://127.0.0.1:{middle.port}/api/v1/stream?topics=workloads,nodes"

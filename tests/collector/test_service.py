@@ -268,7 +268,7 @@ async def test_birth_survives_reconnection_by_retention(middle, broker):
 
 def refusal(middle):
     with middle.run() as child:
-        code = child.wait(20)
+        code = child.wait(60)
     return code, middle.log.read_text().strip().splitlines()[-1]
 
 
@@ -336,4 +336,4 @@ def test_systemd_hears_ready_status_watchdog_and_stopping(middle, tmp_path):
             child.terminate()
             while "STOPPING=1" not in heard:
                 heard += manager.recv(4096).decode() + "\n"
-            assert child.wait(15) == 0
+            assert child.wait(60) == 0

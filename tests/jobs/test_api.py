@@ -165,10 +165,10 @@ async def test_only_so_many_pieces_of_advice_are_thought_over_at_once(client, de
         return await type(desk).advise(desk, entry, by)
 
     monkeypatch.setattr(desk, "advise", think)
-    asked = [asyncio.create_task(client.post("/advise", json=JOB, timeout=20)) for _ in range(24)]
-    done, waiting = await asyncio.wait(asked, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+    asked = [asyncio.create_task(client.post("/advise", json=JOB, timeout=60)) for _ in range(24)]
+    done, waiting = await asyncio.wait(asked, timeout=60, return_when=asyncio.FIRST_COMPLETED)
     while len(done) < 8:
-        more, waiting = await asyncio.wait(waiting, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+        more, waiting = await asyncio.wait(waiting, timeout=60, return_when=asyncio.FIRST_COMPLETED)
         done |= more
     refused = [task.result() for task in done]
     assert {(answer.status_code, answer.headers["retry-after"]) for answer in refused} == {(429, "1")}

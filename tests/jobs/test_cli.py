@@ -76,7 +76,7 @@ def url(desk):
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
-    assert ready.wait(20)
+    assert ready.wait(60)
     yield address[0]
     stop.set()
     thread.join()
@@ -399,12 +399,12 @@ def test_jobs_go_over_mqtt_signed_and_are_confirmed_by_the_list(evenwatt, url, d
 
     thread = threading.Thread(target=lambda: asyncio.run(collector()))
     thread.start()
-    assert ready.wait(20)
+    assert ready.wait(60)
     options = ["-n", "nightly", "-t", "nightly", "-l", "45m", "--id", ID, "--via", "mqtt"]
     assert evenwatt("submit", *options) == (0, f"{ID}  nightly: waiting\n", "")
     store.save_records(stored.connection, [record()])
     assert evenwatt("cancel", "nightly", "--via", "mqtt") == (0, f"{ID}  nightly: cancelled\n", "")
-    thread.join(20)
+    thread.join(60)
     (topic, retained, first), (_, _, second) = taken
     assert (topic, retained) == ("evenwatt/v1/hall/_ctl/submit", False)
     assert (first.entry.spec, first.by) == (spec(), "ada (operator)")

@@ -44,7 +44,7 @@ def test_a_node_is_enrolled_capped_and_let_go(tmp_path, monkeypatch):
     broker.start()
     try:
         with process(*twin(tmp_path)), started(etc, tmp_path) as running:
-            wait_for(lambda: '"joined"' in (tmp_path / "agent.log").read_text(), "the node has joined", 40)
+            wait_for(lambda: '"joined"' in (tmp_path / "agent.log").read_text(), "the node has joined", 60)
             code, ack = cap(tmp_path)
             assert (code, ack["code"], ack["after_w"]) == (0, "applied", pytest.approx(300, abs=2))
             (admin.folder / "before.json").write_bytes((admin.folder / "trust.json").read_bytes())

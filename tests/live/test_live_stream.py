@@ -58,7 +58,7 @@ class Reader:
 @asynccontextmanager
 async def reading(url, **more):
     async with (
-        httpx.AsyncClient(timeout=30) as client,
+        httpx.AsyncClient(timeout=60) as client,
         client.stream("GET", url, **more) as response,
     ):
         yield Reader(response)

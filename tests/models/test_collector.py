@@ -108,7 +108,7 @@ async def test_from_runs_to_a_choice_and_a_deployment(middle):
             assert "| infer | 2.50 kWh |" in card.stdout
             job = {"name": "labels", "service": {"task": "classify", "unit": "image"}, "slo": {"min_quality": 0.7}}
             answer = await asyncio.to_thread(
-                httpx.post, f"http://127.0.0.1:{middle.port}/api/v1/jobs", json=job, timeout=10,
+                httpx.post, f"http://127.0.0.1:{middle.port}/api/v1/jobs", json=job, timeout=60,
                 headers={"Authorization": f"Bearer {TOKEN}"},
             )  # fmt: skip
             assert answer.status_code < 300, answer.text

@@ -176,7 +176,7 @@ def retained(port, prefix="homeassistant"):
             await client.subscribe(f"{prefix}/#", qos=1)
             await client.subscribe("evenwatt/v1/+/_ctl/state", qos=1)
             found = {}
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 async for one in client.messages:
                     if "_ctl" in str(one.topic):  # came after all of the first subscription
                         return found

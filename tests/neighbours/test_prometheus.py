@@ -92,7 +92,7 @@ async def test_every_rule_and_panel_has_an_answer(tmp_path, broker, prometheus):
 
     def ask(path, **parameters):
         try:
-            return httpx.get(f"http://127.0.0.1:{prometheus.port}/api/v1/{path}", params=parameters, timeout=20).json()
+            return httpx.get(f"http://127.0.0.1:{prometheus.port}/api/v1/{path}", params=parameters, timeout=60).json()
         except httpx.HTTPError:
             return {"status": "not there"}
 

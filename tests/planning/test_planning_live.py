@@ -90,7 +90,7 @@ class Planned(Middle):
     def ask(self, method, path, body=None):
         headers = {"Authorization": f"Bearer {TOKEN}"}
         return httpx.request(
-            method, f"http://127.0.0.1:{self.port}/api/v1{path}", json=body, headers=headers, timeout=5
+            method, f"http://127.0.0.1:{self.port}/api/v1{path}", json=body, headers=headers, timeout=60
         )
 
     def submit(self, **spec):
@@ -117,7 +117,7 @@ async def working(middle, name="n1", length_s=4.0):
         yield hand
 
 
-async def in_state(middle, id_, state, timeout_s=30.0):
+async def in_state(middle, id_, state, timeout_s=60.0):
     await eventually(lambda: middle.job(id_)["state"] == state, f"job {id_} is {state}", timeout_s)
     return middle.job(id_)
 
@@ -170,7 +170,7 @@ async def test_a_collector_that_is_killed_goes_on_with_its_jobs_and_no_run_is_st
             id_ = middle.submit(length="12s", deadline="+4m")
             await in_state(middle, id_, "running")
             child.kill()
-            child.wait(10)
+            child.wait(60)
             with middle.run():
                 await middle.ready()
                 found = await in_state(middle, id_, "done", 40.0)

@@ -40,7 +40,7 @@ async def test_nothing_is_started_that_cannot_be_remembered(tmp_path, broker):
                 await asyncio.sleep(2.0)
                 assert not hand.runs
                 child.kill()
-                child.wait(10)
+                child.wait(60)
             with middle.run():
                 await middle.ready()
                 await in_state(middle, id_, "done")

@@ -104,7 +104,7 @@ mqtt {{ listen: "127.0.0.1:{self.ports[name]}", stream_replicas: 3, js_api_timeo
     def _jsz(self, name: str):
         try:
             url = f"http://127.0.0.1:{self._monitors[name]}/jsz?streams=true&accounts=true"
-            return httpx.get(url, timeout=3).json()
+            return httpx.get(url, timeout=10).json()
         except (httpx.HTTPError, json.JSONDecodeError):
             return None
 
@@ -114,7 +114,7 @@ async def _logged_in(port: int, timeout_s: float):
 
     async def tried():
         try:
-            async with aiomqtt.Client("127.0.0.1", port, timeout=5):
+            async with aiomqtt.Client("127.0.0.1", port, timeout=10):
                 return True
         except aiomqtt.MqttError:
             return False

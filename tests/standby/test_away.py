@@ -38,7 +38,7 @@ async def test_the_standby_and_then_the_database_are_away_and_no_lease_ends(rig,
             await eventually(lambda: ear.leases.renewed(rig.names, missed_s), "leases go on without it")
             assert rig.status(first)["role"] == "active"
             assert (rig.status(second) or {}).get("role") == "standby"
-        await eventually(lambda: not rig.status(first)["store"]["alarm"], "the alarm ends", 40.0)
+        await eventually(lambda: not rig.status(first)["store"]["alarm"], "the alarm ends", 60.0)
         assert rig.active() == first
         back_s = time.monotonic()
         await eventually(lambda: ear.leases.renewed(rig.names, back_s), "leases go on")
@@ -58,7 +58,7 @@ def away(rig, cluster):
         finally:
             cluster.start()
         return
-    writer = sqlite3.connect(rig.database, isolation_level=None, timeout=10)
+    writer = sqlite3.connect(rig.database, isolation_level=None, timeout=60)
     writer.execute("BEGIN IMMEDIATE")
     try:
         yield

@@ -26,7 +26,7 @@ BRIEF_S = 10.0
 def api(rig, name, method, path="", **more):
     url = f"http://127.0.0.1:{rig.http[name]}/api/v1/overrides{path}"
     headers = {"Authorization": f"Bearer {TOKEN}", **more.pop("headers", {})}
-    return httpx.request(method, url, headers=headers, timeout=20, **more)
+    return httpx.request(method, url, headers=headers, timeout=60, **more)
 
 
 def held(rig, name):

@@ -45,7 +45,7 @@ def pynvml(nvml_library: Path) -> Callable[[Machine, str], str]:
         places = machine.places
         env = {"LD_LIBRARY_PATH": str(places.nvml_dir), "EVENWATT_TWIN_NVML": str(places.nvml_state)}
         done = subprocess.run(
-            [sys.executable, "-c", head + script], env=env, capture_output=True, text=True, timeout=30, check=False
+            [sys.executable, "-c", head + script], env=env, capture_output=True, text=True, timeout=60, check=False
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()

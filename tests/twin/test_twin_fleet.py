@@ -91,7 +91,7 @@ def test_fleet_runs_in_real_time_and_stops_on_sigterm(tmp_path):
             values.add(int(os.pread(fd, 64, 0)))
         os.close(fd)
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=60)
     finally:
         process.kill()
         process.wait()

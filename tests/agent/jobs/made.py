@@ -64,7 +64,7 @@ class Made:
     def ended(self):
         standing = self.await_phase(Phase.ENDED)
         leave_word(self.folder, "seen")
-        self.process.wait(20)
+        self.process.wait(60)
         assert (self.folder / "supervisor.log").read_text() == ""
         return standing
 

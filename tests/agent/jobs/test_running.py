@@ -147,7 +147,7 @@ async def test_runs_go_on_when_the_agent_is_stopped(yard, ear):
             run = await begin(heard, yard, "work")
             await eventually(lambda: "up" in heard.log(run), "it is up")
             agent.send_signal(signal.SIGTERM)
-            agent.wait(30)
+            agent.wait(60)
         assert processes_with("sleep\x004711.1")
         with yard.agent():
             await asyncio.sleep(0)
@@ -258,7 +258,7 @@ async def test_an_end_that_nobody_heard_is_told_when_the_broker_is_back_and_when
                 told = len(later.of(run))
                 ready = ControllerState(zone=ZONE, state=NodeState.READY, epoch=1, wall_ms=1)
                 await later.connection.publish(str(Topic(ZONE, "_ctl", Kind.STATE)), encode(ready), qos=1, retain=False)
-                await eventually(lambda: len(later.of(run)) > told, "it is told again", 5.0)
+                await eventually(lambda: len(later.of(run)) > told, "it is told again", 60.0)
                 assert later.of(run)[-1] == end
 
 

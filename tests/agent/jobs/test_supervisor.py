@@ -280,7 +280,7 @@ def test_a_plan_is_carried_out_once(make):
     run = make(sh("echo x; sleep 1")).start()
     run.await_phase()
     second = launch.launch(run.folder)
-    assert second.wait(20) == 3
+    assert second.wait(60) == 3
     assert run.ended().exit_code == 0
 
 
@@ -288,7 +288,7 @@ def test_a_plan_is_carried_out_once(make):
 def test_a_torn_plan_starts_nothing(make, content):
     run = make(sh("echo ran"))
     (run.folder / "plan.json").write_bytes(content)
-    assert run.start().process.wait(20) == 3
+    assert run.start().process.wait(60) == 3
 
 
 @pytest.mark.parametrize(

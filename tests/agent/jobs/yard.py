@@ -111,7 +111,7 @@ class Ear:
     def of(self, run):
         return [report for report in self.reports if report.run == run]
 
-    async def report(self, run, *states, timeout_s=30.0):
+    async def report(self, run, *states, timeout_s=60.0):
         """Wait for a report of a run in one of these states, and return it."""
 
         def found():

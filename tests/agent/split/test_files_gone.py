@@ -30,6 +30,6 @@ async def test_what_stopping_needs_is_loaded_at_the_start(site, listener):
             assert "import time:" in log.read_text()
             assert site.capped()
             actuator.send_signal(signal.SIGTERM)
-            assert actuator.wait(20) == 0, log.read_text()[before:]
+            assert actuator.wait(60) == 0, log.read_text()[before:]
     assert not site.capped()
     assert [line for line in log.read_text()[before:].splitlines() if line.startswith("import time:")] == []

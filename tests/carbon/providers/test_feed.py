@@ -305,7 +305,7 @@ async def test_run_stops_when_told_and_survives_everything(desk, replay):
     while not it.feed.health[0].trouble:
         await asyncio.sleep(0.01)
     stop.set()
-    await asyncio.wait_for(task, 10)
+    await asyncio.wait_for(task, 60)
 
 
 async def test_every_grid_has_a_figure_for_every_year_it_touches(desk):

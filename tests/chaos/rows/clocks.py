@@ -36,7 +36,7 @@ async def steps(rig, full):
             await _renewed(ear, name, time.monotonic())
             stepped_s = time.monotonic()
             wall.step(offset_s)
-            known = await eventually(lambda since=stepped_s: _life(ear, name, since), "the lease ends", 30.0)
+            known = await eventually(lambda since=stepped_s: _life(ear, name, since), "the lease ends", 60.0)
             after_s, before_s, ended_s = known
             # Renewals are refused from then on. Windows tell the state as of a moment after their end.
             assert after_s + TTL_S - _LATE_S <= ended_s, f"a lease was cut to {ended_s - after_s:.1f} s"
@@ -59,7 +59,7 @@ async def _renewed(ear, name, since_s):
         return {said.lease.seq for at_s, node, said in list(ear.windows)
                 if at_s >= since_s and node == name and said.lease.state is LeaseState.LEASED}  # fmt: skip
 
-    await eventually(lambda: len(seen()) >= 2, "the lease is renewed", 30.0)
+    await eventually(lambda: len(seen()) >= 2, "the lease is renewed", 60.0)
 
 
 def _life(ear, name, since_s):

@@ -21,7 +21,7 @@ _DISK = "12m"
 async def locked(rig, full):
     """Lock the database from outside."""
     await rig.begin()
-    other = sqlite3.connect(rig.database, isolation_level=None, timeout=10)
+    other = sqlite3.connect(rig.database, isolation_level=None, timeout=60)
     other.execute("BEGIN IMMEDIATE")
     try:
         said = await _control_goes_on(rig, 600.0 if full else 8.0)
