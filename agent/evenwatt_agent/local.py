@@ -46,7 +46,7 @@ async def serve_status(path: Path, snapshot: Callable[[], bytes]) -> AsyncIterat
             os.unlink(path)  # noqa: PTH108
 
 
-async def read_status(path: Path, timeout_s: float = 2.0) -> bytes:
+async def read_status(path: Path, timeout_s: float = 10.0) -> bytes:
     """Return what an agent says on its socket.
 
     Raises:

@@ -29,7 +29,7 @@ from evenwatt_wire.messages import NodeState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_RETAINED_S: Final = 1.0
+_RETAINED_S: Final = 2.0
 """How long the broker may take to send what it retains, after the last message that came."""
 _NODE_KEYS: Final = (
     "node", "zone", "state", "power_w", "cap_w", "lease", "quality", "energy_j", "emissions_g", "age_s", "paused",

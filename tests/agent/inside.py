@@ -35,7 +35,7 @@ class Inside(Site):
         self.authority = Authority(
             settings, self.inventory.governor, self.memory, self.in_worker, self.event, lambda: None
         )
-        await self.authority.start(time.monotonic())
+        await self.authority.start()
         return self
 
     async def __aexit__(self, *_):

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evenwatt_agent import clocks
 from evenwatt_wire import Command, seal
 from evenwatt_wire.command import COMMAND_CONTEXT, Code, Op
 from evenwatt_wire.keyring import key_id
@@ -431,7 +432,7 @@ async def test_with_a_full_disk_nothing_acts_and_leases_end_by_themselves(small_
                 assert node.limits() == before
         assert codes
         assert codes <= {"storage", "audit"}
-        await node.authority._hands.follow(time.monotonic() + 10.0)
+        await node.authority._hands.follow(clocks.lease_s() + 10.0)
         assert node.authority.cap_w == 250, "the lease has ended in the fallback"
         (small_disk / "filler").unlink()
         assert (await node.ask(Op.CAP, cap_w=310.0, ttl_s=60.0)).code is Code.APPLIED

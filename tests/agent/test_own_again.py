@@ -6,12 +6,11 @@ import asyncio
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from evenwatt_agent import restore
+from evenwatt_agent import clocks, restore
 from evenwatt_daemon import machine_folder
 from evenwatt_wire.command import Code, Op
 from evenwatt_wire.keyring import key_id
@@ -71,7 +70,7 @@ async def test_a_pause_whose_target_is_gone_ends_and_the_caps_go_on(node, work):
         await node.ask(Op.PAUSE, target="batch", ttl_s=0.1, key=node.operator)
         os.kill(pid, 9)
         (node.folder / "job.pid").unlink()
-        await node.authority._hands.follow(time.monotonic() + 1.0)
+        await node.authority._hands.follow(clocks.lease_s() + 1.0)
         assert node.authority.paused == []
         assert [name for name, _ in node.events if name == "resume-failed"]
         assert (await node.ask(Op.CAP, cap_w=300.0, ttl_s=60.0)).code is Code.APPLIED
@@ -122,10 +121,10 @@ async def test_no_limit_is_written_before_the_one_found_is_saved_and_control_goe
         in_the_way.mkdir()  # as a disk that takes nothing
         ack = await node.ask(Op.CAP, cap_w=300.0, ttl_s=60.0)
         assert (ack.code, node.limits()) == (Code.LOCKED, own)
-        await node.authority._hands.follow(time.monotonic() + 1.0)
+        await node.authority._hands.follow(clocks.lease_s() + 1.0)
         assert node.limits() == own
         in_the_way.rmdir()
-        await node.authority._hands.follow(time.monotonic() + 2.0)
+        await node.authority._hands.follow(clocks.lease_s() + 2.0)
         assert node.limits() != own
     assert node.limits() == own
 

@@ -8,10 +8,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from evenwatt_wire import Ack, JobOrder, Kind, RunReport, Topic, decode, seal
+from evenwatt_wire import Ack, JobOrder, Kind, RunReport, Topic, decode
 from evenwatt_wire.command import Op, open_ack, open_run
 from tests.site import NODE, ZONE, Site
 from tests.support import eventually
@@ -51,12 +50,6 @@ class Yard(Site):
             for key, rows in inner.items():
                 text += f"[jobs.templates.{key}]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in rows.items())
         self.write_settings(text, **({"state_dir": state_dir} if state_dir else {}))
-
-    def command(self, op, *, key=None, **fields):
-        """As a site's, but valid for long enough on a machine that is busy with other tests."""
-        command, _ = super().command(op, key=key, **fields)
-        lasting = msgspec.structs.replace(command, expires_ms=command.issued_ms + 110_000)
-        return lasting, seal(lasting, key or self.controller)
 
     def order(self, template, values=(), **fields):
         self.count += 1
