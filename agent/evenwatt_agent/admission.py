@@ -57,6 +57,10 @@ class Admission:
         self._gate, self._limits, self._memory, self._where = gate, limits, memory, where
         self._rate = Rate(limits.commands_per_minute)
         self._recent: dict[str, tuple[str, bytes]] = {}
+        self._renewals: dict[bytes, tuple[int, int]] = {}
+        """Epoch and number of the newest renewal, by key."""
+        self._renewal = b""
+        """The renewal that came last, as it came."""
 
     def open(self, payload: bytes, *, retained: bool) -> Received:
         """Check whether this is for this node and by somebody known; who else sends something gets no answer.
@@ -67,13 +71,25 @@ class Admission:
         key, command = self._gate.open(payload, retained=retained)
         return Received(key, command, hashlib.sha256(payload).hexdigest())
 
-    def open_renewal(self, payload: bytes, wall_ms: int, *, retained: bool, synchronised: bool) -> tuple[Key, Renewal]:
-        """Check a renewal of the zone's leases.
+    def open_renewal(
+        self, payload: bytes, wall_ms: int, *, retained: bool, synchronised: bool
+    ) -> tuple[Key, Renewal] | None:
+        """Check a renewal of the zone's leases; None for one that comes again, or later than a newer one.
+
+        The newest one is known by its bytes: whoever says it a thousand times costs no signature each time.
 
         Raises:
             CommandError: its ``code`` names the check that failed.
         """
-        return self._gate.open_renewal(payload, wall_ms, retained=retained, synchronised=synchronised)
+        if payload == self._renewal:
+            return None
+        key, renewal = self._gate.open_renewal(payload, wall_ms, retained=retained, synchronised=synchronised)
+        self._limits.check_ttl(renewal.ttl_s)
+        number = renewal.epoch, renewal.seq
+        if number <= self._renewals.get(key.id, (-1, -1)):
+            return None
+        self._renewals[key.id], self._renewal = number, payload
+        return key, renewal
 
     def admit(self, received: Received, clock: Clock, journal: Journal) -> bytes | None:
         """Let a command through to be carried out, once: its mark is on the disk when this returns.

@@ -127,10 +127,10 @@ class Authority:
         """Sign a report on a run with this node's key."""
         return seal(report, self._signing_key())
 
-    async def start(self, now_s: float) -> None:
+    async def start(self) -> None:
         """Hold the fallback before anything else can be heard of this node."""
         await self._scribe.begin(self._facts(), self._spool.recall(BEGUN))
-        await self._hands.follow(now_s)
+        await self._hands.follow(clocks.lease_s())
 
     async def run(self) -> None:
         """Follow leases and pauses as time passes, and the trust document as it changes."""
@@ -140,8 +140,8 @@ class Authority:
                 async with asyncio.timeout(_STEP_S):
                     await self._bin.wait()
             self._bin.clear()
+            await self._hands.follow(clocks.lease_s())
             now_s = time.monotonic()
-            await self._hands.follow(now_s)
             if now_s >= self._look_s:
                 self._look_s = now_s + LOOK_S
                 await self._in_worker(lambda: self._keys.look(time.monotonic()))
@@ -163,37 +163,41 @@ class Authority:
 
     async def command(self, payload: bytes, *, retained: bool) -> bytes | None:
         """Check and carry out a command; return the signed acknowledgement, or None if its sender cannot be known."""
-        received_s = time.monotonic()
+        received_s = clocks.lease_s()
         try:
             received = self._open(payload, retained=retained)
         except CommandError as error:
-            await self._refuse(error, payload, received_s)
+            await self._refuse(error, payload)
             return None
         async with self._hands.turn:
             return await self._answer(received, received_s)
 
     async def renew(self, payload: bytes, *, retained: bool) -> None:
         """Let this node's lease go on with those of the whole zone, if somebody who may says so."""
-        received_s = time.monotonic()
+        received_s = clocks.lease_s()
         if not self._settings.control.enabled:
             return  # it is meant for others of this zone
         try:
-            key, renewal = self._admission.open_renewal(
+            opened = self._admission.open_renewal(
                 payload, clocks.wall_ms(), retained=retained, synchronised=self._synchronised()
             )
+            if opened is None:
+                return
+            key, renewal = opened
+            async with self._hands.turn:
+                self._keys.ring.get(key.id)  # again: it may have been revoked while this waited for its turn
+                renewed = await self._hands.renew(renewal, received_s)
         except CommandError as error:
-            await self._refuse(error, payload, received_s)
+            await self._refuse(error, payload)
             return
-        async with self._hands.turn:
-            renewed = await self._hands.renew(renewal, received_s)
         if renewed:
-            await self._scribe.enter(lambda journal: journal.renewed(key, renewal, received_s))
+            await self._scribe.enter(lambda journal: journal.renewed(key, renewal, time.monotonic()))
 
-    async def _refuse(self, error: CommandError, payload: bytes, received_s: float) -> None:
+    async def _refuse(self, error: CommandError, payload: bytes) -> None:
         """Say and write down that something came that nobody known has sent to this node."""
         self._scribe.complain(error, "")
         sha256 = hashlib.sha256(payload).hexdigest()
-        await self._scribe.enter(lambda journal: journal.refused(error, payload, sha256, received_s))
+        await self._scribe.enter(lambda journal: journal.refused(error, payload, sha256, time.monotonic()))
 
     async def _answer(self, received: Received, received_s: float) -> bytes:
         """Carry a command out if it passes every check, write down what became of it, and sign the answer."""
@@ -201,9 +205,9 @@ class Authority:
         try:
             earlier = await self._admit(received)
             if earlier is not None:
-                await self._scribe.enter(lambda journal: journal.repeated(received, received_s))
+                await self._scribe.enter(lambda journal: journal.repeated(received, time.monotonic()))
                 return earlier
-            code, detail = await self._carry_out(received)
+            code, detail = await self._carry_out(received, received_s)
         except CommandError as error:
             self._scribe.complain(error, received.command.target)
             code = Code.EXPIRED if error.code == "expired" else Code.REJECTED
@@ -227,7 +231,7 @@ class Authority:
             before_w,
             self._governor.outcome.confirmed_w,
             self._power_w,
-            time.monotonic() - received_s,
+            clocks.lease_s() - received_s,
         )
 
     def _facts(self) -> Facts:
@@ -267,7 +271,7 @@ class Authority:
         earlier: bytes | None = await self._in_worker(lambda: self._admission.admit(received, clock, journal))
         return earlier
 
-    async def _carry_out(self, received: Received) -> tuple[Code, str]:
+    async def _carry_out(self, received: Received, received_s: float) -> tuple[Code, str]:
         """Do what passed every check."""
         command, key = received.command, received.key
         if command.op in WORK:
@@ -275,7 +279,9 @@ class Authority:
         if command.dry_run or (self._limits.dry_run_only and command.op is not Op.PING):
             return await self._hands.would(_holder(key), command)
         try:
-            return await (self._desk().act(command) if command.op in WORK else self._hands.act(_holder(key), command))
+            if command.op in WORK:
+                return await self._desk().act(command)
+            return await self._hands.act(_holder(key), command, received_s)
         except OSError as error:  # it refuses, or is gone
             return Code.LOCKED, str(error)
         except sqlite3.Error as error:

@@ -22,6 +22,14 @@ def suspended_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns()
 
 
+def lease_s() -> float:
+    """Seconds that leases are counted in: since this machine booted, with those that it was suspended.
+
+    Whoever granted a lease has counted on while the machine slept.
+    """
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def kernel_boot() -> str:
     """The kernel's boot id; monotonic times are comparable within one only."""
     try:

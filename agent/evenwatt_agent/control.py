@@ -53,7 +53,7 @@ class Control(Protocol):
     def observe(self, now_s: float, total_w: float, power_w: Mapping[str, float]) -> None:
         """Take the power of one bin, of the node and of each domain; it returns at once."""
 
-    async def start(self, now_s: float) -> None:
+    async def start(self) -> None:
         """Hold the fallback before anything else can be heard of this node."""
 
     async def run(self) -> None:

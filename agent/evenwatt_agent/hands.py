@@ -7,14 +7,14 @@ here: what comes has passed ``admission``.
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Any, Final
 
+from evenwatt_agent import clocks
 from evenwatt_agent.control import Standing
 from evenwatt_agent.dry_run import cap_in_words, other_in_words
 from evenwatt_agent.leases import CONTROLLER, Lease, LeaseBook, PauseBook, Target
 from evenwatt_agent.steering import Steering
-from evenwatt_wire import LeaseInForce
+from evenwatt_wire import CommandError, LeaseInForce
 from evenwatt_wire.command import Code, Op
 from evenwatt_wire.messages import LeaseState
 
@@ -101,7 +101,7 @@ class Hands:
             self._governor.observe(total_w, power_w)  # a dry run says what it would do with it
 
     async def follow(self, now_s: float) -> None:
-        """Follow leases and pauses as time passes."""
+        """Follow leases and pauses as time passes, by ``clocks.lease_s``."""
         if self._controllable:
             async with self.turn:
                 await self._follow(now_s)
@@ -111,10 +111,16 @@ class Hands:
             except OSError as error:  # mostly gone meanwhile; whatever it is, the caps go on
                 self._scribe.event("resume-failed", name, why=str(error))
 
-    async def act(self, holder: str, command: Command) -> tuple[Code, str]:
+    async def act(self, holder: str, command: Command, received_s: float) -> tuple[Code, str]:
         """Carry out what has passed every check, and return what became of it. The caller holds ``turn``.
 
+        Args:
+            holder: Whose lease it is.
+            command: What is asked.
+            received_s: When it came, on the clock of leases: they count from then, however long the disk has taken.
+
         Raises:
+            CommandError: ``expired``, where its lease is over before it can begin.
             OSError: a device refused, or is gone.
             sqlite3.Error: what has to be remembered cannot be.
         """
@@ -123,7 +129,7 @@ class Hands:
         if command.op is Op.PAUSE:
             await self._in_worker(lambda: self._governor.pause(command.target))
             renewed = command.target in self._pauses.paused
-            self._pauses.pause(command.target, time.monotonic() + command.ttl_s)
+            self._pauses.pause(command.target, received_s + command.ttl_s)
             if not renewed:
                 self._scribe.event("paused", command.target, for_s=command.ttl_s, reason=command.reason)
             return Code.APPLIED, f"{command.target} is paused"
@@ -132,7 +138,7 @@ class Hands:
             return Code.APPLIED, f"{command.target} runs"
         if not self._controllable:
             return Code.UNSUPPORTED, _NO_ACTUATOR
-        return await (self._release(holder) if command.op is Op.RELEASE else self._lease(holder, command))
+        return await (self._release(holder) if command.op is Op.RELEASE else self._lease(holder, command, received_s))
 
     async def renew(self, renewal: Renewal, received_s: float) -> bool:
         """Let the controller's lease go on; False where it does not. The caller holds ``turn``."""
@@ -140,7 +146,7 @@ class Hands:
             return False
         renewed = self._leases.renew(renewal.epoch, renewal.seq, received_s, renewal.ttl_s)
         if renewed:
-            await self._follow(time.monotonic())
+            await self._follow(clocks.lease_s())
         return renewed
 
     async def would(self, holder: str, command: Command) -> tuple[Code, str]:
@@ -149,7 +155,7 @@ class Hands:
             return Code.DRY_RUN, other_in_words(command)
         if self._governor.ceiling_w <= 0:
             return Code.UNSUPPORTED, _NO_ACTUATOR
-        leases, now_s = self._leases.copy(), time.monotonic()
+        leases, now_s = self._leases.copy(), clocks.lease_s()
         if command.op is Op.CAP:
             leases.grant(holder, self._lease_of(command, now_s))
         else:
@@ -160,20 +166,21 @@ class Hands:
         return Code.DRY_RUN, cap_in_words(command, target, self._limits, plan)
 
     async def _release(self, holder: str) -> tuple[Code, str]:
-        state = self._leases.release(holder, time.monotonic())
+        state = self._leases.release(holder, clocks.lease_s())
         await self._remember_fallback(self._leases.controller_fallback_w)
-        await self._follow(time.monotonic())
+        await self._follow(clocks.lease_s())
         if self.cap_w is None:
             return Code.RESTORED, f"now {state}"
         return Code.APPLIED, f"now {state}, held to {self.cap_w:.0f} W"
 
-    async def _lease(self, holder: str, command: Command) -> tuple[Code, str]:
-        now_s = time.monotonic()
-        lease = self._lease_of(command, now_s)
+    async def _lease(self, holder: str, command: Command, received_s: float) -> tuple[Code, str]:
+        lease = self._lease_of(command, received_s)
+        if clocks.lease_s() >= lease.expires_s:
+            raise CommandError("expired", f"its {command.ttl_s:g} s were over before this node could carry it out")
         if holder == CONTROLLER:  # first: a restarted agent must not start above it
             await self._remember_fallback(lease.fallback_w)
         self._leases.grant(holder, lease)
-        outcome = await self._follow(now_s)
+        outcome = await self._follow(clocks.lease_s())
         if outcome.locked:
             return Code.LOCKED, outcome.locked
         why = self._limits.why(command.cap_w)

@@ -104,9 +104,14 @@ class LocalLimits(Struct, frozen=True, forbid_unknown_fields=True):
             raise CommandError("not-allowed", f"ops.{role} in this node's limits.toml leaves {op} out")
         if op in (Op.PAUSE, Op.RESUME) and self.pausable is not None and target not in self.pausable:
             raise CommandError("not-allowed", f"pausable in this node's limits.toml leaves {target!r} out")
-        most_s, key = (self.max_pause_s, "max_pause_s") if op is Op.PAUSE else (self.max_ttl_s, "max_ttl_s")
-        if most_s is not None and command.ttl_s > most_s:
-            raise CommandError("ttl", f"{command.ttl_s:g} s; {key} in this node's limits.toml is {most_s:g}")
+        if op is Op.PAUSE:
+            _check_length(command.ttl_s, self.max_pause_s, "max_pause_s")
+        else:
+            self.check_ttl(command.ttl_s)
+
+    def check_ttl(self, ttl_s: float) -> None:
+        """Raise :class:`CommandError` ``ttl`` for a lease, or one that goes on, longer than it may be here."""
+        _check_length(ttl_s, self.max_ttl_s, "max_ttl_s")
 
 
 class Rate:
@@ -178,6 +183,11 @@ def limits_sha256(path: str | None) -> str | None:
 def _check_order(where: str, least_w: float | None, most_w: float | None, other: str) -> None:
     if least_w is not None and most_w is not None and least_w > most_w:
         raise Failure(f"{where} is {least_w:g}, above {other} = {most_w:g}; expected at most that")
+
+
+def _check_length(asked_s: float, most_s: float | None, key: str) -> None:
+    if most_s is not None and asked_s > most_s:
+        raise CommandError("ttl", f"{asked_s:g} s; {key} in this node's limits.toml is {most_s:g}")
 
 
 def _clamp(value: float, least: float | None, most: float | None) -> float:

@@ -118,13 +118,14 @@ class Remote:
         if self._channel is not None:
             self._channel.send(Power(max(0.0, total_w), {name: max(0.0, w) for name, w in power_w.items()}))
 
-    async def start(self, now_s: float) -> None:
+    async def start(self) -> None:
         """Wait a little for the actuator, so that the first birth says what it can hold."""
+        began_s = time.monotonic()
         while True:
             try:
                 await self._connect()
             except (OSError, ProtocolError, TimeoutError) as error:
-                if time.monotonic() - now_s >= self._patience_s:
+                if time.monotonic() - began_s >= self._patience_s:
                     self._say_lost(_words(error))
                     return
                 await asyncio.sleep(0.1)

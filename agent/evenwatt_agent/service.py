@@ -122,7 +122,7 @@ class Agent:
         leave = asyncio.Event()
         samplers = self._sampling = self._samplers(loop)
         try:
-            await self._control.start(time.monotonic())
+            await self._control.start()
             self._say_inventory()
             loop.call_later(_SETTLE_S, settle)
             async with self._sockets(), asyncio.TaskGroup() as group:

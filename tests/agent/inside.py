@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 
 from evenwatt_agent.authority import Authority
 from evenwatt_agent.inventory import take_inventory

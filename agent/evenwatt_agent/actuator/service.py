@@ -172,7 +172,7 @@ class Actuator:
         control = Authority(
             self._settings, self._governor, self._memory, self._in_worker, self._event, self._desk.tell_changed
         )
-        await control.start(time.monotonic())
+        await control.start()
         self._control = control
         self._following = asyncio.create_task(control.run(), name="authority")
 
