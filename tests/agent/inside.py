@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from evenwatt_agent.authority import Authority
 from evenwatt_agent.inventory import take_inventory
 from evenwatt_agent.memory import Memory
