@@ -120,7 +120,7 @@ class Helm:
             hurried, self._hurried = self._hurried, False
             self._wake.clear()
             self._crew.prepare(time.time())
-            await self._step(self.steered_s, hurry=hurried)
+            await self._step(hurry=hurried)
             took_s = time.monotonic() - self.steered_s
             rest_s = max(_SOONEST_S, min(STEP_S - took_s, _REST * took_s))
             await asyncio.sleep(rest_s)
@@ -132,11 +132,14 @@ class Helm:
             except TimeoutError:
                 continue
 
-    async def _step(self, now_s: float, *, hurry: bool) -> None:
+    async def _step(self, *, hurry: bool) -> None:
+        # Messages expire by the one clock and are counted by the other: whatever holds us up between the two, they end
+        # no later than they are counted.
+        wall_ms = _wall_ms()
+        now_s = time.monotonic()
         if self._issuer is None or self._crew.keys.stopped or not self.may_act():
             return
         self._steering.measured_delay(self._issuer.delay_s())
-        wall_ms = _wall_ms()
         orders = self._steering.step(now_s, wall_ms / 1e3, self._crew.fleet, self.reachable, hurry=hurry)
         for renewal in self._steering.renewals:
             self._renew(self._issuer, renewal, wall_ms)
