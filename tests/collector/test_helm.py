@@ -16,7 +16,7 @@ from evenwatt_collector.issuer import Issuer
 from evenwatt_collector.keys import ControllerKeys
 from evenwatt_collector.rules import ZoneLimit
 from evenwatt_collector.steering import Steering
-from evenwatt_wire import Key, Kind, KeyRing
+from evenwatt_wire import Key, KeyRing, Kind
 from evenwatt_wire.command import Role, open_command
 from tests.collector.test_steering import Rules, add
 
