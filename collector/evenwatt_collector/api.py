@@ -219,8 +219,8 @@ _LIVEZ: Final = Operation(
     summary="Whether the process answers", answer=TEXT, media="text/plain; charset=utf-8", scope=None
 )
 _READYZ: Final = Operation(summary="Whether it can do its work", answer=Readiness, more={503: Readiness}, scope=None)
-_METRICS: Final = Operation(summary="Metrics for Prometheus", answer=TEXT, media=CONTENT_TYPE_LATEST)
-_STATUS: Final = Operation(summary="Everything that is known now (docs/status.md)", answer=StatusDocument)
+_METRICS: Final = Operation(summary="Metrics for Prometheus", answer=TEXT, media=CONTENT_TYPE_LATEST, shared=True)
+_STATUS: Final = Operation(summary="Everything that is known now (docs/status.md)", answer=StatusDocument, shared=True)
 _EXPLAIN: Final = Operation(
     summary="Why a node or zone is treated as it is",
     path=(Parameter(name="name", words="NODE, ZONE:NODE or ZONE"),),

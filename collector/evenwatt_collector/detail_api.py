@@ -56,6 +56,7 @@ _NODE: Final = Operation(summary="A node down to its counters", answer=NodeDetai
 _HISTORY: Final = Operation(
     summary="The last hour of a zone: watts, budget, what may be drawn at most, grams per hour, intensity",
     answer=History,
+    shared=True,
     query=(
         Parameter(name="zone", words="the zone", required=True),
         Parameter(

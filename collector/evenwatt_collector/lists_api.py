@@ -51,6 +51,7 @@ _ZONE: Final = Parameter(name="zone", words="only of this zone")
 _NODES: Final = Operation(
     summary="Nodes, by zone and name",
     answer=NodePage,
+    shared=True,
     query=(
         _ZONE,
         Parameter(name="state", words="only in this state", schema={"type": "string"}),
@@ -59,8 +60,8 @@ _NODES: Final = Operation(
     ),
 )
 _WORKLOADS: Final = Operation(
-    summary="The workloads that draw most, by name", answer=WorkloadPage, query=(LIMIT, CURSOR)
+    summary="The workloads that draw most, by name", answer=WorkloadPage, shared=True, query=(LIMIT, CURSOR)
 )
 _EVENTS: Final = Operation(
-    summary="The latest events, the oldest first", answer=EventPage, query=(_ZONE, LIMIT, CURSOR)
+    summary="The latest events, the oldest first", answer=EventPage, shared=True, query=(_ZONE, LIMIT, CURSOR)
 )

@@ -27,6 +27,7 @@ from starlette.responses import Response
 
 from evenwatt_collector.http.endpoint import Endpoint, Operation, Parameter
 from evenwatt_collector.http.errors import RequestError
+from evenwatt_collector.http.shared import left
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -255,14 +256,14 @@ class _Stream(Response):
         self._hub, self._subscriber = hub, subscriber
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  (ASGI's signature)
-        left = asyncio.ensure_future(_left(receive))
+        leaving = asyncio.ensure_future(left(receive))
         pump = asyncio.ensure_future(self._pump(send))
         closing = asyncio.ensure_future(self._hub.closing.wait())
-        tasks = (left, pump, closing)
+        tasks = (leaving, pump, closing)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if closing.done():
-                await asyncio.wait((left, pump), timeout=_LAST_S, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait((leaving, pump), timeout=_LAST_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._hub.unsubscribe(self._subscriber)
             for task in tasks:
@@ -288,12 +289,6 @@ class _Stream(Response):
             if message := subscriber.take():
                 await out(_chunk(message))
         await out({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _left(receive: Receive) -> None:
-    """Wait until the reader is gone."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def _chunk(content: bytes) -> dict[str, Any]:

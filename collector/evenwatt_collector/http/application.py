@@ -14,6 +14,7 @@ from evenwatt_collector.http.errors import error_answer
 from evenwatt_collector.http.gate import Gate
 from evenwatt_collector.http.hosts import HostCheck
 from evenwatt_collector.http.settings import HttpSettings
+from evenwatt_collector.http.shared import Shared
 from evenwatt_collector.http.tokens import Tokens
 from evenwatt_collector.http.turns import Turns
 from evenwatt_daemon import get_logger
@@ -49,6 +50,7 @@ def application(routes: Iterable[BaseRoute], gate: Gate | None = None, hosts: It
     )
     app.state.gate = gate or Gate(HttpSettings(), Tokens())
     app.state.turns = Turns()
+    app.state.shared = Shared(app.state.turns)
     app.router.redirect_slashes = False  # "/api/v1/status/" is another path, and a redirect would lose what is sent
     return app
 

@@ -6,12 +6,15 @@ One declaration decides who is let in, which parameters are known, and what stan
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.routing import Route
 
 from evenwatt_collector.http.errors import RequestError, error_answer
+from evenwatt_collector.http.sending import in_pieces
+from evenwatt_collector.http.shared import unless_left
 from evenwatt_collector.http.tokens import Scope
 from evenwatt_collector.storage import DatabaseError
 from evenwatt_daemon import EXIT_FAILURE, Failure
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from evenwatt_collector.http.gate import Gate
+    from evenwatt_collector.http.shared import Shared
 
 Schema = dict[str, Any]
 TEXT: Final[Schema] = {"type": "string"}
@@ -74,7 +78,9 @@ class Operation:
     body: Any = None
     """A type or JSON schema of what is sent, as ``application/json``."""
     long: bool = False
-    """It may take seconds of a processor: only so many are answered at once (``turns``)."""
+    """It may take seconds of a processor: only so many are answered at once (``turns``), and equal ones together."""
+    shared: bool = False
+    """It costs much when many ask at once: who asks while it is made gets the same answer. ``long`` implies it."""
 
 
 class Endpoint(Route):
@@ -103,10 +109,9 @@ def _answering(
         try:
             request.state.caller = gate.admit(request, operation.scope)
             known_keys(request, operation)
-            if not operation.long:
-                return await handler(request)
-            async with request.app.state.turns.turn():
-                return await handler(request)
+            if operation.long or operation.shared:
+                return in_pieces(await _shared(handler, request, long=operation.long))
+            return in_pieces(await handler(request))
         except RequestError as error:
             return error_answer(error.status, str(error), error.headers)
         except DatabaseError as error:
@@ -115,6 +120,14 @@ def _answering(
             return error_answer(503 if error.exit_code == EXIT_FAILURE else 404, str(error))
 
     return answer
+
+
+async def _shared(handler: Callable[[Request], Awaitable[Response]], request: Request, *, long: bool) -> Response:
+    """Answer all who ask the same and may see the same together."""
+    asked = tuple(sorted(request.query_params.multi_items(), key=lambda one: one[0]))
+    key = (request.url.path, asked, request.state.caller.scopes)
+    shared: Shared = request.app.state.shared
+    return await unless_left(request.receive, shared.answer(key, lambda: handler(request), long=long))
 
 
 def known_keys(request: Request, operation: Operation) -> None:
@@ -126,12 +139,12 @@ def known_keys(request: Request, operation: Operation) -> None:
     if operation.query is None:
         return
     known = {parameter.name: parameter for parameter in operation.query}
-    given = [name for name, _ in request.query_params.multi_items()]
-    for name in given:
+    given = Counter(name for name, _ in request.query_params.multi_items())
+    for name, times in given.items():
         if name not in known:
             listed = ", ".join(sorted(known)) or "none"
             raise RequestError(400, f"unknown parameter {name[:40]!r}; known are {listed}")
-        if given.count(name) > 1 and not known[name].repeated:
+        if times > 1 and not known[name].repeated:
             raise RequestError(400, f"parameter {name!r} stands twice; give it once")
     for parameter in operation.query:
         if parameter.required and parameter.name not in given:
