@@ -24,8 +24,9 @@ PATIENCE_MS = 30_000
 def chromium():
     """One browser for a module, not longer: while it is there no other test has a loop. Each visit has a context."""
     need(CHROMIUM, "chromium", "chromium")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser

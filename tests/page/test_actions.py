@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
 
 from tests.page.conftest import until
 from tests.page.test_every_view import RULES
@@ -156,7 +157,7 @@ def test_a_person_without_a_mouse_acts_and_everybody_can_read_it(hall, visit):
     page.keyboard.press("Enter")
     dialog = page.get_by_role("dialog")
     dialog.get_by_text("may draw 150 W at most").wait_for()
-    assert page.evaluate("document.activeElement.innerText") == "Back"
+    until(page, "document.activeElement.innerText === 'Back'")
     axe_finds_nothing(page, "asked whether it shall be done")
     page.keyboard.press("Escape")
     dialog.wait_for(state="detached")
@@ -180,10 +181,10 @@ def test_a_wrong_token_and_one_that_is_not_for_this(hall, visit):
     page = visit(hall.port, "#/act", forgive="401|403")
     log_in(page, "not-the-token-of-anybody")
     page.get_by_text("This token is not known here").wait_for()
-    assert page.get_by_label("Token").input_value() == ""
+    expect(page.get_by_label("Token")).to_have_value("")
     log_in(page, TOKEN[::-1])
     page.get_by_text('it needs the scope "act"').wait_for()
-    assert page.get_by_text("Ask for something").count() == 0
+    expect(page.get_by_text("Ask for something")).to_have_count(0)
 
 
 def test_a_session_that_has_ended_asks_for_the_token_again(hall, visit):

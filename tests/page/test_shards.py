@@ -6,6 +6,7 @@ import json
 
 import httpx
 import pytest
+from playwright.sync_api import expect
 
 from evenwatt_collector.storage import LedgerWriter
 from evenwatt_collector.storage.writer import Part
@@ -32,11 +33,12 @@ def test_other_shards_are_linked_with_their_state(database, tmp_path, visit):
         wait_for(lambda: len(shards(middle)) == 3, "all shards are known", 60)
         page = visit(middle.port, forgive="ERR_|Failed to load")  # it goes before its page does
         others = page.get_by_role("group", name="Other shards")
-        assert others.get_by_role("link", name="south").get_attribute("href") == "https://south.example/"
+        expect(others.get_by_role("link", name="south")).to_have_attribute("href", "https://south.example/")
+        expect(others.locator("tbody tr")).to_have_count(2)
         rows = [row.inner_text().split() for row in others.locator("tbody tr").all()]
         assert [(row[0], " ".join(row[1:4])) for row in rows] == [("south", "● at work"), ("west", "■ no collector")]
-        assert others.get_by_role("link").count() == 1
-        assert others.get_by_text("barn, yard").count() == 1
+        expect(others.get_by_role("link")).to_have_count(1)
+        expect(others.get_by_text("barn, yard")).to_have_count(1)
     south.close()
     broker.kill()
 

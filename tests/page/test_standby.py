@@ -7,6 +7,7 @@ import threading
 
 import pytest
 import uvicorn
+from playwright.sync_api import expect
 
 from evenwatt_collector.standby.answers import standby_app
 from tests.page.conftest import PATIENCE_MS
@@ -31,5 +32,5 @@ def standby():
 def test_who_is_active_is_shown(standby, visit):
     page = visit(standby)
     page.get_by_text("This is the standby two.").wait_for(timeout=PATIENCE_MS)
-    assert "Open the page of one" in page.locator("main").inner_text()
+    expect(page.locator("main")).to_contain_text("Open the page of one")
     assert page.title() == "Standby · evenwatt"

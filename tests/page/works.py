@@ -94,5 +94,5 @@ class Workers:
     async def _work(self):
         async with AsyncExitStack() as stack:
             for name in ("n1", "n2"):
-                await stack.enter_async_context(working(self._middle, name, 600.0))
+                await stack.enter_async_context(working(self._middle, name, 3600.0))
             await self._stop.wait()

@@ -44,7 +44,7 @@ function App({ store }) {
   const [help, setHelp] = useState(false);
   const main = useRef();
   useShortcuts(VIEWS, () => setHelp(true));
-  useEffect(() => {
+  useLayoutEffect(() => {
     scrollTo(0, 0);
     if (arrived) main.current.focus({ preventScroll: true }); // a screen reader begins where the new view does
     arrived = true;

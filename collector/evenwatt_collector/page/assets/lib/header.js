@@ -1,6 +1,6 @@
 // The top of the page: where one can go, whether what is shown is live, finding a node, light or dark.
 
-import { html, useEffect, useMemo, useRef, useState } from "/page/vendor/htm-preact.js";
+import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "/page/vendor/htm-preact.js";
 import { clock } from "/page/lib/format.js";
 import { State } from "/page/lib/parts.js";
 import { to } from "/page/lib/router.js";
@@ -43,7 +43,7 @@ function Connection({ store }) {
 
 function Theme() {
   const [theme, setTheme] = useState(chosenTheme());
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (theme) document.documentElement.dataset.theme = theme;
     else delete document.documentElement.dataset.theme;
     remember(theme);

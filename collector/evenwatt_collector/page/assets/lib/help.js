@@ -1,11 +1,11 @@
 // What the keys do, and how to read the page.
 
-import { html, useEffect, useRef } from "/page/vendor/htm-preact.js";
+import { html, useLayoutEffect, useRef } from "/page/vendor/htm-preact.js";
 import { State } from "/page/lib/parts.js";
 
 export function Help({ views, onClose }) {
   const dialog = useRef();
-  useEffect(() => dialog.current.showModal(), []);
+  useLayoutEffect(() => dialog.current.showModal(), []);
   const keyed = Object.values(views).filter((view) => view.key);
   return html`<dialog ref=${dialog} class="help" aria-labelledby="help-title" onClose=${onClose} onClick=${(event) => event.target === dialog.current && dialog.current.close()}>
     <h2 id="help-title">Help</h2>

@@ -1,11 +1,11 @@
 // Keys that work everywhere: `/` finds a node, `g` and a letter goes to a view, `?` helps. Never while somebody types.
 
-import { useEffect } from "/page/vendor/htm-preact.js";
+import { useLayoutEffect } from "/page/vendor/htm-preact.js";
 
 const SOON_MS = 1_500;
 
 export function useShortcuts(views, onHelp) {
-  useEffect(() => {
+  useLayoutEffect(() => {
     let went_ms = -Infinity;
     const press = (event) => {
       if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;

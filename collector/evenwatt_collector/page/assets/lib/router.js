@@ -1,6 +1,6 @@
 // Where the page is: `#/VIEW/PART/PART`. Parts are names of zones, nodes and workloads, so they are escaped.
 
-import { useEffect, useState } from "/page/vendor/htm-preact.js";
+import { useLayoutEffect, useState } from "/page/vendor/htm-preact.js";
 
 /** Return {name, params} of a hash. */
 export function parse(hash) {
@@ -16,7 +16,7 @@ export function to(...parts) {
 /** Return where the page is, and follow it. */
 export function useRoute() {
   const [route, setRoute] = useState(() => parse(location.hash));
-  useEffect(() => {
+  useLayoutEffect(() => {
     const follow = () => setRoute(parse(location.hash));
     addEventListener("hashchange", follow);
     return () => removeEventListener("hashchange", follow);

@@ -3,7 +3,7 @@
 // Rows are never changed in place: a changed row is a new object, and a topic with a changed row is a new Map, so that
 // `===` says whether something is new. Views hear of changes once per animation frame, however many messages came.
 
-import { useEffect, useReducer, useRef } from "/page/vendor/htm-preact.js";
+import { useLayoutEffect, useReducer, useRef } from "/page/vendor/htm-preact.js";
 import { getJson, parse } from "/page/lib/api.js";
 
 const TOPICS = ["zones", "pulse", "workloads", "jobs", "events", "alerts", "collector"];
@@ -337,7 +337,8 @@ export function useStore(store, selector, equal = Object.is) {
   const picked = selector(store.get());
   const last = useRef();
   last.current = { selector, picked, equal };
-  useEffect(
+  useLayoutEffect(
+    // at once: what changes between the drawing and an effect that comes later would not be seen
     () =>
       store.subscribe(() => {
         const { selector, picked, equal } = last.current;

@@ -126,7 +126,7 @@ function useScroll(box, windowed) {
 /** Return what handles keys: arrows, pages, Home and End go from row to row where not all rows are drawn. */
 function useKeys(box, length, active, setCurrent, windowed) {
   const wanted = useRef(false);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!wanted.current) return;
     const link = box.current?.querySelector(`tr[data-index="${active}"] th a`);
     if (link) {

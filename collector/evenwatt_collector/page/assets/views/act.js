@@ -1,6 +1,6 @@
 // Actions: a lower limit, a cap or a pause, for a while. Behind a log-in; what would happen is shown before it is done.
 
-import { html, useEffect, useRef, useState } from "/page/vendor/htm-preact.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "/page/vendor/htm-preact.js";
 import { getJson } from "/page/lib/api.js";
 import { moment, watts } from "/page/lib/format.js";
 import { Empty, Notice, Panel, State } from "/page/lib/parts.js";
@@ -142,7 +142,7 @@ const toMain = () => document.getElementById("main").focus({ preventScroll: true
 function Confirm({ shown, onConfirm, onBack }) {
   const dialog = useRef();
   const [busy, setBusy] = useState(false);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const element = dialog.current;
     element.showModal();
     return () => element.close(); // what had the focus before has it again
@@ -176,7 +176,7 @@ function One({ one, may, onDone }) {
   const keep = useRef();
   const begin = useRef();
   const asks = useRef(false);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (asks.current !== asked) (asked ? keep : begin).current?.focus(); // the button that was pressed is gone
     asks.current = asked;
   }, [asked]);

@@ -1,6 +1,6 @@
 // One node, down to a single counter: what it draws, what holds it, who draws it, and how each figure is known.
 
-import { html, useEffect, useMemo, useState } from "/page/vendor/htm-preact.js";
+import { html, useEffect, useMemo, useRef, useState } from "/page/vendor/htm-preact.js";
 import { Actions } from "/page/lib/actions.js";
 import { getJson } from "/page/lib/api.js";
 import { Chart } from "/page/lib/chart.js";
@@ -53,19 +53,26 @@ export function View({ store, params }) {
     </div>`;
 }
 
-/** Ask for the details again whenever the pulse says something new of the node. */
+/** Ask for the details again whenever the pulse says something new of the node; a slow answer counts until a newer one comes. */
 function useDetail(zone, name, node, connected) {
-  const [told, setTold] = useState({ detail: null, trouble: "" });
+  const path = `/api/v1/nodes/${encodeURIComponent(zone)}/${encodeURIComponent(name)}`;
+  const [told, setTold] = useState({ path, detail: null, trouble: "" });
+  const asked = useRef(0);
+  const newest = useRef(0);
   useEffect(() => {
-    if (!node) return undefined;
-    const stop = new AbortController();
-    getJson(`/api/v1/nodes/${encodeURIComponent(zone)}/${encodeURIComponent(name)}`).then(
-      (detail) => stop.signal.aborted || setTold({ detail, trouble: "" }),
-      (error) => stop.signal.aborted || setTold((before) => ({ ...before, trouble: error.message })),
+    if (!node) return;
+    const number = ++asked.current;
+    const tell = (change) => {
+      if (number < newest.current) return;
+      newest.current = number;
+      setTold((before) => ({ ...(before.path === path ? before : { detail: null }), path, ...change }));
+    };
+    getJson(path).then(
+      (detail) => tell({ detail, trouble: "" }),
+      (error) => tell({ trouble: error.message }),
     );
-    return () => stop.abort();
-  }, [zone, name, node, connected]);
-  return told;
+  }, [path, node, connected]);
+  return told.path === path ? told : { detail: null, trouble: "" };
 }
 
 function Figures({ node, stale }) {
