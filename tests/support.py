@@ -155,6 +155,15 @@ def make_trust(folder: Path, rows, *, fleet="f", version=1, days=365.0, revoked=
     return KeyRing(keys, revoked=trust.revoked_ids, clock=lambda: time.time_ns() // 1_000_000)
 
 
+class Suspends:
+    """The clock that runs on while a machine is suspended, set forward by hand; the monotonic one stands still."""
+
+    def __init__(self, monkeypatch):
+        self.slept_s, read = 0.0, time.clock_gettime
+        ours = {time.CLOCK_BOOTTIME: lambda: read(time.CLOCK_BOOTTIME) + self.slept_s}
+        monkeypatch.setattr(time, "clock_gettime", lambda which: ours.get(which, lambda: read(which))())
+
+
 @contextmanager
 def process(command, log: Path, **environment):
     """Run a real process, its output in ``log``; it is killed in the end whatever happens."""

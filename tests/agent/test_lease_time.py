@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 
@@ -11,21 +10,12 @@ from evenwatt_agent import clocks
 from evenwatt_wire.command import Code, Op
 from evenwatt_wire.messages import LeaseState
 from tests.agent.inside import Inside
-from tests.support import make_trust
+from tests.support import Suspends, make_trust
 
 
 @pytest.fixture
 def node(tmp_path):
     return Inside(tmp_path)
-
-
-class Suspends:
-    """The clock that runs on while a machine is suspended, set forward by hand; the monotonic one stands still."""
-
-    def __init__(self, monkeypatch):
-        self.slept_s, read = 0.0, time.clock_gettime
-        ours = {time.CLOCK_BOOTTIME: lambda: read(time.CLOCK_BOOTTIME) + self.slept_s}
-        monkeypatch.setattr(time, "clock_gettime", lambda which: ours.get(which, lambda: read(which))())
 
 
 async def follow(node):

@@ -29,13 +29,18 @@ _LEAST_QUIET_S: Final = 1.0
 _JOIN_S: Final = 5.0
 
 
+def hold_s() -> float:
+    """Seconds that a hold is measured in: they run on while this machine is suspended, for its standby does not sleep."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class Tenure:
     """One stretch of being the active collector.
 
     Args:
         settings: Name and patience.
         epoch: Of the lease.
-        claimed_s: When the lease was asked for, monotonic.
+        claimed_s: When the lease was asked for, by :func:`hold_s`.
         sign_s: When the latest sign of the one before came; -inf if there was none.
         connection: Nobody else may use it from now on.
         fleet: The live view so far.
@@ -83,7 +88,7 @@ class Tenure:
 
     def next_beat(self) -> int:
         """Return the number of the beat that is sent now."""
-        return self._hold.beats(time.monotonic())
+        return self._hold.beats(hold_s())
 
     def heard(self, beat: Beat) -> None:
         """Take a beat from the broker: our own, or another collector's."""
@@ -91,7 +96,7 @@ class Tenure:
 
     def may_act(self) -> bool:
         """Whether orders may be sent and work be taken now."""
-        return self._hold.may_act(time.monotonic())
+        return self._hold.may_act(hold_s())
 
     def close(self) -> None:
         """Stop beating and give the lease back; call it when everything is written."""
@@ -113,7 +118,7 @@ class Tenure:
         while not self._stopping.wait(BEAT_S):
             if not self.online():
                 continue
-            began_s = time.monotonic()
+            began_s = hold_s()
             try:
                 renew(self._connection)
             except FencedError as error:

@@ -17,7 +17,7 @@ from evenwatt_collector.ingest import Ingest, Sinks
 from evenwatt_collector.link import Link
 from evenwatt_collector.standby.answers import standby_app
 from evenwatt_collector.standby.machine import FENCE_BEFORE_S, FREE, Lease, Watch
-from evenwatt_collector.standby.tenure import Tenure
+from evenwatt_collector.standby.tenure import Tenure, hold_s
 from evenwatt_collector.storage import DatabaseError, connect
 from evenwatt_collector.storage.connection import shown
 from evenwatt_collector.storage.lease import claim, read_lease
@@ -114,7 +114,7 @@ class Standby:
         return tenure
 
     async def _claim(self, seen: Lease) -> Tenure | None:
-        sign_s, asked_s = self._last_word_s(seen), time.monotonic()
+        sign_s, asked_s = self._last_word_s(seen), hold_s()
         try:
             epoch = await asyncio.to_thread(claim, self._connection, seen, int(time.time()))
         except DatabaseError as error:
