@@ -67,10 +67,10 @@ async def test_a_cap_holds_over_a_restart_and_ends_by_hand_and_its_author_is_in_
         other = ask(middle, "POST", "/api/v1/overrides", CAP | {"watts": 99}, **{"Idempotency-Key": "a-key-of-mine"})
         assert other.status_code == 409
         await eventually(lambda: node.cap_w == pytest.approx(120.0, abs=1), "the node is capped", 60)
-        told = ask(middle, "GET", "/api/v1/explain/n1").json()["lines"]
-        assert "a cap of 120 W, set by ada" in " ".join(" ".join(told).split())
-        newest = ask(middle, "GET", "/api/v1/decisions?kind=action").json()["decisions"][0]
-        assert "set by ada" in newest["words"]
+        told = lambda: " ".join(" ".join(ask(middle, "GET", "/api/v1/explain/n1").json()["lines"]).split())  # noqa: E731
+        await eventually(lambda: "a cap of 120 W, set by ada" in told(), "it is explained")
+        taken = lambda: ask(middle, "GET", "/api/v1/decisions?kind=action").json()["decisions"]  # noqa: E731
+        await eventually(lambda: taken() and "set by ada" in taken()[0]["words"], "the decision is told")
         assert stop(child) == 0
         node.cap_w = None
         with middle.run():
@@ -105,8 +105,9 @@ async def test_a_pause_is_a_lease_that_ends_and_a_limit_tightens_the_zone(middle
         limit = {"kind": "limit", "zone": ZONE, "watts": 130, "for_s": 600, "reason": "the grid asks"}
         assert ask(middle, "POST", "/api/v1/overrides", limit).json()["effect"]["then_w"] == 130
         await eventually(lambda: node.cap_w and node.cap_w <= 130, "the zone's nodes are brought below it", 60)
-        (zone,) = (zone for zone in middle.status()["zones"] if zone["zone"] == ZONE)
-        assert zone["budget_w"] == 130
+        held = lambda: next(zone for zone in middle.status()["zones"] if zone["zone"] == ZONE)  # noqa: E731
+        await eventually(lambda: held()["budget_w"] == 130, "the zone's budget is told")
+        zone = held()
         assert "set by ada" in zone["budget_why"]
 
 

@@ -23,6 +23,8 @@ from tests.storage.databases import Cluster
 from tests.support import eventually
 
 NOW_S = int(time.time())
+NOON = f"Etc/GMT{NOW_S // 3600 % 24 - 12:+d}"
+"""Where it is about noon now: some minutes ago was today."""
 KWH = 3.6e6
 
 
@@ -78,6 +80,7 @@ name = "DE"
 [[grids.sources]]
 type = "file"
 path = "{tmp_path / "ci.csv"}"
+period_s = 3600
 [[labels]]
 owner = "unit/nginx.service"
 workload = "web"
@@ -85,6 +88,7 @@ team = "shop"
 [[budgets]]
 name = "tiny"
 grams_per_day = 1.0
+timezone = "{NOON}"
 [[webhooks]]
 name = "pager"
 url = "{receiver.url}"
@@ -192,8 +196,12 @@ async def test_rates_by_workload_reach_status_stream_and_metrics(middle):
                 work = [WorkPower("workload", "resnet", 80.0), WorkPower("unit", "nginx.service", 20.0)]
                 from msgspec.structs import replace
 
-                for seq in range(1, 4):
-                    await node.say(replace(live(seq=seq, power_w=200.0), work=work), Kind.LIVE)
+                async def speak():
+                    for seq in range(1, 10**6):
+                        await node.say(replace(live(seq=seq, power_w=200.0), work=work), Kind.LIVE)
+                        await asyncio.sleep(0.2)
+
+                node.tasks.append(asyncio.create_task(speak()))
                 heard = {}
                 async for line in stream.aiter_lines():
                     if line.startswith("data:"):
@@ -203,10 +211,12 @@ async def test_rates_by_workload_reach_status_stream_and_metrics(middle):
                         break
             assert heard["resnet"]["emissions_g_per_h"] == pytest.approx(80 / 1000 * 1.5 * 300.0)
             assert heard["web"]["power_w"] == 20.0
+            wanted = 'evenwatt_workload_carbon_grams_per_hour{workload="resnet"} 36.0'
+            await eventually(lambda: wanted in middle.get("/metrics").text, "the workload is in the metrics")
             text = middle.get("/metrics").text
-            assert 'evenwatt_workload_carbon_grams_per_hour{workload="resnet"} 36.0' in text
             assert 'evenwatt_grid_speaking{grid="DE",source="file",standing="measured"} 1.0' in text
-            assert fsum(w["power_w"] for w in middle.status()["workloads"]) == 100.0
+            worked_w = lambda: fsum(w["power_w"] for w in middle.status()["workloads"])  # noqa: E731
+            await eventually(lambda: worked_w() == 100.0, "the status has both workloads")
         assert stop(child) == 0
 
 
