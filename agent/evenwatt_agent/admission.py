@@ -57,6 +57,7 @@ class Admission:
         self._gate, self._limits, self._memory, self._where = gate, limits, memory, where
         self._rate = Rate(limits.commands_per_minute)
         self._recent: dict[str, tuple[str, bytes]] = {}
+        self._steered = f"steered:{gate.zone}"
         self._renewals: dict[bytes, tuple[int, int]] = {}
         """Epoch and number of the newest renewal, by key."""
         self._renewal = b""
@@ -139,6 +140,7 @@ class Admission:
         kept = self._memory.answer(command.id)
         try:
             mark = Mark.parse(self._memory.recall(name)).advance(command)
+            steers = self._gate.fence(received, self._memory.recall(self._steered))
         except CommandError:
             if kept is not None:
                 return _same(received, *kept)
@@ -148,7 +150,8 @@ class Admission:
         if kept is not None:
             return _same(received, *kept)
         journal.check()
-        self._memory.remember(**{name: str(mark), BEGUN: journal.begun(received)})
+        fence = {self._steered: steers} if steers else {}
+        self._memory.remember(**{name: str(mark), BEGUN: journal.begun(received)}, **fence)
         return None
 
     def _check_local(self, received: Received, now_s: float) -> None:

@@ -26,6 +26,7 @@ from evenwatt_wire.command import (
     KeyRing,
     Op,
     Renewal,
+    Role,
     check_addressee,
     check_renewal_time,
     check_scope,
@@ -101,6 +102,30 @@ class Gate:
             raise
         return None
 
+    def fence(self, received: Received, steered: str | None) -> str:
+        """Return who steers this zone from now on, to be remembered: a controller's key and its epoch; empty as before.
+
+        Of two collectors each may have a key of its own, so a mark for each key does not fence off the older one.
+
+        Args:
+            received: The command.
+            steered: What was returned for an earlier command in this zone.
+
+        Raises:
+            CommandError: ``stale-epoch``: another key that still counts has commanded this node in a higher epoch.
+        """
+        if received.key.role is not Role.CONTROLLER:
+            return ""
+        before = Steers.parse(steered)
+        now = Steers(received.command.epoch, received.key.id.hex())
+        if before is None or now.epoch >= before.epoch:
+            return "" if now == before else str(now)
+        others = [key for key in self.keys.current(Role.CONTROLLER) if key.reaches(self.zone, self.node)]
+        if any(key.id.hex() == before.key for key in others):
+            words = f"epoch {now.epoch} has been superseded by epoch {before.epoch}, of key {before.key}"
+            raise CommandError("stale-epoch", words)
+        return str(now)  # whoever that was, its word counts no more
+
     def check_local(self, command: Command) -> None:
         """Hold a command against this node's own rules.
 
@@ -111,6 +136,25 @@ class Gate:
             raise CommandError("not-allowed", f"{command.target!r} is not on this node's list of what may be paused")
         if command.ttl_s > self.max_ttl_s:
             raise CommandError("ttl", f"a lease of {command.ttl_s:g} s; this node grants at most {self.max_ttl_s:g} s")
+
+
+@dataclass(frozen=True, slots=True)
+class Steers:
+    """Under which epoch a zone was steered last, and by which key."""
+
+    epoch: int
+    key: str
+
+    @classmethod
+    def parse(cls, text: str | None) -> Steers | None:
+        """Read what :meth:`__str__` wrote; None where nothing is remembered."""
+        if not text:
+            return None
+        epoch, key = text.split(".")
+        return cls(int(epoch), key)
+
+    def __str__(self) -> str:
+        return f"{self.epoch}.{self.key}"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -30,7 +30,7 @@ _JOIN_S: Final = 5.0
 
 
 def hold_s() -> float:
-    """Seconds that a hold is measured in: they run on while this machine is suspended, for its standby does not sleep."""
+    """Seconds that a hold is measured in: they run on while this machine is suspended, for its standby is awake."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
