@@ -13,9 +13,11 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import aiomqtt
-
 from evenwatt_daemon.broker import LOGIN_S, LOGIN_SOON_S
+from evenwatt_daemon.lean import without_proxies
+
+with without_proxies():
+    import aiomqtt
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import importlib.util
 import sys
 from contextlib import contextmanager
+from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -30,6 +32,23 @@ def without_needless() -> Iterator[None]:
     finally:
         for name in absent:
             del sys.modules[name]
+
+
+@contextmanager
+def without_proxies() -> Iterator[None]:
+    """Let paho, imported inside, do without ``urllib.request``, which brings HTTP and mail along (2 MB).
+
+    paho asks it for a proxy, and does so only where PySocks is installed; there this does nothing.
+    """
+    name = "urllib.request"
+    if name in sys.modules or importlib.util.find_spec("socks") is not None:
+        yield
+        return
+    sys.modules[name] = ModuleType(name)
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 def settle() -> None:
