@@ -46,8 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _check(settings: CollectorSettings) -> int:
     check_keys(settings.keys, settings.fleet)
-    settings.mqtt.password()
-    settings.mqtt.tls()
+    for broker in (settings.mqtt, settings.sparkplug.mqtt if settings.sparkplug else None):
+        if broker is not None:
+            broker.password(), broker.tls()
     for webhook in settings.webhooks:
         address(webhook)
         secret_of(webhook)

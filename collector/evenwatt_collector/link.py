@@ -18,7 +18,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from gmqtt import Client, Message, Subscription
 from gmqtt.mqtt.handler import MQTTConnectError
@@ -79,12 +79,17 @@ class Link:
         filters: Subscribed on every connection.
         receive: Called for each message with topic, payload and whether it was retained; it must not raise.
         greeting: What is published first on every connection.
-        will: What the broker says when this connection is lost.
+        will: Returns what the broker says when a connection is lost; asked at each login. None: nothing.
         oversized: Called for each packet that was too large to be looked at.
 
     Raises:
         CredentialsError: the password, a certificate or a key cannot be used.
     """
+
+    spares: ClassVar[bool] = True
+    """Whether a second connection is held ready, where there is another broker."""
+    without: ClassVar[str] = "nodes hold their leases, then fall back"
+    """What comes of being without a connection."""
 
     def __init__(
         self,
@@ -94,7 +99,7 @@ class Link:
         *,
         receive: Callable[[str, bytes, bool], None],
         greeting: Callable[[], list[Post]],
-        will: Post | None,
+        will: Callable[[], Post] | None,
         oversized: Callable[[int], None],
     ) -> None:
         self._settings, self._filters = settings, list(filters)
@@ -162,7 +167,7 @@ class Link:
     async def _keep_spare(self, used: BrokerSettings) -> None:
         """Hold a second connection beside the one that is used, where there is another broker."""
         attempt = 0
-        while self._roster.several:
+        while self.spares and self._roster.several:
             await asyncio.sleep(full_jitter_s(attempt))
             try:
                 self._spare = await self._open(self._roster.beside(used))
@@ -180,7 +185,7 @@ class Link:
     async def _open(self, broker: BrokerSettings) -> _Session:
         self._opened += 1
         client_id = f"{self._client_id}-{self._opened}" if self._roster.several else self._client_id
-        client = Client(client_id, will_message=_message(self._will, broker.qos) if self._will else None)
+        client = Client(client_id, will_message=_message(self._will(), broker.qos) if self._will else None)
         lost = asyncio.Event()
         client.set_config({"reconnect_retries": _NEVER_RECONNECT})
         client.on_disconnect = lambda *_: lost.set()
@@ -241,7 +246,7 @@ class Link:
         told = isinstance(error, CredentialsError | _RefusedError)
         why = str(error) if told else self._settings.explain(error, getattr(error, "_code", None))
         if why != self.trouble:  # said once, not at every attempt
-            self._log.warning("no connection to the broker; nodes hold their leases, then fall back", why=why)
+            self._log.warning(f"no connection to the broker; {self.without}", why=why)
         self.trouble = why
 
     def _hear(self, client: Any, topic: str, payload: bytes, retained: bool) -> None:

@@ -576,6 +576,7 @@ class Collector:
             zones=self._summaries,
             named=lambda: self._speaking.named,
             publish=self._publish_over,
+            acts=self._helm.may_act,
         )
 
     def _publish_over(self, zone: str, post: Post) -> bool:

@@ -21,7 +21,7 @@ from evenwatt_collector.carbon.series import Standing
 from evenwatt_collector.carbon.site import YEAR_S, Contract, DeviceFacts, SiteFacts
 from evenwatt_collector.http.settings import HttpSettings
 from evenwatt_collector.jobs.settings import JobsSettings, check_jobs
-from evenwatt_collector.neighbours.settings import HomeAssistantSettings, OtlpSettings
+from evenwatt_collector.neighbours.settings import HomeAssistantSettings, OtlpSettings, SparkplugSettings
 from evenwatt_collector.standby.settings import ShardSettings, StandbySettings
 from evenwatt_collector.storage.connection import is_url
 from evenwatt_collector.storage.keeping import HOURS_DAYS, MINUTES_DAYS
@@ -169,6 +169,8 @@ class CollectorSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """Metrics to an OpenTelemetry receiver; docs/neighbours.md."""
     home_assistant: HomeAssistantSettings | None = None
     """Announce nodes and zones to Home Assistant; docs/neighbours.md."""
+    sparkplug: SparkplugSettings | None = None
+    """Tell zones and nodes to Sparkplug hosts; docs/neighbours.md."""
     log: LogSettings = field(default_factory=LogSettings)
 
     @property
@@ -271,6 +273,8 @@ def load(path: str | None, table: IntensityTable) -> CollectorSettings:
         _check_standby(where, settings)
     if settings.shard is not None:
         _check_shard(where, settings)
+    if settings.sparkplug is not None and not settings.zones and not settings.policy:
+        raise Failure(f"{where}: key 'sparkplug': there are no [[zones]]; list the zones that are to be told")
     for i, zone in enumerate(settings.zones):
         _check_zone(f"{where}: key 'zones[{i}]", zone, settings, table)
     return settings

@@ -122,7 +122,7 @@ class Speaking:
             [*(zone_filter(zone, kind) for kind in [*HEARD_KINDS, *beats]), *neighbours.filters],
             receive=neighbours.receiver(ingest.receive),
             greeting=greeting,
-            will=self._presence(zone, NodeState.LOST) if named else None,
+            will=(lambda: self._presence(zone, NodeState.LOST)) if named else None,
             oversized=ingest.oversized,
         )
 

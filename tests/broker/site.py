@@ -26,7 +26,7 @@ class TlsBroker:
         self.folder, self.port, self.ca = folder, free_port(), folder / "ca"
         self.etc, self.conf, self.log = folder / "etc", folder / "mosquitto.conf", folder / "mosquitto.log"
         self.extra = set()
-        self.discovery = ""
+        self.discovery = self.group = ""
         make_authority(self.ca, "f")
         self.chosen = Site(
             self.etc, self.port, "127.0.0.1", passwords=passwords, state=folder / "db", user=getpass.getuser()
@@ -45,7 +45,7 @@ class TlsBroker:
         return BrokerSettings(host="localhost", port=self.port, ca_file=str(self.ca / "ca.pem"), keepalive_s=5, **more)
 
     def write_acl(self):
-        broker_site.write_acl(self.etc, broker_site.certified(self.ca) | self.extra, self.discovery)
+        broker_site.write_acl(self.etc, broker_site.certified(self.ca) | self.extra, self.discovery, self.group)
         broker_site.hand_over(self.ca, self.etc)
 
     def start(self):

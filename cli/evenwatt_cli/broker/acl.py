@@ -4,7 +4,8 @@ Written for mosquitto (``acl_file``): a line for each of :data:`evenwatt_wire.ri
 listed may do nothing. There is no ``pattern`` line: a pattern would let a node speak in any zone under its name.
 
 With a discovery prefix collectors may also announce devices to Home Assistant, in a branch of their own, and viewers
-read it.
+read it. With a Sparkplug group collectors are edge nodes in it, and viewers hosts: they may ask for births again, which
+is all that a collector obeys there, and say that they are online.
 """
 
 from __future__ import annotations
@@ -25,6 +26,21 @@ _HEADER: Final = """\
 """
 _DISCOVERY: Final = {Party.COLLECTOR: "readwrite", Party.VIEWER: "read"}
 """Who announces devices, and who finds them."""
+_SPARKPLUG: Final = {
+    Party.COLLECTOR: (
+        ("readwrite", "{}/NBIRTH/+"),
+        *(("write", f"{{}}/{verb}") for verb in ("NDEATH/+", "NDATA/+", "DBIRTH/+/+", "DDATA/+/+", "DDEATH/+/+")),
+        ("read", "{}/NCMD/+"),
+        ("read", "{}/DCMD/+/+"),
+    ),
+    Party.VIEWER: (
+        *(("read", f"{{}}/{verb}/+") for verb in ("NBIRTH", "NDEATH", "NDATA")),
+        *(("read", f"{{}}/{verb}/+/+") for verb in ("DBIRTH", "DDATA", "DDEATH")),
+        ("write", "{}/NCMD/+"),
+        ("readwrite", "STATE/+"),
+    ),
+}
+"""What edge nodes and hosts may do, below ``spBv1.0``; in a group where there are braces."""
 
 
 class Client(NamedTuple):
@@ -34,12 +50,12 @@ class Client(NamedTuple):
     zone: str = ""
 
 
-def access_list(clients: Iterable[Client], discovery: str = "") -> str:
-    """Return the whole file; with Home Assistant's discovery prefix, where it is used."""
-    return "\n".join([_HEADER, *(_section(client, discovery) for client in sorted(set(clients), key=_order))])
+def access_list(clients: Iterable[Client], discovery: str = "", group: str = "") -> str:
+    """Return the whole file; with Home Assistant's discovery prefix and the Sparkplug group, where they are used."""
+    return "\n".join([_HEADER, *(_section(client, discovery, group) for client in sorted(set(clients), key=_order))])
 
 
-def lines(client: Client, discovery: str = "") -> Iterator[str]:
+def lines(client: Client, discovery: str = "", group: str = "") -> Iterator[str]:
     """Yield what one client may do, a line for each topic."""
     party = client.identity.party
     for right in RIGHTS:
@@ -49,10 +65,12 @@ def lines(client: Client, discovery: str = "") -> Iterator[str]:
             yield f"topic {access} {PREFIX}/{_zone(client)}/{_place(client, right.place)}/{right.kind.value}"
     if discovery and party in _DISCOVERY:
         yield f"topic {_DISCOVERY[party]} {discovery}/device/evenwatt/+/config"
+    for access, topic in _SPARKPLUG.get(party, ()) if group else ():
+        yield f"topic {access} spBv1.0/{topic.format(group)}"
 
 
-def _section(client: Client, discovery: str) -> str:
-    return "\n".join([f"user {client.identity}", *lines(client, discovery), ""])
+def _section(client: Client, discovery: str, group: str) -> str:
+    return "\n".join([f"user {client.identity}", *lines(client, discovery, group), ""])
 
 
 def _zone(client: Client) -> str:

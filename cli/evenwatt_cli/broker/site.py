@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 ACL: Final = "acl"
 _PREFIX: Final = re.compile(r"[A-Za-z0-9_-]+(?:/[A-Za-z0-9_-]+)*")
+_GROUP: Final = re.compile(r"[A-Za-z0-9_.-]{1,63}")
 _RELOAD_S: Final = 20.0
 
 
@@ -69,15 +70,30 @@ def hand_over(ca_dir: Path, folder: Path) -> None:
         certificates.write_file(folder / name, read_document(ca_dir / name))
 
 
-def write_acl(folder: Path, clients: Iterable[Client], discovery: str = "") -> int:
-    """Write the access list, with Home Assistant's discovery prefix if there is one; return how many clients it has."""
+def write_acl(folder: Path, clients: Iterable[Client], discovery: str = "", group: str = "") -> int:
+    """Write the access list; return how many clients it has.
+
+    Args:
+        folder: Where it goes.
+        clients: Who may log in.
+        discovery: Home Assistant's discovery prefix, if there is one.
+        group: The Sparkplug group, if there is one.
+
+    Raises:
+        Failure: the prefix or the group cannot stand in a topic, or the file cannot be written.
+    """
     known = set(clients)
     if discovery and not _PREFIX.fullmatch(discovery):
         raise Failure(
             f"--discovery-prefix: {discovery!r} is no prefix; expected words of letters, digits, '-' and '_', "
             "such as homeassistant"
         )
-    _give(folder / ACL, access_list(known, discovery).encode())
+    if group and not _GROUP.fullmatch(group):
+        raise Failure(
+            f"--sparkplug: {group!r} is no group; expected 1 to 63 letters, digits, '.', '-' and '_', such as the "
+            "fleet's name"
+        )
+    _give(folder / ACL, access_list(known, discovery, group).encode())
     return len(known)
 
 

@@ -116,6 +116,12 @@ def acl(
     discovery_prefix: Annotated[
         str, typer.Option(help="The discovery prefix that is set in Home Assistant.")
     ] = "homeassistant",
+    sparkplug: Annotated[
+        str,
+        typer.Option(
+            metavar="GROUP", help="Let collectors be edge nodes of this Sparkplug group, and viewers its hosts."
+        ),
+    ] = "",
     ca: Authority = _CA,
     to: Folder = _TO,
     reload: Reload = False,
@@ -132,7 +138,7 @@ def acl(
     if trust is not None:
         clients = {one for one in clients if one.identity.party is not Party.NODE} | site.trusted_nodes(trust)
     clients |= {site.parse_node(one) for one in node or []} | {site.parse_client(one) for one in client or []}
-    count = site.write_acl(to, clients, discovery_prefix if home_assistant else "")
+    count = site.write_acl(to, clients, discovery_prefix if home_assistant else "", sparkplug)
     site.hand_over(ca, to)
     _reload(reload)
     nodes = sum(one.identity.party is Party.NODE for one in clients)

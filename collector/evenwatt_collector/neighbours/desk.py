@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from evenwatt_collector.carbon import Factor
     from evenwatt_collector.keeper import Keeper
     from evenwatt_collector.neighbours.settings import HomeAssistantSettings
+    from evenwatt_collector.neighbours.sparkplug_bridge import Sparkplug
     from evenwatt_collector.node import Node
     from evenwatt_collector.settings import CollectorSettings
     from evenwatt_collector.zone import Zone
@@ -42,10 +43,12 @@ class Middle:
     """The zones with a connection of their own, whose presence is said."""
     publish: Callable[[str, Post], bool]
     """Over a zone's connection."""
+    acts: Callable[[], bool]
+    """Whether this collector is the active one."""
 
 
 class Neighbours:
-    """OpenTelemetry and Home Assistant, as far as they are wanted.
+    """OpenTelemetry, Home Assistant and Sparkplug hosts, as far as they are wanted.
 
     Raises:
         Failure: a setting cannot be used.
@@ -56,6 +59,7 @@ class Neighbours:
         self._home: HomeAssistantSettings | None = middle.settings.home_assistant
         otlp = middle.settings.otlp
         self._otlp = otlp and OtlpExport(otlp, middle.settings.fleet, middle.keeper, middle.nodes, middle.zones)
+        self._sparkplug = self._open_sparkplug()
         self._announcer = Announcer()
         self._connected_s = time.monotonic()
         self._log: Any = get_logger("home-assistant")
@@ -97,6 +101,16 @@ class Neighbours:
                 group.create_task(self._otlp.run(stop), name="otlp")
             if self._home:
                 group.create_task(self._announce(self._home, stop), name="home-assistant")
+            if self._sparkplug:
+                group.create_task(self._sparkplug.run(stop), name="sparkplug")
+
+    def _open_sparkplug(self) -> Sparkplug | None:
+        settings = self._middle.settings.sparkplug
+        if settings is None:
+            return None
+        from evenwatt_collector.neighbours.sparkplug_bridge import Sparkplug  # noqa: PLC0415  (only where it is wanted)
+
+        return Sparkplug(settings, self._middle)
 
     async def _announce(self, home: HomeAssistantSettings, stop: asyncio.Event) -> None:
         while not stop.is_set():

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct
 
 from evenwatt_daemon import Failure, read_document
+from evenwatt_daemon.broker import BrokerSettings
 
 _PATH: Final = "/v1/metrics"
 _ADDRESS: Final = re.compile(
@@ -44,6 +45,17 @@ class HomeAssistantSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """``false`` takes back what was announced; once that has happened, the whole table may go."""
     prefix: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*(?!\n)$", max_length=100)] = "homeassistant"
     """The discovery prefix that is set in Home Assistant."""
+
+
+class SparkplugSettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The ``sparkplug`` table: zones and nodes as edge nodes and devices of Sparkplug B; nothing without it."""
+
+    group: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]*(?!\n)$", max_length=63)] = ""
+    """Group ID. Default: the fleet's name."""
+    interval_s: Annotated[float, Meta(ge=1, le=3600)] = 5.0
+    """Seconds from one message of a node to the next, at least; what has not changed is not told again."""
+    mqtt: BrokerSettings | None = None
+    """The broker of the Sparkplug hosts, with the keys of ``[mqtt]``. Default: the fleet's own broker."""
 
 
 def url(settings: OtlpSettings) -> str:
