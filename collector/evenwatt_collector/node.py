@@ -255,7 +255,9 @@ class Node:
         return lease.seq, lease.remaining_s
 
     def _held_w(self, birth: Birth) -> float:
-        held_w = birth.ceiling_w if self.lease is LeaseState.UNMANAGED else self.cap_w
+        # An operator's lease hides what a controller allows, and that is in force as soon as the operator's ends.
+        unknown = self.lease is LeaseState.UNMANAGED or self.leased_by == "operator"
+        held_w = birth.ceiling_w if unknown else self.cap_w
         return float("nan") if held_w is None else held_w
 
     def write_into(self, seen: Observations, slot: int, now_s: float, epoch: int) -> None:

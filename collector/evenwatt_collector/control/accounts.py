@@ -90,12 +90,13 @@ class Accounts:
             getattr(bigger, name)[: len(column)] = column
             setattr(self, name, getattr(bigger, name))
 
-    def arrive(self, slots: Ints, held_w: Floats, floor_w: Floats) -> None:
-        """Open accounts of nodes that hold ``held_w`` from before.
+    def arrive(self, slots: Ints, held_w: Floats, floor_w: Floats, now_s: float = 0.0) -> None:
+        """Open accounts of nodes that hold ``held_w`` from before, or what their closed accounts say may be alive.
 
         It counts until the first acknowledgement. A lease of an earlier collector may end before that, but never in
         a higher cap than it: the caller gives the higher of the two where a fallback exceeds the cap.
         """
+        held_w = np.maximum(held_w, self._alive_w(slots, now_s))
         fresh = Accounts(1)
         for name, column in vars(self).items():
             column[slots] = getattr(fresh, name)[0]
@@ -221,6 +222,13 @@ class Accounts:
         """Note that the device does not obey caps, unless a later grant was acknowledged since."""
         if self.open[slot] and seq >= self.acked_seq[slot]:
             self.unmanaged[slot] = True
+
+    def _alive_w(self, slots: Ints, now_s: float) -> Floats:
+        """Return the most of what was granted and may be alive, whether the account is open or not."""
+        acked_w = np.where(now_s < self.acked_until_s[slots] + RAMP_S, self.acked_w[slots], 0.0)
+        offered_w = np.maximum(self.offer_cap_w[slots], self.offer_rest_w[slots])
+        offered_w = np.where(now_s < self.offer_until_s[slots] + RAMP_S, offered_w, 0.0)
+        return np.maximum(acked_w, offered_w.max(axis=1))
 
     def _note_falls(self, out_w: Floats, now_s: float) -> None:
         fell = out_w < self.last_out_w

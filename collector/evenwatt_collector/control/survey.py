@@ -95,7 +95,7 @@ def survey(
     fresh = seen.online & (seen.age_s <= SILENT_S)
     arrived = np.flatnonzero(steerable & ~accounts.open)
     if len(arrived):
-        accounts.arrive(arrived, _arrives_with(seen, arrived, fresh), seen.floor_w[arrived])
+        accounts.arrive(arrived, _arrives_with(seen, arrived, fresh), seen.floor_w[arrived], now_s)
         if inherits:
             unheard = arrived[~fresh[arrived]]
             accounts.suspect(unheard, np.fmax(seen.held_w, seen.ceiling_w)[unheard], now_s)
