@@ -38,6 +38,7 @@ _ANSWER_S: Final = 10.0
 _REBIRTH_S: Final = 5.0
 """Whoever asks for births again and again gets them no more often."""
 _ECHO_S: Final = 15.0
+_LAST_S: Final = 5.0
 _REFUSED_S: Final = 60.0
 _AT_ONCE: Final = 100
 """Messages in one go; then the loop has other work."""
@@ -75,10 +76,12 @@ class _Session:
         """Stay connected until ``stop``, and say then that it is over."""
         leave = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._stay(leave), name="sparkplug-link")
+            link = tasks.create_task(self._stay(leave), name="sparkplug-link")
             await stop.wait()
             self._link.publish(self._death())
             leave.set()
+            await asyncio.wait([link], timeout=_LAST_S)
+            link.cancel()  # a broker that does not answer keeps nobody from stopping
 
     async def _stay(self, leave: asyncio.Event) -> None:
         while not leave.is_set():
