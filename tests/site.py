@@ -9,6 +9,7 @@ import uuid
 from collections import defaultdict
 
 from evenwatt_daemon.broker import BrokerSettings
+from evenwatt_twin.truth import Truth
 from evenwatt_wire import Ack, Command, Kind, Ledger, Stored, Topic, decode, encode, seal
 from evenwatt_wire.command import Renewal, node_mark, open_ack
 from tests.support import eventually, make_key, make_trust, process, wait_for
@@ -16,6 +17,11 @@ from tests.support import eventually, make_key, make_trust, process, wait_for
 ZONE, NODE = "hall", "m1"
 _VALID_MS = 110_000
 """Long enough for a machine that is busy with other tests."""
+
+
+def written(path):
+    """Return what a file holds that may just be written: unlike one of the kernel's, it is empty for a moment."""
+    return wait_for(lambda: path.read_text().strip(), f"{path} has a value")
 
 
 class Site:
@@ -48,7 +54,7 @@ class Site:
         text += f"""
 [mqtt]
 port = {self.mqtt.port}
-keepalive_s = 2
+keepalive_s = 10
 [sources]
 sysfs = "{self.sysfs}"
 [report]
@@ -82,7 +88,22 @@ require_synchronised_clock = false
         )
 
     def limits(self):
-        return {str(path): path.read_text().strip() for path in self.sysfs.rglob("constraint_*_power_limit_uw")}
+        found = self.sysfs.rglob("constraint_*_power_limit_uw")
+        return {str(path): written(path) for path in found}
+
+    def check_truth(self, records, tolerance):
+        """Hold what was counted against what was drawn, but for what a twin that was late had not shown at the ends."""
+        file, begin_ns, end_ns = (
+            self.folder / "twin" / NODE / "truth.bin",
+            records[0].start_mono_ns,
+            records[-1].end_mono_ns,
+        )
+        wait_for(lambda: Truth.load(file).mono_ns[-1] > end_ns, "the truth is on disk")
+        truth = Truth.load(file)
+        true_j = truth.energy_j(begin_ns, end_ns)
+        counted_j = sum(record.total.energy_j for record in records)
+        assert counted_j <= true_j * (1 + tolerance) + truth.unshown_j(begin_ns)
+        assert counted_j >= true_j * (1 - tolerance) - truth.unshown_j(end_ns)
 
     def command(self, op, *, key=None, **fields):
         self.seq += 1

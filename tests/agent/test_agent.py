@@ -14,7 +14,6 @@ import pytest
 from evenwatt_agent import restore
 from evenwatt_agent.local import read_status
 from evenwatt_agent.transport import connect
-from evenwatt_twin.truth import Truth
 from evenwatt_wire import (
     Ack,
     Birth,
@@ -56,18 +55,6 @@ async def said_farewell(listener):
     await eventually(lambda: listener.said[State][-1].state is NodeState.DISCONNECTED, "its last word is heard")
 
 
-def check_truth(site, records, tolerance):
-    """Hold what was counted against what was drawn, but for what a twin that was late had not shown at the ends."""
-    truth_file = site.folder / "twin" / NODE / "truth.bin"
-    begin_ns, end_ns = records[0].start_mono_ns, records[-1].end_mono_ns
-    wait_for(lambda: Truth.load(truth_file).mono_ns[-1] > end_ns, "the truth is on disk")
-    truth = Truth.load(truth_file)
-    true_j = truth.energy_j(begin_ns, end_ns)
-    counted_j = sum(record.total.energy_j for record in records)
-    assert counted_j <= true_j * (1 + tolerance) + truth.unshown_j(begin_ns)
-    assert counted_j >= true_j * (1 - tolerance) - truth.unshown_j(end_ns)
-
-
 async def test_a_node_says_what_it_has_and_counts_what_it_draws(site, listener):
     with site.agent() as agent:
         await joined(listener)
@@ -88,7 +75,7 @@ async def test_a_node_says_what_it_has_and_counts_what_it_draws(site, listener):
     counted_j = sum(record.total.energy_j for record in records)
     assert counted_j == pytest.approx(records[-1].total.total_j)
     assert sum(live.total.energy_j for live in listener.said[Live]) == pytest.approx(counted_j)
-    check_truth(site, records, 0.01)
+    site.check_truth(records, 0.01)
 
 
 async def test_it_starts_in_its_fallback_obeys_a_lease_and_falls_back_when_it_ends(site, listener):
@@ -245,7 +232,7 @@ async def test_after_a_sigkill_nothing_is_lost_doubled_or_left_capped(site, list
     assert all(a.end_mono_ns == b.start_mono_ns for a, b in itertools.pairwise(records))
     bridged = [gap for record in records for gap in record.gaps]
     assert {gap.quality for gap in bridged} == {"measured"}
-    check_truth(site, records, 0.005)
+    site.check_truth(records, 0.005)
 
 
 async def test_a_broker_outage_costs_resolution_and_no_joule(site, broker):

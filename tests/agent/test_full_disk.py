@@ -64,10 +64,12 @@ async def test_a_full_disk_stops_neither_live_view_nor_account(site):
             assert "full" in status["link"]["spool"]["trouble"]
             (disk / "filler").unlink()
             await eventually(lambda: said("spool-well"), "it writes again")
+            await eventually(
+                lambda: any(one.first_seq for one in heard.said[Ledger]), "what found no room comes at once"
+            )
             agent.send_signal(signal.SIGTERM)
             await eventually(lambda: agent.poll() is not None, "the agent has stopped")
             assert agent.returncode == 0
-        await eventually(lambda: heard.said[Ledger], "the last record came")
         task.cancel()
     unique = {record.seq: record for record in heard.said[Ledger]}
     records = [unique[seq] for seq in sorted(unique)]

@@ -95,6 +95,7 @@ def test_a_task_without_processes_for_five_seconds_is_gone_and_then_in_the_ledge
 
 TICKS_S = 0.02
 """The kernel shows user and system time in ticks of 10 ms, each rounded down."""
+SAY_AND_WAIT = "print(flush=True)\ninput()\n"
 SPIN = "import sys, time\nend = time.process_time() + float(sys.argv[1])\nwhile time.process_time() < end: pass\n"
 
 
@@ -118,8 +119,11 @@ def watch():
 
 
 def held(code, *arguments):
-    """A process that waits for a line before it runs, so that it can be made a task first."""
-    return python("input()\n" + code, *arguments, stdin=subprocess.PIPE, text=True)
+    """A process that has started and waits for a line before it runs, so that it can be made a task first."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    process = python("print(flush=True)\ninput()\n" + code, *arguments, **pipes)
+    await_word(process)
+    return process
 
 
 def go(process):
@@ -127,18 +131,24 @@ def go(process):
     process.stdin.flush()
 
 
+def await_word(process):
+    """Wait until it has written a line: that it has started, or worked."""
+    assert process.stdout.readline(), "it has ended before its time"
+
+
 def test_a_tree_is_charged_for_children_that_come_and_go_between_looks(watch):
     code = (
-        f"import subprocess, sys\nfor _ in range(4): subprocess.run([sys.executable, '-c', {SPIN!r}, '0.1'])\ninput()"
+        "import subprocess, sys\n"
+        f"for _ in range(4): subprocess.run([sys.executable, '-c', {SPIN!r}, '0.1'])\n{SAY_AND_WAIT}"
     )
     with held(code) as process:
         task = root("t", process)
         watch.look([task])
         go(process)
-        wait_for(
-            lambda: read_process(PROC, process.pid).waited_ns >= (0.4 - 4 * TICKS_S) * S, "the children have ended"
-        )
-        assert used_s(watch.look([task]), "t") == pytest.approx(0.4, abs=0.35)
+        await_word(process)
+        used = used_s(watch.look([task]), "t")
+        now = read_process(PROC, process.pid)
+        assert 0.4 - 4 * TICKS_S <= used <= (now.own_ns + now.waited_ns) / S + TICKS_S
         assert used_s(watch.look([task]), "t") < 0.1, "ended children are not counted again"
         go(process)
 
@@ -168,12 +178,12 @@ def test_an_orphan_stays_in_its_task(watch, tmp_path):
 
 
 def test_tasks_of_one_process_nest_or_share(watch):
-    with held(SPIN + "input()", "0.4") as process:
+    with held(SPIN + SAY_AND_WAIT, "0.4") as process:
         outer = root("outer", process)
         inner = [root(i, process, ancestors=frozenset({"outer"})) for i in ("x", "y")]
         watch.look([outer, *inner])
         go(process)
-        wait_for(lambda: read_process(PROC, process.pid).own_ns >= (0.4 - TICKS_S) * S, "it has worked")
+        await_word(process)
         look = watch.look([outer, *inner])
         assert used_s(look, "outer") == 0
         assert used_s(look, "x") == pytest.approx(used_s(look, "y"), abs=1e-8)
@@ -182,16 +192,14 @@ def test_tasks_of_one_process_nest_or_share(watch):
 
 
 def test_two_tasks_with_a_3_to_1_share_of_processor_time_have_it(watch):
-    with held(SPIN + "input()", "0.9") as a, held(SPIN + "input()", "0.3") as b:
+    with held(SPIN + SAY_AND_WAIT, "0.9") as a, held(SPIN + SAY_AND_WAIT, "0.3") as b:
         tasks = [root("a", a), root("b", b)]
         base = {p: read_process(PROC, p.pid).own_ns for p in (a, b)}
         watch.look(tasks)
         go(a)
         go(b)
-        for process, seconds in ((a, 0.9), (b, 0.3)):
-            wait_for(
-                lambda p=process, s=seconds: read_process(PROC, p.pid).own_ns >= (s - TICKS_S) * S, "both have worked"
-            )
+        await_word(a)
+        await_word(b)
         look = watch.look(tasks)
         for id_, process in (("a", a), ("b", b)):
             used_ns = read_process(PROC, process.pid).own_ns - base[process]
@@ -202,12 +210,12 @@ def test_two_tasks_with_a_3_to_1_share_of_processor_time_have_it(watch):
 
 
 def test_a_restarted_agent_goes_on_from_what_it_remembers(watch):
-    with held(SPIN + "input()", "0.3") as process:
+    with held(SPIN + SAY_AND_WAIT, "0.3") as process:
         task = root("t", process)
         watch.look([task])
         remembered = watch.memory()
         go(process)
-        wait_for(lambda: read_process(PROC, process.pid).own_ns >= (0.3 - TICKS_S) * S, "it has worked")
+        await_word(process)
         again = CpuWatch(PROC, None, os.cpu_count(), remembered).look([task])
         assert used_s(again, "t") >= 0.25
         assert again.busy_ns >= 0.25 * S
@@ -254,12 +262,12 @@ def test_a_real_cgroup_counts_a_real_process():
     except (OSError, AttributeError) as error:
         pytest.skip(f"needs root and a cgroup v2 that may be written: {error}")
     try:
-        with held(SPIN + "input()", "0.2") as process:
+        with held(SPIN + SAY_AND_WAIT, "0.2") as process:
             (folder / "cgroup.procs").write_text(str(process.pid))
             made = CpuWatch(PROC, top, os.cpu_count())
             made.look()
             go(process)
-            wait_for(lambda: (cgroups.read_usage_ns(folder) or 0) >= 0.2 * S, "it has worked")
+            await_word(process)
             look = made.look()
             assert look.use[Owner("cgroup", folder.name)] >= 0.15 * S
             go(process)

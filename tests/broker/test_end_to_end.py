@@ -37,7 +37,7 @@ class Fleet(Site):
         keys = f'trust = "{folder / "trust.json"}"\nroot = "{folder / "root.pub"}"\n'
         self._write(
             "collector.toml",
-            f'fleet = "f"\nstate_dir = "{folder / "middle"}"\n[mqtt]\nkeepalive_s = 2\n[http]\nport = {self.http}\n'
+            f'fleet = "f"\nstate_dir = "{folder / "middle"}"\n[mqtt]\nkeepalive_s = 10\n[http]\nport = {self.http}\n'
             f'[keys]\nprivate_key = "{folder / "controller.pem"}"\n{keys}'
             f'[[zones]]\nname = "{ZONE}"\ngrid = "DE"\nbudget_w = 400\n',
             "collector.main",
@@ -97,7 +97,7 @@ def test_a_budget_and_an_operators_cap_hold_through_mutual_tls(tmp_path):
     with fleet.everything():
         free = sum(int(value) for value in fleet.limits().values())
         wait_for(lambda: sum(int(value) for value in fleet.limits().values()) < free, "the budget has capped the node")
-        leased = lambda: fleet.node_row().get("lease") == "leased" and fleet.node_row()["cap_w"] > 270.0  # noqa: E731
+        leased = lambda: (row := fleet.node_row()).get("lease") == "leased" and row["cap_w"] > 270.0  # noqa: E731
         wait_for(leased, "the collector lets it draw more than the operator will", 60)
         agent, operator = str(tmp_path / "agent.toml"), str(tmp_path / "operator.toml")
         code, ack, said = fleet.evenwatt("cap", NODE, "260", "--for", "1m", "-c", operator)
@@ -129,8 +129,8 @@ def half_renewed(fleet):
     for name in (NODE, "collector.main"):
         mine = Path(fleet.broker.client(name).cert_file)
         mine.with_suffix(".kept").replace(mine)
-    wait_for(lambda: logs[0].read_text().count('"joined"') == 2, "the agent is back")
-    wait_for(lambda: logs[1].read_text().count('"connected"') == 2, "the collector is back")
+    wait_for(lambda: logs[0].read_text().count('"joined"') >= 2, "the agent is back")
+    wait_for(lambda: logs[1].read_text().count('"connected"') >= 2, "the collector is back")
 
 
 # --- what is missing is named ---------------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ def test_a_line_that_is_missing_is_named(fleet, who, line, said, fix):
     acl.write_text(whole.replace(f"{line}\n", "", 1))
     fleet.broker.reload()
     try:
-        broken = [one for one in found(fleet, wait_s=1.0).values() if one.verdict is Verdict.BROKEN]
+        broken = [one for one in found(fleet, wait_s=2.5).values() if one.verdict is Verdict.BROKEN]
     finally:
         fleet.broker.write_acl()
         fleet.broker.reload()

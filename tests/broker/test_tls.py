@@ -16,6 +16,7 @@ from evenwatt_cli.broker import site as broker_site
 from evenwatt_cli.broker.certificates import issue, new_key_and_request, revoke, server_certificate
 from evenwatt_cli.broker.config import Site, configuration
 from evenwatt_daemon import Failure
+from evenwatt_daemon.broker import BrokerSettings
 from evenwatt_daemon.certificate_watch import CertificateWatch
 from evenwatt_daemon.tls import CredentialsError
 from evenwatt_daemon.validity import validity
@@ -39,7 +40,7 @@ def _soon(monkeypatch):
     import aiomqtt
 
     real = aiomqtt.Client
-    monkeypatch.setattr(aiomqtt, "Client", lambda *args, **more: real(*args, **more | {"timeout": 1}))
+    monkeypatch.setattr(aiomqtt, "Client", lambda *args, **more: real(*args, **more | {"timeout": 3}))
 
 
 async def test_the_anonymous_are_refused_and_told_so(site):
@@ -328,3 +329,17 @@ async def test_with_passwords_the_list_holds_too(tmp_path):
         assert "refused the login" in await why(made.settings())
     finally:
         made.stop()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[Errno 111] Connection refused", "broker mq:1883: nothing listens there; does the broker run"),
+        ("[Errno -3] Temporary failure in name resolution", "its name is not known here; check mqtt.host"),
+        ("[Errno -2] Name or service not known", "its name is not known here; check mqtt.host"),
+        ("[Errno 101] Network is unreachable", "no way leads there"),
+        ("Disconnected during message iteration", "broker mq:1883: connection lost"),
+    ],
+)
+def test_what_the_system_says_becomes_a_sentence_with_its_fix(text, expected):
+    assert expected in BrokerSettings(host="mq").explain(OSError(text))

@@ -212,6 +212,10 @@ require_synchronised_clock = false
         except (httpx.HTTPError, ValueError):
             return None
 
+    def said(self, name="a"):
+        """Return the status document of a collector that answers, if late."""
+        return wait_for(lambda: self.status(name), f"collector {name} answers")
+
     def active(self):
         """Return the name of the collector that is active, or None."""
         return next((name for name, said in self._heard() if said["role"] in _ACTS), None)

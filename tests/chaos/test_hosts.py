@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import socket
 import struct
@@ -21,6 +22,8 @@ from tests.support import wait_for
 _PROBES = 400
 _BURST = 100
 """Datagrams that a socket can hold while nobody reads."""
+_QUIET_S = 1.0
+"""What has not come for so long does not come, also on a busy machine."""
 
 
 def _line(**wrong):
@@ -87,7 +90,8 @@ class Echo:
         self._server, self._client = (network.spaces[host].call(_datagrams) for host in (here, there))
         self._server.bind(self._address)
         self._server.settimeout(0.1)
-        self._client.settimeout(0.2)
+        self._client.settimeout(_QUIET_S)
+        self._numbers = itertools.count()
         self._open = True
         self._thread = threading.Thread(target=self._answer)
         self._thread.start()
@@ -105,16 +109,19 @@ class Echo:
         return [took_s for _ in range(0, count, _BURST) for took_s in self._burst(min(count, _BURST))]
 
     def _burst(self, count):
-        for number in range(count):
+        numbers = [next(self._numbers) for _ in range(count)]
+        for number in numbers:
             self._client.sendto(struct.pack("!Id", number, time.monotonic()), self._address)
             time.sleep(0.001)
         took_s = []
-        while True:
+        while len(took_s) < count:
             try:
-                answer = self._client.recv(100)
+                number, sent_s = struct.unpack("!Id", self._client.recv(100))
             except TimeoutError:
-                return took_s
-            took_s.append(time.monotonic() - struct.unpack("!Id", answer)[1])
+                break
+            if number >= numbers[0]:  # else one of an earlier burst, that was given up
+                took_s.append(time.monotonic() - sent_s)
+        return took_s
 
     def _answer(self):
         while self._open:

@@ -18,7 +18,7 @@ OFTEN = {"broker", "actuator", "power-loss", "lies", "messages"}
 CHOSEN = [row for row in ROWS if FULL or row.name in OFTEN]
 
 
-@pytest.mark.timeout(3600 if FULL else 120)
+@pytest.mark.timeout(3600 if FULL else 300)
 @pytest.mark.parametrize("row", CHOSEN, ids=lambda row: row.name)
 async def test_row(row, record_property):
     # Not in pytest's own folder, which no other user can pass through.

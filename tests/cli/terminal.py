@@ -90,7 +90,7 @@ async def evenwatt(*arguments, stdin=None, **environment):
         *EVENWATT, *arguments, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE, env={**env, **environment},
     )  # fmt: skip
-    out, err = await asyncio.wait_for(child.communicate(stdin), 60)
+    out, err = await asyncio.wait_for(child.communicate(stdin), 120)
     return child.returncode, out.decode(), err.decode()
 
 

@@ -63,3 +63,16 @@ def test_a_log_on_a_terminal_holds_no_escape_of_others():
     )
     assert not set("\x07\x9b\x1b\r") & set(done.stderr)
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_log_that_is_no_terminal_has_no_colours_and_no_needless_digits():
+    script = (
+        "from evenwatt_daemon.logs import setup_logging, get_logger\n"
+        "setup_logging('info', 'console')\n"
+        "get_logger('x').info('lease', cap_w=819.206921552008, lasted_s=0.20002138199924957, at_ms=1795878350123)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env={})
+    assert "\x1b" not in done.stderr
+    assert "cap_w=819.207" in done.stderr
+    assert "lasted_s=0.2 " in done.stderr + " "
+    assert "at_ms=1795878350123" in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,7 +52,7 @@ def test_cap_and_release(site):
     assert ack["code"] == "applied"
     assert ack["after_w"] == pytest.approx(300, abs=2)
     said = evenwatt(site, "cap", NODE, "350", "--for", "1m")
-    assert "350 W (read back)" in said.stdout
+    assert re.search(r"(349|350|351) W \(read back\)", said.stdout), said.stdout  # what no knob reaches moves a little
     released = evenwatt(site, "release", NODE)
     assert released.returncode == 0
     assert "restored" in released.stdout

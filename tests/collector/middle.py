@@ -38,7 +38,7 @@ class Middle:
     def write(self, zone=f'[[zones]]\nname = "{ZONE}"\ngrid = "DE"\n', mqtt="", http="", **top):
         lines = {"fleet": "f", "state_dir": str(self.folder / "state")} | top
         text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
-        text += f"[mqtt]\nport = {self.broker_port}\nkeepalive_s = 2\n{mqtt}\n[http]\nport = {self.port}\n{http}\n"
+        text += f"[mqtt]\nport = {self.broker_port}\nkeepalive_s = 10\n{mqtt}\n[http]\nport = {self.port}\n{http}\n"
         text += f'[keys]\nprivate_key = "{self.folder / "controller.pem"}"\ntrust = "{self.folder / "trust.json"}"\n'
         text += f'root = "{self.folder / "root.pub"}"\n'
         self.config.write_text(f'{text}[log]\nstyle = "json"\n{zone}')

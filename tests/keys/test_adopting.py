@@ -163,10 +163,12 @@ async def test_a_collector_tells_its_nodes_and_stops_control_when_its_own_key_is
             child.send_signal(signal.SIGHUP)
             await eventually(lambda: len(heard) > 1, "the new document is told")
             assert open_trust(heard[-1].payload, roots, "f").version == 2
-            ready = middle.get("/readyz")
-            assert ready.status_code == 503
+            ready = await eventually(
+                lambda: (said := middle.get("/readyz")).status_code == 503 and said, "it is ready no more"
+            )
             assert "control is stopped" in ready.text
             assert "has been revoked" in ready.text
+            await asyncio.sleep(1)  # what was under way has come
             count = len(node.commands)
             await asyncio.sleep(3)
             assert len(node.commands) == count

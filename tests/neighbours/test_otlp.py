@@ -99,7 +99,7 @@ async def test_joules_and_watts_arrive_and_survive_a_restart_of_agent_and_collec
 
 async def test_a_receiver_that_is_away_hangs_or_refuses_costs_a_warning_and_no_joule(middle):
     port = free_port()
-    write(middle, f"http://127.0.0.1:{port}", "timeout_s = 1.0")
+    write(middle, f"http://127.0.0.1:{port}", "timeout_s = 3.0")
 
     def warnings():
         return [line for line in middle.log.read_text().splitlines() if "metrics were not exported" in line]
@@ -113,7 +113,7 @@ async def test_a_receiver_that_is_away_hangs_or_refuses_costs_a_warning_and_no_j
             receiver = Receiver(port)
             try:
                 receiver.hold.clear()  # takes the request, and does not answer
-                await eventually(lambda: len(warnings()) == 2, "a hanging one is said", 60)
+                await eventually(lambda: len(warnings()) >= 2, "a hanging one is said", 60)
                 assert middle.get("/readyz").status_code == 200
                 receiver.code = 401
                 receiver.hold.set()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sqlite3
-import time
 from contextlib import contextmanager
 
 from evenwatt_collector.feedback.guard import _draw
@@ -19,7 +18,7 @@ from tests.support import eventually
 @contextmanager
 def locked(middle):
     """Let nobody write to the collector's database."""
-    other = sqlite3.connect(middle.folder / "state" / "collector.db", isolation_level=None)
+    other = sqlite3.connect(middle.folder / "state" / "collector.db", isolation_level=None, timeout=60)
     other.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -34,7 +33,7 @@ async def test_nothing_is_started_that_cannot_be_remembered(tmp_path, broker):
         await middle.ready()
         async with working(middle, length_s=6.0) as hand:
             await eventually(middle.node, "the node is heard")
-            id_ = middle.submit(length="6s", deadline="+4m")
+            id_ = middle.submit(length="6s", deadline="+4m", earliest="+4s")
             with locked(middle):
                 await eventually(lambda: middle.job(id_)["runs"], "it is due")
                 await asyncio.sleep(2.0)
@@ -53,7 +52,7 @@ async def test_what_is_cancelled_before_its_start_was_sent_is_never_started(tmp_
         await middle.ready()
         async with working(middle) as hand:
             await eventually(middle.node, "the node is heard")
-            id_ = middle.submit(length="4s", deadline="+4m")
+            id_ = middle.submit(length="4s", deadline="+4m", earliest="+4s")
             with locked(middle):
                 await eventually(lambda: middle.job(id_)["runs"], "it is due")
                 asking = asyncio.create_task(asyncio.to_thread(middle.ask, "DELETE", f"/jobs/{id_}"))
@@ -73,11 +72,10 @@ async def test_a_control_is_neither_moved_nor_paused(tmp_path, broker):
             await eventually(middle.node, "the node is heard")
             version = middle.status()["planning"]["policy"]
             id_ = next(one for one in iter(lambda: secrets.token_hex(6), "") if _draw(one, version) < 0.5)
-            began_s = time.time()
             assert middle.submit(id=id_, length="10s", deadline="+4m", interruptible=True) == id_
             found = await in_state(middle, id_, "done")
             assert found["decision"]["policy"] == "baseline"
-            assert found["runs"][0]["asked_s"] - began_s < 20
+            assert found["runs"][0]["asked_s"] < middle.clean_s - 5, "it did not wait for clean hours"
             assert not any(command.op is Op.STOP for command in hand.node.commands)
 
 
@@ -112,8 +110,9 @@ async def test_what_is_of_no_use_counts_and_saves_nothing(tmp_path, broker):
             assert found["outcome"]["energy_j"] > 0
             assert found["outcome"]["counterfactual_g"] <= found["outcome"]["grams"]
             assert found["outcome"]["predicted_g"] == 0
-            whole = middle.get("/api/v1/improvement").json()["whole"]["total"]["saved"]
-            assert (whole["jobs"], whole["saved_g"] <= 0) == (1, True)
+            whole = lambda: middle.get("/api/v1/improvement").json()["whole"]["total"]["saved"]  # noqa: E731
+            await eventually(lambda: whole()["jobs"] == 1, "it is in the sum")
+            assert whole()["saved_g"] <= 0
             assert hand.runs
 
 

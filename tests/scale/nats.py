@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import aiomqtt
@@ -119,7 +121,9 @@ async def _logged_in(port: int, timeout_s: float):
         except aiomqtt.MqttError:
             return False
 
-    for _ in range(int(timeout_s)):
+    deadline_s = time.monotonic() + timeout_s
+    while time.monotonic() < deadline_s:
         if await tried():
             return
-    raise AssertionError(f"nobody could log in at port {port} within {timeout_s:.0f} s or more")
+        await asyncio.sleep(0.2)
+    raise AssertionError(f"nobody could log in at port {port} within {timeout_s:.0f} s")

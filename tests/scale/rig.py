@@ -90,11 +90,11 @@ class ScaleRig(Rig):
     async def kill_collector(self, shard, ear):
         """Kill a shard's active collector; return when each of its nodes held a lease of the next one's, in seconds."""
         name = self.active_of(shard)
-        epoch = self.status(name)["epoch"]
+        epoch = self.said(name)["epoch"]
         began_s, began_ns = time.monotonic(), time.monotonic_ns()
         self.kill(name)
         await eventually(lambda: self.active_of(shard), f"the standby of {shard} takes over", _PATIENCE_S)
-        took = self.status(self.active_of(shard))["epoch"]
+        took = self.said(self.active_of(shard))["epoch"]
         assert took > epoch
         nodes = self.nodes_of(shard)
         await eventually(lambda: all(ear.first_of(took, node) for node in nodes), "it renews leases", _PATIENCE_S)

@@ -17,7 +17,7 @@ _LONG = "EVENWATT_SCALE"
 @pytest.mark.timeout(400)
 async def test_a_broker_and_a_collector_die_and_nothing_is_lost(rig):
     await rig.begin()
-    assert {zone["zone"] for zone in rig.status(rig.active_of("north"))["zones"]} == {ZONES["north"]}
+    assert {zone["zone"] for zone in rig.said(rig.active_of("north"))["zones"]} == {ZONES["north"]}
     async with listening(rig) as ear:
         since_s = time.monotonic()
         broker = rig.nats.leaders()["$MQTT_sess"]  # without it nobody can log in for some seconds

@@ -108,7 +108,7 @@ def _settings(site, port, user, client):
 
 
 async def _login(stack, settings):
-    for _ in range(100):
+    for _ in range(300):
         try:
             return await stack.enter_async_context(connect(settings, f"{settings.username}-here"))
         except OSError as error:

@@ -22,7 +22,7 @@ async def test_the_standby_and_then_the_database_are_away_and_no_lease_ends(rig,
     await rig.begin()
     first = rig.active()
     second = other(first)
-    epoch = rig.status(first)["epoch"]
+    epoch = rig.said(first)["epoch"]
     async with listening(rig) as ear, watching(rig) as limits:
         since_s = time.monotonic()
         await eventually(lambda: (rig.status(second) or {}).get("role") == "standby", "it stands by")
@@ -32,13 +32,13 @@ async def test_the_standby_and_then_the_database_are_away_and_no_lease_ends(rig,
         rig.collector(second)
         await eventually(lambda: (rig.status(second) or {}).get("role") == "standby", "it stands by again")
         with away(rig, cluster):
-            await eventually(lambda: rig.status(first)["store"]["alarm"], "the database is missed")
+            await eventually(lambda: rig.said(first)["store"]["alarm"], "the database is missed")
             missed_s = time.monotonic()
             await asyncio.sleep(PATIENT_S)
             await eventually(lambda: ear.leases.renewed(rig.names, missed_s), "leases go on without it")
-            assert rig.status(first)["role"] == "active"
+            assert rig.said(first)["role"] == "active"
             assert (rig.status(second) or {}).get("role") == "standby"
-        await eventually(lambda: not rig.status(first)["store"]["alarm"], "the alarm ends", 60.0)
+        await eventually(lambda: not rig.said(first)["store"]["alarm"], "the alarm ends", 60.0)
         assert rig.active() == first
         back_s = time.monotonic()
         await eventually(lambda: ear.leases.renewed(rig.names, back_s), "leases go on")

@@ -66,7 +66,7 @@ async def test_the_other_one_keeps_to_it_and_can_end_it(rig):
         since_s = time.monotonic()
         rig.kill(first)
         await eventually(lambda: rig.active() == second, "the standby takes over")
-        epoch = rig.status(second)["epoch"]
+        epoch = rig.said(second)["epoch"]
         kept = {one["id"]: one for one in held(rig, second)}
         assert kept[cap["id"]] == cap
         assert kept[limit["id"]] == limit

@@ -15,14 +15,14 @@ async def test_the_other_one_goes_on_after_death_hanging_and_leaving(rig):
     await rig.begin()  # both at once
     first = rig.active()
     second = other(first)
-    assert rig.status(second)["role"] == "standby"
+    assert rig.said(second)["role"] == "standby"
     async with listening(rig) as ear:
         since_s = time.monotonic()
-        epoch = rig.status(first)["epoch"]
+        epoch = rig.said(first)["epoch"]
         # Death.
         rig.kill(first)
         await eventually(lambda: rig.active() == second, "the standby takes over")
-        took = rig.status(second)["epoch"]
+        took = rig.said(second)["epoch"]
         assert took > epoch
         await eventually(lambda: ear.first_of(took), "it renews leases")
         rig.collector(first)
@@ -31,16 +31,16 @@ async def test_the_other_one_goes_on_after_death_hanging_and_leaving(rig):
         hung = rig.children[second]
         os.kill(hung.pid, signal.SIGSTOP)
         await eventually(lambda: (rig.status(first) or {}).get("role") == "active", "the standby takes over again")
-        third = rig.status(first)["epoch"]
+        third = rig.said(first)["epoch"]
         await eventually(lambda: ear.first_of(third), "it renews leases")
         os.kill(hung.pid, signal.SIGCONT)
         await eventually(lambda: (rig.status(second) or {}).get("role") == "standby", "who wakes steps down")
-        assert rig.status(first)["role"] == "active"
-        assert rig.status(first)["epoch"] == third
+        assert rig.said(first)["role"] == "active"
+        assert rig.said(first)["epoch"] == third
         # Leaving.
         assert rig.stop(first) == 0
         await eventually(lambda: rig.active() == second, "the lease was given back")
-        last = rig.status(second)["epoch"]
+        last = rig.said(second)["epoch"]
         await eventually(lambda: last in ear.epochs(since_s), "nodes tell that they hold its leases")
         # What nodes held all the while.
         assert ear.dropped(since_s) == []

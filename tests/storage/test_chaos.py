@@ -186,7 +186,7 @@ def test_a_server_that_stops_for_a_while_loses_nothing(own_cluster, monkeypatch)
     ledger.start()
     keeper.start()
     try:
-        keeper.ask(lambda c: store.set_site(c, "hall", facts(), None, 1)).result(10)
+        keeper.ask(lambda c: store.set_site(c, "hall", facts(), None, 1)).result(60)
         assert all(ledger.offer(entry(used(seq, 1.0, now_s - 3600 + seq))) for seq in range(1, 50))
         wait_for(lambda: heard and heard[-1].totals[0].mark == 49, "all is stored")
         own_cluster.stop()
@@ -194,9 +194,9 @@ def test_a_server_that_stops_for_a_while_loses_nothing(own_cluster, monkeypatch)
         wait_for(lambda: ledger.alarm and keeper.alarm, "both alarm")
         own_cluster.start()
         wait_for(lambda: heard[-1].totals[0].mark == 99 and ledger.alarm is None, "the ledger goes on")
-        wait_for(lambda: _says(keeper), "the keeper answers queries again", 5)
+        wait_for(lambda: _says(keeper), "the keeper answers queries again")
         keeper.take([reading((now_s - 7200) // 3600 * 3600, (now_s - 3600) // 3600 * 3600, 100.0)])
-        wait_for(lambda: keeper.alarm is None, "the keeper is well again", 5)
+        wait_for(lambda: keeper.alarm is None, "the keeper is well again")
     finally:
         ledger.close()
         keeper.close()
@@ -208,7 +208,7 @@ def test_a_server_that_stops_for_a_while_loses_nothing(own_cluster, monkeypatch)
 
 
 def _says(keeper):
-    return keeper.ask(lambda c: c.rows("SELECT 1")).exception(5) is None
+    return keeper.ask(lambda c: c.rows("SELECT 1")).exception(60) is None
 
 
 def test_connections_that_break_at_any_moment_lose_and_double_nothing(cluster):
@@ -471,7 +471,7 @@ def test_a_record_of_years_does_not_hold_up_the_ledger(tmp_path):
     )
     child = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=Path(__file__).parents[2])
     try:
-        assert child.wait(6) == 0
+        assert child.wait(60) == 0
     finally:
         child.kill()
         child.wait()
@@ -629,7 +629,7 @@ def test_a_database_that_is_locked_when_the_books_are_due_is_settled_later(tmp_p
     other.execute("ROLLBACK")
     other.close()
     try:
-        wait_for(lambda: ledger.alarm is None, "the store tries again", 2)
+        wait_for(lambda: ledger.alarm is None, "the store tries again")
     finally:
         ledger.close()
     again = connect(str(tmp_path / "c.db"), write=False)
@@ -659,7 +659,6 @@ def test_a_server_that_hangs_is_given_up_and_nothing_is_lost(own_cluster, monkey
         assert not commits
     finally:
         own_cluster.signal(signal.SIGCONT)
-    wait_for(lambda: commits, "the record is stored when the server goes on", 30)
-    assert ledger.alarm is None
+    wait_for(lambda: commits and ledger.alarm is None, "the record is stored when the server goes on")
     ledger.close()
     assert commits[0].stored + commits[0].duplicate == 1

@@ -79,7 +79,7 @@ def test_fleet_runs_in_real_time_and_stops_on_sigterm(tmp_path):
     command = [sys.executable, "-m", "evenwatt_twin", str(path), "--dir", str(tmp_path / "d")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        assert select.select([process.stdout], [], [], 30)[0]
+        assert select.select([process.stdout], [], [], 60)[0]
         ready = json.loads(process.stdout.readline())
         assert ready["ready"] is True
         assert set(ready["machines"]) == {"n1", "n2"}

@@ -102,7 +102,7 @@ async def test_a_container_whose_supervisor_is_killed_is_removed(yard, ear):
         os.kill(yard.standing(run)["pid"], signal.SIGKILL)
         end = await heard.report(run, RunState.LOST)
         assert "without a word" in end.detail
-        assert not processes_with("sleep\x004720.1")
+        await eventually(lambda: not processes_with("sleep\x004720.1"), "nothing is left of it")
 
 
 SYSTEMCTL = """

@@ -155,7 +155,7 @@ async def test_runs_go_on_when_the_agent_is_stopped(yard, ear):
             await eventually(lambda: len(heard.reports) > told, "it is taken up")
             assert (await heard.ask(yard.stop(run))).code is Code.ACCEPTED
             assert (await heard.report(run, *ENDS)).state is RunState.STOPPED
-        assert not processes_with("sleep\x004711.1")
+        await eventually(lambda: not processes_with("sleep\x004711.1"), "nothing is left of it")
 
 
 async def test_a_run_whose_supervisor_is_killed_is_lost_and_wholly_ended(yard, ear):
@@ -168,7 +168,7 @@ async def test_a_run_whose_supervisor_is_killed_is_lost_and_wholly_ended(yard, e
         end = await heard.report(run, *ENDS)
         assert (end.state, end.exit_code) == (RunState.LOST, None)
         assert "without a word" in end.detail
-        assert not processes_with("sleep\x004712.1")
+        await eventually(lambda: not processes_with("sleep\x004712.1"), "nothing is left of it")
         again = await begin(heard, yard, "work")
         assert (await heard.ask(yard.stop(again))).code is Code.ACCEPTED
         await heard.report(again, RunState.STOPPED)
@@ -234,7 +234,7 @@ async def test_the_limit_holds_without_agent_and_collector(yard, ear):
             agent.kill()
             agent.wait()
         await eventually(lambda: yard.standing(run).get("phase") == "ended", "it is ended")
-        assert not processes_with("sleep\x004715.1")
+        await eventually(lambda: not processes_with("sleep\x004715.1"), "nothing is left of it")
         with yard.agent():
             end = await heard.report(run, *ENDS)
         assert (end.state, end.kept) == (RunState.FAILED, False)

@@ -254,7 +254,7 @@ def test_a_stopped_process_is_woken_for_its_end(make):
 
 
 def test_the_limit_holds_with_nobody_there_and_lets_it_save(make):
-    run = make(sh(SAVES), signal=int(signal.SIGUSR1), wait_s=20.0, limit_s=1.0).start()
+    run = make(sh(SAVES), signal=int(signal.SIGUSR1), wait_s=20.0, limit_s=3.0).start()
     end = run.ended()
     assert (end.why, end.kept) == (Why.LIMIT, True)
 

@@ -217,7 +217,7 @@ def client_gone(client):
     except TimeoutError:
         return False
     finally:
-        client.sock.settimeout(10)
+        client.sock.settimeout(60)
 
 
 def await_vacancy(site):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import os
@@ -36,9 +37,8 @@ async def granted(site, listener, cap_w=320.0, ttl_s=600.0):
     return await listener.answer(command)
 
 
-def counted(records):
+def check_whole(records):
     assert all(a.end_mono_ns == b.start_mono_ns for a, b in itertools.pairwise(records))
-    return sum(record.total.energy_j for record in records)
 
 
 async def test_an_agent_without_any_privilege_counts_every_joule_and_passes_signed_caps_on(site, listener):
@@ -64,7 +64,8 @@ async def test_an_agent_without_any_privilege_counts_every_joule_and_passes_sign
         assert actuator.wait(60) == 0
         assert not site.capped()
     records = listener.said[Ledger]
-    assert counted(records) == pytest.approx(site.true_j(records[0].start_mono_ns, records[-1].end_mono_ns), rel=0.01)
+    check_whole(records)
+    site.check_truth(records, 0.01)
     assert not (site.folder / "state" / "originals.json").exists()
 
 
@@ -79,13 +80,14 @@ async def test_a_lease_behind_an_actuator_goes_on_with_its_zones(site, listener)
 
 
 async def test_a_killed_agent_finds_its_lease_again_and_one_that_stays_away_ends_it(site, listener):
-    site.set_grace(6.0)
+    site.set_grace(12.0)  # an agent starts within that time also on a busy machine
     with site.actuator():
         with site.agent() as agent:
             await joined(listener)
             await granted(site, listener)
-            held = site.limits()
             agent.kill()
+            agent.wait()
+            held = site.limits()
         with site.agent() as agent:
             assert site.limits() == held
             await joined(listener, boots=2)
@@ -128,7 +130,8 @@ async def test_a_killed_actuator_costs_no_joule_and_its_caps_are_put_back(site, 
             assert agent.wait(60) == 0
     records = listener.said[Ledger]
     assert {record.total.quality for record in records} == {listener.said[Birth][0].domains[0].quality}
-    assert counted(records) == pytest.approx(site.true_j(records[0].start_mono_ns, records[-1].end_mono_ns), rel=0.01)
+    check_whole(records)
+    site.check_truth(records, 0.01)
 
 
 async def test_without_an_actuator_the_agent_says_so_once_with_the_fix_and_reads_counters_when_it_comes(site, listener):
@@ -144,7 +147,9 @@ async def test_without_an_actuator_the_agent_says_so_once_with_the_fix_and_reads
         with site.actuator():
             await eventually(lambda: "actuator-found" in events(listener), "it has come")
             await eventually(lambda: listener.said[Birth][-1].controllable, "it can be capped")
-            assert json.loads(await read_status(site.folder / "run" / "agent.sock"))["control_trouble"] == ""
+            async with asyncio.timeout(60):
+                while json.loads(await read_status(site.folder / "run" / "agent.sock"))["control_trouble"]:
+                    await asyncio.sleep(0.05)
 
 
 async def test_a_counter_that_vanishes_and_comes_back_is_lent_again(site, listener):

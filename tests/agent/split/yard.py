@@ -11,10 +11,9 @@ import sys
 import pytest
 
 from evenwatt_agent.actuator.protocol import VERSION, Hello, Purpose, decode_said, encode
-from evenwatt_twin.truth import Truth
 from evenwatt_wire import State
 from evenwatt_wire.messages import NodeState
-from tests.site import NODE, Site
+from tests.site import Site, written
 from tests.support import eventually, process, wait_for
 
 USER, UID, GID = "nobody", 65534, 65534
@@ -87,15 +86,10 @@ grace_s = {self.grace_s}
     def package_limits_w(self):
         """Long-term limits of the packages."""
         found = self.sysfs.glob("devices/virtual/powercap/intel-rapl/intel-rapl:?/constraint_0_power_limit_uw")
-        return [int(path.read_text()) / 1e6 for path in found]
+        return [int(written(path)) / 1e6 for path in found]
 
     def capped(self):
         return self.limits() != self.own_limits
-
-    def true_j(self, start_ns, end_ns):
-        file = self.folder / "twin" / NODE / "truth.bin"
-        wait_for(lambda: Truth.load(file).mono_ns[-1] > end_ns, "the truth is on disk")
-        return Truth.load(file).energy_j(start_ns, end_ns)
 
 
 class Hostile:
@@ -103,7 +97,7 @@ class Hostile:
 
     def __init__(self, path, purpose=Purpose.CONTROL, version=VERSION):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.sock.settimeout(10)
+        self.sock.settimeout(60)
         self.sock.connect(path)
         if purpose is not None:
             self.say(Hello(version, purpose, "0"))

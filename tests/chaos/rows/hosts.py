@@ -40,7 +40,7 @@ async def hosts(rig, full):
         assert min(spare_w.values()) >= 0.0, spare_w
         assert limits.most_w() <= rig.budget_w, limits.most_w()
     report = await rig.judge()
-    caps, over = rig.status()["caps"], rig.over_budget(began_ns)
+    caps, over = rig.said()["caps"], rig.over_budget(began_ns)
     return (f"by {rig.network.kind}; {len(cut)} of {len(rig.names)} hosts cut off for {cut_s:.0f} s: limits at most "
             f"{limits.most_w():.0f} of {rig.budget_w:.0f} W, each at least {min(spare_w.values()):.0f} W below its "
             f"lease; {over.over_ws:.1f} W s above the budget; all lease again {back_s:.1f} s after healing; answers "

@@ -63,7 +63,7 @@ async def network(rig, full):
             assert limits.most_w() <= rig.budget_w
             within_leases(rig, limits, ear)
         report = await rig.judge()
-        caps = rig.status()["caps"]
+        caps = rig.said()["caps"]
         over = rig.over_budget(began_ns)
         return (f"{len(half)} of {len(rig.names)} nodes cut off for {cut_s:.0f} s: limits at most "
                 f"{limits.most_w():.0f} of {rig.budget_w:.0f} W; {over.over_ws:.1f} W s above the budget; all lease "

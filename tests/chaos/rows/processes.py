@@ -19,7 +19,7 @@ async def collector(rig, full):
     """Kill the only collector for longer than a lease and its ramp."""
     outage_s = 600.0 if full else 16.0
     await rig.begin()
-    epoch = rig.status()["epoch"]
+    epoch = rig.said()["epoch"]
     async with listening(rig) as ear, watching(rig) as limits:
         rig.kill("a")
         await asyncio.sleep(outage_s)
@@ -30,7 +30,7 @@ async def collector(rig, full):
         back_s = time.monotonic() - began_s
         assert limits.most_w() <= rig.budget_w
         within_leases(rig, limits, ear)
-        assert rig.status()["epoch"] > epoch
+        assert rig.said()["epoch"] > epoch
     report = await rig.judge()
     return (f"away {outage_s:.0f} s: limits at most {limits.most_w():.0f} of {rig.budget_w:.0f} W, then "
             f"{FALLBACK_W:.0f} W each; leases {back_s:.1f} s after its start; {energy(report)}")  # fmt: skip
@@ -39,7 +39,7 @@ async def collector(rig, full):
 async def standby(rig, full):
     """Kill the active one, again and again."""
     await rig.begin()
-    took, renewed, epochs = [], [], [rig.status(rig.active())["epoch"]]
+    took, renewed, epochs = [], [], [rig.said(rig.active())["epoch"]]
     async with listening(rig) as ear, watching(rig) as limits:
         since_s = time.monotonic()
         for _ in range(10 if full else 2):
@@ -51,7 +51,7 @@ async def standby(rig, full):
             killed_s = time.monotonic()
             await eventually(lambda name=second: rig.active() == name, "the standby takes over")
             took.append(time.monotonic() - killed_s)
-            epochs.append(rig.status(second)["epoch"])
+            epochs.append(rig.said(second)["epoch"])
             renewed.append(
                 await eventually(lambda: _all_hold(ear, rig.names, epochs[-1]), "it renews leases") - killed_s
             )
@@ -79,7 +79,7 @@ async def woken(rig, full):
         os.kill(hung.pid, signal.SIGSTOP)
         try:
             await eventually(lambda: (rig.status(second) or {}).get("role") == "active", "the standby takes over")
-            epoch = rig.status(second)["epoch"]
+            epoch = rig.said(second)["epoch"]
             await eventually(lambda: ear.first_of(epoch), "it renews leases")
             await asyncio.sleep(60.0 if full else 1.0)
         finally:

@@ -28,7 +28,7 @@ async def locked(rig, full):
     finally:
         other.execute("ROLLBACK")
         other.close()
-    await eventually(lambda: not rig.status()["store"]["alarm"], "the alarm ends")
+    await eventually(lambda: not rig.said()["store"]["alarm"], "the alarm ends")
     return f"{said}; {energy(await rig.judge())}"
 
 
@@ -46,7 +46,7 @@ async def full_disk(rig, full):
         _fill(filler)
         said = await _control_goes_on(rig, 600.0 if full else 8.0)
         filler.unlink()
-        await eventually(lambda: not rig.status()["store"]["alarm"], "the alarm ends")
+        await eventually(lambda: not rig.said()["store"]["alarm"], "the alarm ends")
         return f"{said}; {energy(await rig.judge())}"
     finally:
         rig.stop("a")
@@ -68,7 +68,7 @@ async def _control_goes_on(rig, outage_s):
     child = rig.children["a"]
     async with listening(rig) as ear, watching(rig) as limits:
         since_s = time.monotonic()
-        await eventually(lambda: rig.status()["store"]["alarm"], "the database is reported")
+        await eventually(lambda: rig.said()["store"]["alarm"], "the database is reported")
         await asyncio.sleep(outage_s)
         assert ear.dropped(since_s) == []
         assert limits.most_w(since_s) <= rig.budget_w
