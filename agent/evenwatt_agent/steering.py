@@ -59,11 +59,11 @@ class Steering:
         change = self._reflex.observe(now_s, total_w, cap_w, self._devices(cap_w))
         if change is None:
             return
-        facts = {"power_w": change.power_w, "cap_w": change.cap_w, "why": change.why}
+        facts = {"cap_w": change.cap_w, "why": change.why}
         if change.begun:
-            self._event("reflex-began", "node", **facts)
+            self._event("reflex-began", "node", power_w=change.power_w, **facts)
         else:
-            self._event("reflex-ended", "node", **facts, lasted_s=change.lasted_s)
+            self._event("reflex-ended", "node", peak_w=change.power_w, **facts, lasted_s=change.lasted_s)
 
     async def hold(self, cap_w: float | None, now_s: float) -> Outcome:
         """Bring the devices to a cap, or to as much of it as the reflex allows; None gives the machine its own limits.

@@ -95,7 +95,7 @@ class Connection:
                 payload = message.payload
                 yield Arrived(str(message.topic), payload if isinstance(payload, bytes) else b"", bool(message.retain))
         except aiomqtt.MqttError as error:
-            raise LinkLostError(str(error)) from None
+            raise LinkLostError(self.broker.explain(error)) from None
 
 
 @asynccontextmanager

@@ -39,6 +39,7 @@ _ZONE_KEYS: Final = (
     "intensity_source", "intensity_standing", "pue", "nodes", "silent", "capped", "alarms",
 )  # fmt: skip
 
+_SAYS: Final = {"local": "this node's own agent says", "mqtt": "the broker retains, which may be old"}
 _COLLECTOR_KEYS: Final = ("role", "name", "active", "shard", "shards", "epoch", "ready", "reasons")
 _COLLECTORS_KEYS: Final = (
     "zones", "nodes", "workloads", "grids", "jobs", "services", "planning", "otlp", "budgets", "alerts", "webhooks",
@@ -86,7 +87,7 @@ def _ask(settings: OperatorSettings, via: str) -> Document:
     ways: dict[str, Callable[[OperatorSettings], Document]] = {
         "collector": _from_collector,
         "local": _from_socket,
-        "mqtt": _from_topics,
+        "mqtt": _from_broker,
     }
     if via != "auto" and via not in ways:
         raise Failure(f"--via {via!r}: expected auto, {', '.join(ways)}")
@@ -95,11 +96,15 @@ def _ask(settings: OperatorSettings, via: str) -> Document:
     tried: dict[str, Failure] = {}
     for name, way in ways.items():
         try:
-            return _by(name, way, settings)
+            said = _by(name, way, settings)
         except Failure as failure:
             if failure.exit_code in {Exit.USAGE, Exit.REJECTED}:  # there is somebody, and this has to be put right
                 raise
             tried[name] = failure
+            continue
+        if tried:
+            print(f"evenwatt: {tried['collector']}. This is what {_SAYS[name]}.", file=sys.stderr)
+        return said
     late = any(failure.exit_code == Exit.TIMEOUT for failure in tried.values())
     raise Failure(
         f"nobody to ask ({'; '.join(f'{name}: {why}' for name, why in tried.items())}); start an agent or collector, "
@@ -158,6 +163,13 @@ def from_socket_document(said: Document) -> Document:
 
 def _from_topics(settings: OperatorSettings) -> Document:
     return asyncio.run(_listen(settings))
+
+
+def _from_broker(settings: OperatorSettings) -> Document:
+    said = _from_topics(settings)
+    if not (said["zones"] or said["nodes"]):
+        raise OSError(f"broker {settings.mqtt.where} retains nothing: no agent and no collector has spoken there yet")
+    return said
 
 
 async def _listen(settings: OperatorSettings) -> Document:

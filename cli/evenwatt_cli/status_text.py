@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from rich.console import Console
@@ -14,7 +15,9 @@ from evenwatt_cli.units import energy, power
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_STATES = {"ready": "green", "init": "yellow", "disconnected": "dim", "lost": "red", "silent": "red"}
+_STATES: Final = {
+    "ready": "green", "init": "yellow", "paused": "yellow", "disconnected": "dim", "lost": "red", "silent": "red",
+}  # fmt: skip
 
 
 def print_status(document: dict[str, Any], console: Console | None = None) -> None:
@@ -30,12 +33,12 @@ def print_status(document: dict[str, Any], console: Console | None = None) -> No
     _jobs(out, document)
     otlp = document.get("otlp")
     if otlp and otlp["trouble"]:
-        out.print(Text(f"! metrics are not exported: {otlp['trouble']}", style="yellow"))
+        _say(out, f"! metrics are not exported: {otlp['trouble']}", "yellow")
     if document["nodes"]:
         out.print(_nodes(document["nodes"], out.width))
         for node in document["nodes"]:
             if node["paused"]:
-                out.print(Text(f"  {node['node']} paused: {', '.join(node['paused'])}", style="yellow"))
+                _say(out, f"  {node['node']} paused: {', '.join(node['paused'])}", "yellow")
     else:
         out.print("No node has been heard yet. Is an agent running? Try `evenwatt demo` to see one.")
     if "local" in document:
@@ -54,27 +57,36 @@ def _collector(out: Console, said: dict[str, Any] | None) -> None:
 
 
 def _zone(out: Console, zone: dict[str, Any]) -> None:
-    line = Text(f"zone {zone['zone']}: ", style="bold")
-    line.append(power(zone["power_w"]))
+    line, known = f"zone {zone['zone']}: {power(zone['power_w'])}", zone.get("linked", True)
     if zone["budget_w"]:
         share = 100 * zone["power_w"] / zone["budget_w"]
-        line.append(f" of {power(zone['budget_w'])} budget ({share:.0f} %), ")
-        known = zone.get("linked", True)
-        line.append(_BANDS.get(zone["band"], zone["band"]) if known else "old figures: the collector is cut off")
-        line.append(f"; at most {power(zone['leased_w'])} by its leases")
+        line += f" of {power(zone['budget_w'])} budget ({share:.0f} %), "
+        line += (
+            _BANDS.get(zone["band"], zone["band"]) if known else _OLD
+        ) + f"; at most {power(zone['leased_w'])} by its leases"
     else:
-        line.append(", no budget set")
-    out.print(line, soft_wrap=False)
+        line += ", no budget set" + ("" if known else f"; {_OLD}")
+    _say(out, line, "bold")
     carbon = f"  {zone['emissions_g_per_h']:.0f} g CO2e/h at {zone['intensity_g_per_kwh']:.0f} g/kWh"
     if zone["pue"] and zone["pue"] != 1:
         carbon += f", PUE {zone['pue']:g}"
     standing = f", {zone['intensity_standing']}" if zone.get("intensity_standing") else ""
-    out.print(f"{carbon} ({zone['intensity_source']}{standing}); {zone['emissions_g']:.1f} g so far")
+    _say(out, f"{carbon} ({zone['intensity_source']}{standing}); {zone['emissions_g']:.1f} g so far")
     nodes = zone["nodes"]
     heads = f"  {nodes} {'node' if nodes == 1 else 'nodes'}, {zone['capped']} at {'its' if nodes == 1 else 'their'} cap"
-    out.print(heads + (f", {zone['silent']} silent" if zone["silent"] else ""))
+    _say(out, heads + (f", {zone['silent']} silent" if zone["silent"] else ""))
     for alarm in zone["alarms"] or []:
-        out.print(Text(f"  ! {alarm}", style="red"))
+        _say(out, f"  ! {alarm}", "red")
+
+
+_OLD: Final = "old figures: the collector is cut off"
+
+
+def _say(out: Console, words: str, style: str = "") -> None:
+    """Print a line that may be longer than the terminal is wide: what goes on stands further in than it began."""
+    begins = len(words) - len(words.lstrip())
+    lines = textwrap.wrap(words, out.width, subsequent_indent=" " * (begins + 2), break_on_hyphens=False)
+    out.print(Text("\n".join(lines), style=style))
 
 
 def _jobs(out: Console, document: dict[str, Any]) -> None:
@@ -83,14 +95,14 @@ def _jobs(out: Console, document: dict[str, Any]) -> None:
     counts = {state: count for state, count in (planning or {}).get("by_state", {}).items() if count}
     if planning and counts:
         words = ", ".join(f"{count} {state}" for state, count in counts.items())
-        out.print(f"jobs: {words}" + ("" if planning["dispatching"] else " (planned and advised, not started here)"))
+        _say(out, f"jobs: {words}" + ("" if planning["dispatching"] else " (planned and advised, not started here)"))
     for job in document.get("jobs", []):
         if job["late"] and job["state"] not in {"done", "failed", "cancelled"}:
-            out.print(Text(f"  ! {job['name']} ({job['id']}) will be late: {job['why']}", style="red"))
+            _say(out, f"  ! {job['name']} ({job['id']}) will be late: {job['why']}", "red")
     for service in document.get("services", []):
         where = f"{service['zone']}:{service['node']}" if service["node"] else service["zone"]
-        out.print(f"service {service['service']}: {service['variant']} on {where}, "
-                  f"{service['g_per_unit']:.3g} g a {service['unit']}")  # fmt: skip
+        weight = f"{service['g_per_unit']:.3g} g a {service['unit']}"
+        _say(out, f"service {service['service']}: {service['variant']} on {where}, {weight}")
 
 
 def _budget(out: Console, budget: dict[str, Any]) -> None:
@@ -100,7 +112,7 @@ def _budget(out: Console, budget: dict[str, Any]) -> None:
     line += f"{mass(budget['grams_per_day'] or budget['grams_per_month'])} this {each}"
     if budget["rate_g_per_h"] is not None:
         line += f", at {mass(budget['rate_g_per_h'])}/h"
-    out.print(line)
+    _say(out, line)
 
 
 def _workloads(workloads: list[dict[str, Any]], width: int) -> Table:
@@ -151,6 +163,8 @@ def _nodes(nodes: list[dict[str, Any]], width: int) -> Table:
 
 def _state(node: dict[str, Any]) -> Text:
     state = "silent" if node.get("silent") else node["state"] or "?"
+    if state == "ready" and node["paused"]:
+        state = "paused"
     return Text(state, style=_STATES.get(state, ""))
 
 
@@ -212,8 +226,8 @@ def _local(out: Console, local: dict[str, Any]) -> None:
     if local["account"] is not None:
         _account(out, local["account"])
     link = local["link"]
-    out.print(f"broker: {link['state']}" + (f" ({link['trouble']})" if link["trouble"] else ""))
+    _say(out, f"broker: {link['state']}" + (f" ({link['trouble']})" if link["trouble"] else ""))
     if local["control_trouble"]:
-        out.print(Text(f"! control: {local['control_trouble']}", style="yellow"))
+        _say(out, f"! control: {local['control_trouble']}", "yellow")
     for problem in local["problems"]:
-        out.print(Text(f"! {problem['path']}: {problem['found']}; {problem['fix']}", style="yellow"))
+        _say(out, f"! {problem['path']}: {problem['found']}; {problem['fix']}", "yellow")

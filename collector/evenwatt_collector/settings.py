@@ -336,6 +336,11 @@ def _check_zone(where: str, zone: ZoneSettings, settings: CollectorSettings, tab
             f"set keys.private_key, keys.trust and keys.root so that commands can be signed, or leave budget_w out to "
             f"measure only"
         )
+    if zone.budget_w == 0:
+        raise Failure(
+            f"{where}.budget_w': found 0, expected more: no machine that runs draws nothing; leave it out to measure "
+            f"only"
+        )
     if zone.budget_w is not None and zone.unmanaged_w >= zone.budget_w:
         raise Failure(
             f"{where}.unmanaged_w': {zone.unmanaged_w:g} W leaves nothing of the budget of {zone.budget_w:g} W; "

@@ -139,6 +139,7 @@ class BrokerSettings(Struct, forbid_unknown_fields=True):
         text = str(error) or type(error).__name__
         if text == "Operation timed out":
             text = f"no answer; does it speak MQTT {self.protocol}, and with or without TLS (mqtt.ca_file, mqtt.port)?"
+        text = next((words for said, words in _UNREACHED.items() if said in text), text)
         return f"broker {self.where}: {text}{''.join(f'; {one}' for one in ended)}"
 
 
@@ -198,6 +199,18 @@ def full_jitter_s(attempt: int) -> float:
     return random.uniform(0, min(_BACKOFF_MAX_S, _BACKOFF_FIRST_S * 2.0 ** min(attempt, 10)))  # noqa: S311
 
 
+_NO_NAME: Final = "its name is not known here; check mqtt.host, and this machine's resolver"
+_NO_WAY: Final = "no way leads there; check mqtt.host, this machine's network and firewalls between"
+_UNREACHED: Final = {
+    "Disconnected during message iteration": "connection lost",  # aiomqtt's words
+    "Connection refused": "nothing listens there; does the broker run, and are mqtt.host and mqtt.port right?",
+    "name resolution": _NO_NAME,
+    "Name or service not known": _NO_NAME,
+    "No address associated with hostname": _NO_NAME,
+    "unreachable": _NO_WAY,
+    "No route to host": _NO_WAY,
+}
+"""What the system says of a connection that cannot be had or has ended, in words that name the fix."""
 _BAD_LOGIN: Final = "bad user name or password"
 _NOT_ALLOWED: Final = "not authorised"
 _REFUSED: Final = {4: _BAD_LOGIN, 5: _NOT_ALLOWED, 134: _BAD_LOGIN, 135: _NOT_ALLOWED}  # CONNACK of MQTT 3.1.1 and 5

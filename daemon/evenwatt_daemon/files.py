@@ -44,7 +44,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def read_private(path: str | Path) -> bytes:
-    """Read a private key.
+    """Read a private key, passphrase or token.
 
     Raises:
         Failure: it cannot be read, or somebody else could read it too.
@@ -53,8 +53,8 @@ def read_private(path: str | Path) -> bytes:
     mode = Path(path).stat().st_mode
     if mode & _OTHERS and not _handed_over(Path(path), mode):
         raise Failure(
-            f"{path}: a private key that others may read (mode {stat.S_IMODE(mode):04o}); "
-            f"chmod 600 {path}, and make a new key if somebody may have read it"
+            f"{path}: a secret that others may read (mode {stat.S_IMODE(mode):04o}); "
+            f"chmod 600 {path}, and make a new one if somebody may have read it"
         )
     return content
 

@@ -31,6 +31,7 @@ def setup_logging(level: LogLevel = "info", style: LogFormat = "auto") -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _shorten,
             *(_console() if console else _json(journal="JOURNAL_STREAM" in os.environ)),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
@@ -47,7 +48,17 @@ def get_logger(name: str) -> Any:
 
 def _console() -> list[Any]:
     plain = structlog.dev.plain_traceback
-    return [_tame, structlog.dev.ConsoleRenderer(colors="NO_COLOR" not in os.environ, exception_formatter=plain)]
+    colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    return [_tame, structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain)]
+
+
+def _shorten(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Nobody reads a cap to the femtowatt: thousandths are kept, and three digits of what is smaller than one."""
+    return {key: _short(value) if isinstance(value, float) else value for key, value in event.items()}
+
+
+def _short(value: float) -> float:
+    return round(value, 3) if abs(value) >= 1 else float(f"{value:.3g}")
 
 
 def _tame(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

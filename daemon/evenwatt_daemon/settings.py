@@ -77,6 +77,9 @@ def _explain(kind: type[msgspec.Struct], message: str, raw: object) -> str:
     wrong = _WRONG.match(message)
     at = (wrong["at"] or "") if wrong else ""
     what = wrong["what"] if wrong else message
+    choices = _choices(kind, at) if what.startswith("Invalid enum value") else []
+    if choices:
+        what = f"expected one of {', '.join(map(repr, choices))}"
     return f"key {at!r}: {what}{_found(raw, at)}" if at else f"{what}"
 
 
@@ -97,13 +100,25 @@ def _join(at: str, field: str) -> str:
 
 def _known_keys(kind: type[msgspec.Struct], at: str) -> list[str]:
     """Keys of the table at a path such as ``mqtt`` or ``zones[0]`` (msgspec writes ``zones[...]``)."""
+    info = _struct_inside(_type_at(kind, at))
+    return [field.encode_name for field in info.fields] if isinstance(info, msgspec.inspect.StructType) else []
+
+
+def _choices(kind: type[msgspec.Struct], at: str) -> list[object]:
+    """What may stand at a path where only a few words may; nothing where that is not known."""
+    info = _type_at(kind, at)
+    if isinstance(info, msgspec.inspect.EnumType):
+        return [member.value for member in info.cls]
+    return list(info.values) if isinstance(info, msgspec.inspect.LiteralType) else []
+
+
+def _type_at(kind: type[msgspec.Struct], at: str) -> msgspec.inspect.Type:
     info: msgspec.inspect.Type = msgspec.inspect.type_info(kind)
     for part in re.findall(r"[A-Za-z_][A-Za-z0-9_]*", at):
         info = _struct_inside(info)
         if isinstance(info, msgspec.inspect.StructType):
             info = next((field.type for field in info.fields if field.encode_name == part), info)
-    info = _struct_inside(info)
-    return [field.encode_name for field in info.fields] if isinstance(info, msgspec.inspect.StructType) else []
+    return info
 
 
 def _struct_inside(info: msgspec.inspect.Type) -> msgspec.inspect.Type:

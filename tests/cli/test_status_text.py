@@ -46,6 +46,9 @@ def test_it_fits_and_keeps_what_counts(width, monkeypatch):
     assert any(row.startswith("a-node-with-") and "silent" in row for row in rows)
     assert ("CAP BY" in text) == (width >= 80)
     assert "! metrics are not exported" in text
+    alarm = rows.index(next(row for row in rows if row.startswith("  ! something is wrong")))
+    assert width == 200 or rows[alarm + 1].startswith("    ")
+    assert any(row.startswith("n3") and "paused" in row for row in rows)
 
 
 @pytest.mark.parametrize(
@@ -75,3 +78,13 @@ def test_what_is_degraded():
         "collector: disk full"
     ]
     assert worries({**calm, "zones": [zone_row(linked=False)]}) == ["zone hall: the collector is cut off from it"]
+
+
+@pytest.mark.parametrize("budget_w", [None, 500.0])
+def test_old_figures_are_called_old_with_and_without_a_budget(budget_w, monkeypatch):
+    for key in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(key, raising=False)
+    zone = {**document()["zones"][0], "linked": False, "budget_w": budget_w}
+    out = io.StringIO()
+    print_status({"zones": [zone], "nodes": []}, Console(file=out, width=200, highlight=False, markup=False))
+    assert "old figures: the collector is cut off" in out.getvalue().splitlines()[0]

@@ -102,6 +102,8 @@ minutes_days = 10
         ("[[budgets]]\nname = 'a'\n", "exactly one of grams_per_day and grams_per_month"),
         ("[[zones]]\nname = 'a'\npue = 0.5", r"pue.*found 0.5"),
         ("[[zones]]\nbudget_w = 5.0", "name"),
+        ("[log]\nstyle = 'text'", "key 'log.style': expected one of 'auto', 'console', 'json', found 'text'"),
+        ("[mqtt]\nqos = 2", "key 'mqtt.qos': expected one of 0, 1, found 2"),
         ("no toml", "not TOML"),
     ],
 )
@@ -124,6 +126,11 @@ def test_check_accepts_what_is_good_and_reads_the_files(write, tmp_path):
     assert main(["--check", "--config", write(good_keys(tmp_path) + zone)]) == 0
 
 
+def test_a_budget_of_nothing_is_refused_by_its_own_name(write, tmp_path):
+    with pytest.raises(Failure, match=r"zones.0..budget_w': found 0, .*leave it out to measure only"):
+        load(write(good_keys(tmp_path) + '[[zones]]\nname = "a"\nbudget_w = 0\n'), TABLE)
+
+
 @pytest.mark.parametrize(
     ("broken", "expected"),
     [
@@ -132,7 +139,7 @@ def test_check_accepts_what_is_good_and_reads_the_files(write, tmp_path):
         ("ring", "trust.json: is not signed; sign it"),
         ("stranger", "control is stopped: key .* is not trusted here"),
         ("role", "is a operator's in trust version 1; expected a controller's"),
-        ("open", "a private key that others may read .mode 0644.; chmod 600"),
+        ("open", "a secret that others may read .mode 0644.; chmod 600"),
         ("root", "root.pub: .*give the root's public key"),
         ("password", "nopass: no such file"),
         ("ca", "must be the PEM certificate"),

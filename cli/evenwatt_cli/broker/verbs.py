@@ -142,7 +142,7 @@ def acl(
     site.hand_over(ca, to)
     _reload(reload)
     nodes = sum(one.identity.party is Party.NODE for one in clients)
-    text = f"wrote {to / site.ACL}: {nodes} nodes and {count - nodes} other clients"
+    text = f"wrote {to / site.ACL}: {_count(nodes, 'node')} and {_count(count - nodes, 'other client')}"
     if not any(one.identity.party is Party.COLLECTOR for one in clients):
         text += "\nno collector stands in it: evenwatt broker cert collector.main"
     if not reload:
@@ -204,3 +204,7 @@ def _reload(asked: bool) -> None:
 
 def _say(as_json: bool, document: Mapping[str, object], text: str) -> None:
     print(json.dumps(document) if as_json else text)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

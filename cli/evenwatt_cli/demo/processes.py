@@ -131,9 +131,11 @@ class Child:
             self.kill()
 
     def last_words(self) -> str:
-        """Last line of its log."""
+        """How it ended, its log, and the last line there."""
+        code = self.exited
+        how = f"ended by signal {-code}" if code is not None and code < 0 else f"ended with {code}"
         lines = self._log.read_text(errors="replace").strip().splitlines() if self._log.exists() else []
-        return lines[-1] if lines else "(nothing)"
+        return f"{how}; its log {self._log} ends with: {lines[-1]}" if lines else f"{how}, and wrote nothing"
 
 
 class Twin(Child):

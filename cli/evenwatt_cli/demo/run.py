@@ -200,7 +200,7 @@ class Demo:
         broken = {fault.node for _, fault in self._returns}
         for name, agent in self._agents.items():
             if agent.exited is not None and name not in broken:
-                print(f"demo: {name} died: {agent.last_words()}", file=sys.stderr)
+                print(f"demo: {name} {agent.last_words()}; started again", file=sys.stderr)
                 agent.revive()
         for child in (self._collector, self._twin):
             self._refuse_dead(child)
@@ -208,7 +208,7 @@ class Demo:
     @staticmethod
     def _refuse_dead(child: Child) -> None:
         if child.exited is not None:
-            raise Failure(f"{child.name} died: {child.last_words()}", exit_code=EXIT_FAILURE)
+            raise Failure(f"{child.name} {child.last_words()}", exit_code=EXIT_FAILURE)
 
 
 def _own_name() -> str | None:

@@ -101,10 +101,12 @@ class LiveView:
 
 def _headline(zone: dict[str, Any]) -> Text:
     budget_w, power_w = zone["budget_w"] or 1.0, zone["power_w"]
+    linked = zone.get("linked", True)
     colour = {"normal": "green", "hold": "yellow", "cap": "dark_orange", "brake": "red"}.get(zone["band"], "white")
+    colour = colour if linked else "dim"
     text = Text(f"{power_w:7.0f} W of {budget_w:.0f} W ")
     text.append(_bar(power_w, budget_w, 30), style=colour)
-    text.append(f" {zone['band']}", style=colour)
+    text.append(f" {zone['band']}" if linked else " old: no connection to the broker", style=colour)
     if zone.get("budget_why"):
         text.append(f"  budget: {zone['budget_why']}", style="dim")
     text.append(f"\nleased {zone['leased_w']:.0f} W at most   {zone['emissions_g_per_h']:.0f} g CO2e/h   ")
@@ -125,13 +127,25 @@ def _nodes(nodes: list[dict[str, Any]]) -> Table:
             node["node"],
             f"{node.get('class') or '-'} {node.get('priority') or 0}",
             f"{power_w:.0f} W",
-            Text(_bar(power_w, scale_w, _BAR, cap_w), style="dark_orange" if at_cap else "green"),
+            Text(_bar(power_w, scale_w, _BAR, cap_w), style=_colour(node, at_cap=at_cap)),
             "-" if cap_w is None else f"{cap_w:.0f} W",
-            Text("paused", style="magenta")
-            if node.get("paused")
-            else str(node.get("lease") or node.get("state") or ""),
+            _lease(node),
         )
     return table
+
+
+def _colour(node: dict[str, Any], *, at_cap: bool) -> str:
+    if node.get("silent"):
+        return "dim"
+    return "dark_orange" if at_cap else "green"
+
+
+def _lease(node: dict[str, Any]) -> Text:
+    if node.get("silent"):
+        return Text(f"silent for {node['age_s']:.0f} s", style="dim")
+    if node.get("paused"):
+        return Text("paused", style="magenta")
+    return Text(str(node.get("lease") or node.get("state") or ""))
 
 
 def _by_workload(workloads: list[dict[str, Any]]) -> str:
