@@ -17,7 +17,7 @@ SMALL = ["--nodes", "12", "--seconds", "20"]
 def replay(*arguments):
     return subprocess.run(
         [sys.executable, "-m", "evenwatt_cli", "replay", *map(str, arguments)],
-        capture_output=True, text=True, check=False, timeout=110,
+        capture_output=True, text=True, check=False, timeout=240,
     )  # fmt: skip
 
 
