@@ -6,6 +6,7 @@ import asyncio
 import random
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,9 +15,14 @@ from evenwatt_cli.broker.acl import Client, lines
 from evenwatt_cli.broker.identities import parse_identity
 from evenwatt_cli.broker.site import write_acl
 from evenwatt_collector.__main__ import main
+from evenwatt_collector.keeper import Keeper
+from evenwatt_collector.neighbours import sparkplug_bridge
+from evenwatt_collector.neighbours.desk import Middle as Around
 from evenwatt_collector.neighbours.picture import Host as Machine
 from evenwatt_collector.neighbours.sparkplug import Edge, RefusedError, of_node
 from evenwatt_collector.neighbours.sparkplug_payload import PayloadError, switches
+from evenwatt_collector.settings import CollectorBroker, CollectorSettings
+from evenwatt_collector.store import Store
 from evenwatt_daemon import Failure
 from evenwatt_wire import Kind
 from evenwatt_wire.messages import NodeState
@@ -308,3 +314,35 @@ def test_settings_that_cannot_be_used_are_named(tmp_path, capsys, text, said):
     (tmp_path / "collector.toml").write_text(text)
     assert main(["--config", str(tmp_path / "collector.toml"), "--check"]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_a_broker_that_passes_nothing_on_is_named_once(tmp_path, monkeypatch, allowed):
+    monkeypatch.setattr(sparkplug_bridge, "_ECHO_S", 0.0)
+    (tmp_path / "acl").write_text("topic readwrite spBv1.0/#\n" if allowed else "topic readwrite evenwatt/#\n")
+    broker = Mosquitto(tmp_path, f"acl_file {tmp_path / 'acl'}\n").start()
+    settings = CollectorSettings(mqtt=CollectorBroker(port=broker.port))
+    Store(str(tmp_path / "collector.db"), lambda _commit: None).close()
+    keeper = Keeper(str(tmp_path / "collector.db"), 30, 30)
+    middle = Around(
+        settings=settings, keeper=keeper, nodes=list, zones=None, named=list, publish=lambda *_: True, acts=lambda: True
+    )  # fmt: skip
+    stop_it = asyncio.Event()
+    try:
+        with structlog.testing.capture_logs() as logs:
+            session = sparkplug_bridge._Session(middle, "f", settings.mqtt, ZONE, None)
+            running = asyncio.create_task(session.run(stop_it))
+            await eventually(lambda: session.births_wanted, "it is connected")
+            await session.tell({}, {})
+            if allowed:
+                await eventually(lambda: session._echoed, "its own birth comes back")
+            for _ in range(3):
+                await session.tell({}, {})
+            stop_it.set()
+            await running
+        warned = [one["event"] for one in logs if one["log_level"] == "warning"]
+        assert len(warned) == (0 if allowed else 1)
+        assert all("evenwatt broker acl --sparkplug f" in event for event in warned)
+    finally:
+        keeper.close()
+        broker.kill()

@@ -78,9 +78,9 @@ class _Session:
         async with asyncio.TaskGroup() as tasks:
             link = tasks.create_task(self._stay(leave), name="sparkplug-link")
             await stop.wait()
-            self._link.publish(self._death())
+            said = self._link.publish(self._death())
             leave.set()
-            await asyncio.wait([link], timeout=_LAST_S)
+            await asyncio.wait([link], timeout=_LAST_S if said else 0.0)
             link.cancel()  # a broker that does not answer keeps nobody from stopping
 
     async def _stay(self, leave: asyncio.Event) -> None:
