@@ -26,7 +26,7 @@ async def replay():
 
 @pytest.fixture
 async def net(tmp_path):
-    found = Net(tmp_path / "cache", timeout_s=0.5)
+    found = Net(tmp_path / "cache", timeout_s=2.0)
     yield found
     await found.close()
 
