@@ -156,7 +156,7 @@ async def test_duplicates_leave_one_and_the_last_counts(desk, replay):
         Reply("no", 500),
         Reply("<html></html>"),
         Reply('{"zone": "DE", "hist'),
-        Reply({}, delay_s=6.0),
+        Reply({}, delay_s=3.0),
         Reply({"zone": "FR", "history": [], "data": []}),
     ],
     ids=lambda reply: f"{reply.status} {str(reply.body)[:12]} {reply.delay_s:g}",

@@ -68,7 +68,7 @@ async def test_no_such_host(net, now_s):
 
 
 async def test_too_slow(net, replay, now_s):
-    replay.on("/x", Reply({}, delay_s=6.0))
+    replay.on("/x", Reply({}, delay_s=3.0))
     error = await failure(net.http("test", replay.url, PLENTY), now_s)
     assert (error.kind, "in time" in str(error)) == (Trouble.UNREACHABLE, True)
 
