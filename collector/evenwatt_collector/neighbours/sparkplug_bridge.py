@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from evenwatt_collector.link import Link, Post
 from evenwatt_collector.neighbours.picture import NO_ENERGIES, hosts_of, read_energies
 from evenwatt_collector.neighbours.sparkplug import Edge, Readings, RefusedError, of_node, of_zone
-from evenwatt_collector.storage import DatabaseError
 from evenwatt_collector.storage.memory import recall, remember
 from evenwatt_daemon import get_logger
 
@@ -208,7 +207,11 @@ class Sparkplug:
         try:
             async with asyncio.timeout(_ANSWER_S):
                 return await asyncio.wrap_future(self._middle.keeper.ask(job))
-        except (DatabaseError, TimeoutError):
+        except Exception as error:  # noqa: BLE001  (whatever it is, watts are told without it)
+            if self._stored:
+                self._log.warning(
+                    "the database did not answer; sums are told as stale", why=str(error) or type(error).__name__
+                )
             return None
 
     async def _tell(self, sessions: Mapping[str, _Session]) -> None:
