@@ -48,6 +48,7 @@ async def joined(listener, boots=1):
         return len({s.boot for s in listener.said[State] if s.state is NodeState.READY}) >= boots
 
     await eventually(ready, "the node is ready")
+    await eventually(lambda: listener.said[Live], "a window is told")
 
 
 async def said_farewell(listener):
@@ -276,6 +277,20 @@ async def test_a_second_agent_of_the_same_name_is_refused_with_the_fix(site, lis
             await eventually(lambda: second.poll() is not None, "the second one gives up")
             assert second.returncode == 2
         assert "another agent is publishing as node 'm1'" in (site.folder / "agent.log").read_text()
+
+
+async def test_a_second_agent_with_the_same_sockets_is_refused_in_one_line(site, listener):
+    with site.agent():
+        await joined(listener)
+        site.write_settings(state_dir="state2", node="other")
+        settings = site.folder / "agent.toml"
+        settings.write_text(settings.read_text().replace("enabled = true", "enabled = false"))
+        with site.agent() as second:
+            await eventually(lambda: second.poll() is not None, "the second one gives up")
+            assert second.returncode == 2
+        log = (site.folder / "agent.log").read_text()
+        assert "another agent already runs here and answers on" in log
+        assert "Traceback" not in log
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,7 @@ def test_without_an_agent_the_work_is_done_all_the_same(tmp_path, monkeypatch):
     monkeypatch.setenv(SOCKET_VARIABLE, str(tmp_path / "nobody.sock"))
     done = run("--", "echo", "hello")
     assert (done.returncode, done.stdout) == (0, "hello\n")
-    assert "is the agent running here?" in done.stderr
+    assert "does the agent run here?" in done.stderr
     with pytest.warns(UserWarning, match="is not measured"), task("t") as unmeasured:
         unmeasured.units(1, "x")
     assert unmeasured.result is None

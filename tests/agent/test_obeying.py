@@ -198,7 +198,7 @@ async def test_after_a_sigkill_everything_is_put_back(tmp_path, broker):
 async def test_a_controllers_fallback_counts_as_far_as_the_node_allows(tmp_path, broker, permission, rests_w):
     machine = Machine(tmp_path, broker.port, "xeon_2s", permission)
     async with machine.running() as (_, heard):
-        await machine.lease(heard, 400, fallback_w=400, ttl_s=1.0)
+        await machine.lease(heard, 400, fallback_w=400, ttl_s=4.0)
         ended = lambda: heard.said[Live] and heard.said[Live][-1].lease.state is LeaseState.FALLBACK  # noqa: E731
         await eventually(lambda: any(x.lease.state is LeaseState.LEASED for x in heard.said[Live]), "it is leased")
         await eventually(ended, "the lease has ended")

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from evenwatt_agent.actuator.protocol import VERSION, Hello, Purpose, decode_said, encode
-from evenwatt_wire import State
+from evenwatt_wire import Live, State
 from evenwatt_wire.messages import NodeState
 from tests.site import Site, written
 from tests.support import eventually, process, wait_for
@@ -135,3 +135,4 @@ async def joined(listener, boots=1):
         return len({s.boot for s in listener.said[State] if s.state is NodeState.READY}) >= boots
 
     await eventually(ready, "the node is ready")
+    await eventually(lambda: listener.said[Live], "a window is told")
