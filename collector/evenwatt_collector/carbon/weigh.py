@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 _LOCATION, _MARKET, _MARGINAL, _MARGINAL_KNOWN, _ESTIMATED, _FORECAST, _FALLBACK = range(7)
 _FACTORS: Final = 7
-_CHUNK_ROWS: Final = 50_000
+_CHUNK_SLOTS: Final = 240_000
+"""Of rows that are weighed in one go: their factors take some 13 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,14 @@ class Known:
     average: Sequence[Reading]
     """Readings of average intensity of every grid in ``line``."""
     marginal: Sequence[Reading]
+
+    def within(self, start_s: float, end_s: float) -> Known:
+        """Return it without readings that say nothing of [start, end)."""
+        return Known(self.line, _overlapping(self.average, start_s, end_s), _overlapping(self.marginal, start_s, end_s))
+
+
+def _overlapping(readings: Sequence[Reading], start_s: float, end_s: float) -> list[Reading]:
+    return [one for one in readings if one.start_s < end_s and one.end_s > start_s]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +158,9 @@ def weigh(made: Factors, hours: Ints, energy: Floats) -> Weighed:
     total, dynamic = energy.sum(axis=1), energy[:, 0]
     out = np.empty((len(hours), _FACTORS))
     dynamic_g = np.empty(len(hours))
-    for first in range(0, len(hours), _CHUNK_ROWS):
-        part = slice(first, first + _CHUNK_ROWS)
+    rows = max(1, _CHUNK_SLOTS // made.slots)
+    for first in range(0, len(hours), rows):
+        part = slice(first, first + rows)
         chosen = made.by_slot[at[part]]
         out[part] = np.einsum("rn,rnk->rk", total[part], chosen)
         dynamic_g[part] = np.einsum("rn,rn->r", dynamic[part], chosen[:, :, _LOCATION])

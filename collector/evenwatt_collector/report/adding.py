@@ -1,12 +1,13 @@
 """Adds up what a report is asked for: whole days from their roll-ups, the rest from hours, as known at a moment.
 
-Days that are rolled up and untouched since are added up by the database. What is left at the ends of the period, of
-today, of days that were touched again, and everything that is asked as of an earlier moment, is weighed from hours.
+Days that are rolled up and untouched since are added up by the database, also as of an earlier moment if they were
+rolled up by then. What is left at the ends of the period, of today, and of days that were touched since, is weighed
+from hours.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -15,6 +16,7 @@ from evenwatt_collector.carbon.shares import HOUR_S
 from evenwatt_collector.report.groups import Group, of_model, owner_group, place_group
 from evenwatt_collector.report.model import By, Moment
 from evenwatt_collector.report.sources import Sources
+from evenwatt_collector.report.sums import Grouped, Sums
 from evenwatt_collector.storage.hours import LABEL, NODE, OWNER
 from evenwatt_collector.storage.intensity import DAY_S
 from evenwatt_collector.storage.names import owners
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from evenwatt_collector.carbon.site import SiteFacts
     from evenwatt_collector.report.asking import ReportQuery
     from evenwatt_collector.storage.connection import Connection
+    from evenwatt_collector.storage.weighing import Table
 
     Floats = NDArray[np.float64]
 
@@ -37,6 +40,8 @@ TIME: Final = Group("")
 """Stands for time that belongs to no row."""
 RETIRED_S: Final = 7 * DAY_S
 """A node that sent nothing for a week is taken to be gone, and not missed any longer (our choice)."""
+_OWNER_BITS: Final = 32
+"""A node and an owner make one number: numbers of owners are smaller than that."""
 UNDER_WAY_S: Final = 180.0
 """Records come once a minute, and may take two more."""
 _HOURLY_S: Final = 73 * HOUR_S
@@ -55,26 +60,6 @@ class ReportZone:
     line: Sequence[tuple[float, SiteFacts]]
     """Facts of the site, by since when they hold."""
     book: ZoneBook
-
-
-@dataclass(slots=True)
-class Sums:
-    """What has been added up."""
-
-    groups: dict[Group, Floats] = field(default_factory=dict)
-    units: dict[Group, dict[str, float]] = field(default_factory=dict)
-    missing_s: dict[Group, float] = field(default_factory=dict)
-    covered_s: dict[int, float] = field(default_factory=dict)
-    """By node."""
-    line: dict[int, list[float]] = field(default_factory=dict)
-    """By hour or day: joules and grams."""
-
-    def add(self, group: Group, columns: Floats) -> None:
-        """Add a row's columns to its group."""
-        have = self.groups.get(group)
-        if have is not None:
-            columns = sum_by(np.zeros(2, dtype=np.int64), np.stack((have, columns)), 1)[0]
-        self.groups[group] = columns
 
 
 class Adder:
@@ -98,7 +83,7 @@ class Adder:
         # A time line by the hour needs the hours; of many owners on many nodes there are too many of them.
         short = query.end_s - query.start_s <= _HOURLY_S
         self._hourly = short and (self._cut != OWNER or node is not None)
-        self._by_days = now and not self._hourly
+        self._as_of_ms = None if now else int(known_s * 1000)
 
     def add(self, zone: ReportZone) -> None:
         """Add a zone."""
@@ -124,7 +109,8 @@ class Adder:
         """Add a zone: its clean whole days, and the hours around them."""
         query, at_s = self._query, self._query.start_s
         first, last = int(-(-query.start_s // DAY_S)), int(query.end_s // DAY_S)
-        for begin, end in clean_days(self._connection, zone.number, first, last) if self._by_days else []:
+        clean = [] if self._hourly else clean_days(self._connection, zone.number, first, last, self._as_of_ms)
+        for begin, end in clean:
             self._add_hours(zone, at_s, begin * DAY_S)
             self._add_days(zone, begin, end)
             at_s = end * DAY_S
@@ -132,23 +118,44 @@ class Adder:
         self._add_work(zone)
 
     def _add_hours(self, zone: ReportZone, start_s: float, end_s: float) -> None:
+        """Add hours, piece by piece: many of them together would take much memory."""
         if end_s <= start_s:
             return
         period, known_ms = Period.of(start_s, end_s), int(self._known_s * 1000)
         # A label's embodied grams are those of its owners on each node.
         cut = OWNER if self._cut == LABEL and zone.book.embodied else self._cut
-        table = zone.book.table(cut, period, known_ms, self._node)
-        if len(table.hours):
-            keys = np.stack((table.nodes, table.owners), axis=1)
-            pairs, which = np.unique(keys, axis=0, return_inverse=True)
-            kept = self._add(zone, pairs.tolist(), sum_by(which.ravel(), table.columns, len(pairs)))
-            inside = kept[which.ravel()]
-            self._add_line(table.hours[inside], table.columns[inside])
+        sums = Grouped()
+        for piece in zone.book.pieces(cut, period, known_ms, self._node):
+            table = zone.book.table(cut, piece, known_ms, self._node)
+            if len(table.hours):
+                self._add_piece(zone, table, sums)
+        self._add(zone, self._known_pairs(sums.keys), sums.columns)
+        for piece in zone.book.pieces(NODE, period, known_ms):
+            if not self._query.part:
+                whole = zone.book.table(NODE, piece, known_ms, self._node)
+                nodes, which = np.unique(whole.nodes, return_inverse=True)
+                covered_s = np.bincount(which.ravel(), whole.columns[:, AT["covered_s"]], len(nodes))
+                self._cover(nodes.tolist(), covered_s.tolist())
+            for use in zone.book.used(piece, known_ms):
+                self.sources.add(zone.name, use)
+
+    def _add_piece(self, zone: ReportZone, table: Table, sums: Grouped) -> None:
+        """Add a table to the sums by node and owner, and what of it is asked for to the time line."""
+        pairs, which = np.unique(table.nodes << _OWNER_BITS | table.owners, return_inverse=True)
+        sums.add(pairs, sum_by(which.ravel(), table.columns, len(pairs)))
         if not self._query.part:
-            whole = table if cut == NODE else zone.book.table(NODE, period, known_ms, self._node)
-            self._cover(whole.nodes.tolist(), whole.columns[:, AT["covered_s"]].tolist())
-        for use in zone.book.used(period, known_ms):
-            self.sources.add(zone.name, use)
+            self._add_line(table.hours, table.columns)
+            return
+        kept = np.array([self._group(zone, *pair) is not None for pair in self._known_pairs(pairs)])
+        inside = kept[which.ravel()]
+        self._add_line(table.hours[inside], table.columns[inside])
+
+    def _known_pairs(self, keys: NDArray[np.int64]) -> list[tuple[int, int]]:
+        """Return nodes and owners of keys; the owners are known by name then."""
+        pairs = list(zip((keys >> _OWNER_BITS).tolist(), (keys & (1 << _OWNER_BITS) - 1).tolist(), strict=True))
+        missing = {owner for _, owner in pairs if owner and owner not in self._owners}
+        self._owners |= owners(self._connection, missing)
+        return pairs
 
     def _add_days(self, zone: ReportZone, first: int, last: int) -> None:
         sums = ", ".join(
@@ -164,7 +171,8 @@ class Adder:
         )
         if rows:
             columns = np.array([_without_count(row[2:]) for row in rows], dtype=np.float64)
-            kept = self._add(zone, [[row[0], row[1]] for row in rows], columns)
+            keys = np.array([row[0] << _OWNER_BITS | row[1] for row in rows], dtype=np.int64)
+            kept = self._add(zone, self._known_pairs(keys), columns)
             if self._cut == NODE:
                 self._cover([row[0] for row in rows], columns[:, AT["covered_s"]].tolist())
             owner_numbers = {row[1] for row, keep in zip(rows, kept.tolist(), strict=True) if keep}
@@ -181,12 +189,10 @@ class Adder:
         ):
             self.sources.add_row(zone.name, row)
 
-    def _add(self, zone: ReportZone, pairs: list[list[int]], columns: Floats) -> NDArray[np.bool_]:
+    def _add(self, zone: ReportZone, pairs: list[tuple[int, int]], columns: Floats) -> NDArray[np.bool_]:
         """Add sums of (node, owner); return which of them are asked for."""
-        missing = {owner for _, owner in pairs if owner and owner not in self._owners}
-        self._owners |= owners(self._connection, missing)
         groups = [self._group(zone, node, owner) for node, owner in pairs]
-        kept = np.array([group is not None for group in groups])
+        kept = np.array([group is not None for group in groups], dtype=np.bool_)
         numbers: dict[Group, int] = {}
         which = [numbers.setdefault(group, len(numbers)) for group in groups if group is not None]
         sums = sum_by(np.array(which, dtype=np.int64), columns[kept], len(numbers))

@@ -6,8 +6,9 @@ T, the records stored by T. The latter are read from the ledger and booked in me
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from evenwatt_collector.storage.shards import shard_of
 from evenwatt_wire import Kind, Ledger, Topic, decode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -35,8 +36,13 @@ SETTLED_MS: Final = 60_000
 """What was stored is in the hours after this at the latest."""
 _CLOCKS_MS: Final = 600_000
 """A node's clock may be ahead by this."""
-_Row = tuple[int, int, int, bytes, "Sequence[float]"]
-"""hour, node, owner, slots, scalars"""
+BLOCK_HOURS: Final = 7 * DAY_HOURS
+"""No piece crosses the edge of such a block, so that one set of factors serves it."""
+_PIECE_SLOTS: Final = 240_000
+"""Slots of the rows of a piece; some 20 MB with all that is made of them."""
+_AT_ONCE_MS: Final = 60_000
+_Row = tuple[Any, ...]
+"""hour, node, owner, slots and the scalars."""
 HOUR_FIGURES: Final = 7
 """Kept of an hour when its row goes: dynamic and idle energy, and the five below."""
 _SCALARS: Final = ("gpu_j", "integrated_j", "estimated_j", "unknown_j", "covered_s")
@@ -72,53 +78,154 @@ class Energy:
         """Slots an hour."""
         return int(self.joules.shape[2])
 
+    def only(self, rows: NDArray[np.bool_]) -> Energy:
+        """Return some of the rows."""
+        return Energy(
+            hours=self.hours[rows],
+            nodes=self.nodes[rows],
+            owners=self.owners[rows],
+            joules=self.joules[rows],
+            scalars=self.scalars[rows],
+        )
 
-def fetch(connection: Connection, asked: Asked) -> list[Energy]:
-    """Return rows, by resolution."""
+
+def fetch(connection: Connection, asked: Asked, then: Then | None = None) -> list[Energy]:
+    """Return rows, by resolution; ``then`` is what was in no hour at that moment, if it has been looked at already."""
     # A day is compacted or not; energy that comes after that stands in hours again, until it is compacted too.
-    found = [*_compacted(connection, asked), *_kept(connection, asked)]
-    by_size: dict[int, list[_Row]] = {}
-    for row in found:
-        by_size.setdefault(len(row[3]), []).append(row)
-    return [_columns(rows, size // 16) for size, rows in sorted(by_size.items())]
+    then = then or Then(connection, asked.zone, asked.known_at_ms)
+    found = [*_compacted(connection, asked), *_kept(connection, asked, then), *then.rows(asked)]
+    sizes = sorted({len(row[3]) for row in found})
+    if len(sizes) < 2:
+        return [_columns(found, size // 16) for size in sizes]
+    return [_columns([row for row in found if len(row[3]) == size], size // 16) for size in sizes]
+
+
+def pieces(connection: Connection, asked: Asked, then: Then) -> list[tuple[int, int]]:
+    """Return stretches of hours, [first, last), in which all rows lie: each of a bounded number of rows, or an hour."""
+    most = max(1, _PIECE_SLOTS // _slots(connection, asked.zone))
+    found: list[tuple[int, int]] = []
+    first, rows = -1, 0
+    for hour, count in _counts(connection, asked, then):
+        if found and first == found[-1][0] and rows + count <= most and hour // BLOCK_HOURS == first // BLOCK_HOURS:
+            found[-1], rows = (first, hour + 1), rows + count
+        else:
+            first, rows = hour, count
+            found.append((hour, hour + 1))
+    return found
+
+
+def _counts(connection: Connection, asked: Asked, then: Then) -> Iterator[tuple[int, int]]:
+    """Yield the hours that hold rows, in order, and about how many."""
+    first, last = asked.first_hour // DAY_HOURS, (asked.last_hour - 1) // DAY_HOURS
+    known = connection.rows("SELECT day FROM day_state WHERE zone = ? AND day >= ? AND day <= ?",
+                            (asked.zone, first, last))  # fmt: skip
+    booked = Counter(row[0] for row in then.rows(asked))
+    for day in sorted({int(day) for (day,) in known} | {hour // DAY_HOURS for hour in booked}):
+        hours = Counter(booked)
+        edges = max(asked.first_hour, day * DAY_HOURS), min(asked.last_hour, (day + 1) * DAY_HOURS)
+        hours.update(dict(_grouped(connection, asked, "hour", "hour", edges)))
+        for _, rows in _grouped(connection, asked, "day_hours", "day", (day, day + 1)):
+            hours.update(dict.fromkeys(range(*edges), rows))
+        yield from ((hour, hours[hour]) for hour in range(*edges) if hours[hour])
+
+
+def _grouped(connection: Connection, asked: Asked, table: str, unit: str, edges: tuple[int, int]) -> Rows:
+    node = "" if asked.node is None else " AND node = ?"
+    return connection.rows(
+        f"SELECT {unit}, COUNT(*) FROM {table} WHERE cut = ? AND zone = ? AND {unit} >= ? AND {unit} < ?{node} "
+        f"GROUP BY {unit}",
+        (asked.cut, asked.zone, *edges, *([] if asked.node is None else [asked.node])),
+    )
 
 
 def _columns(rows: list[_Row], slots: int) -> Energy:
+    hours, nodes, owners, blobs, *scalars = zip(*rows, strict=True)
     return Energy(
-        hours=np.array([row[0] for row in rows], dtype=np.int64),
-        nodes=np.array([row[1] for row in rows], dtype=np.int64),
-        owners=np.array([row[2] for row in rows], dtype=np.int64),
-        joules=np.frombuffer(b"".join(row[3] for row in rows), dtype="<f8").reshape(len(rows), 2, slots),
-        scalars=np.array([row[4] for row in rows], dtype=np.float64).reshape(len(rows), len(_SCALARS)),
+        hours=np.array(hours, dtype=np.int64),
+        nodes=np.array(nodes, dtype=np.int64),
+        owners=np.array(owners, dtype=np.int64),
+        joules=np.frombuffer(b"".join(blobs), dtype="<f8").reshape(len(rows), 2, slots),
+        scalars=np.array(scalars, dtype=np.float64).T,
     )
 
 
-def _kept(connection: Connection, asked: Asked) -> list[_Row]:
-    settled_ms = booked_ms(connection, asked.zone)
-    known_ms = asked.known_at_ms
-    open_hour = (known_ms - SETTLED_MS) // 1000 - CLOSED_AFTER_S
-    open_hour //= HOUR_S  # the first hour that was still open then
-    rewound = known_ms < settled_ms and _minutes_reach(connection, open_hour)
-    limit = open_hour if rewound else asked.last_hour
-    rows = _rows(
+def _kept(connection: Connection, asked: Asked, then: Then) -> list[_Row]:
+    limit = asked.last_hour if then.open_hour is None else then.open_hour
+    return _rows(
         connection,
-        "SELECT hour, node, owner, slots, gpu_j, integrated_j, estimated_j, unknown_j, covered_s FROM hour "
+        f"SELECT hour, node, owner, slots, {', '.join(_SCALARS)} FROM hour "
         "WHERE cut = ? AND zone = ? AND hour >= ? AND hour < ? AND ((recorded_ms = 0 AND hour < ?) OR "
         "(recorded_ms > 0 AND recorded_ms <= ?))",
-        (asked.cut, asked.zone, asked.first_hour, asked.last_hour, limit, known_ms),
+        (asked.cut, asked.zone, asked.first_hour, asked.last_hour, limit, asked.known_at_ms),
         asked.node,
     )
-    found: list[_Row] = [(row[0], row[1], row[2], bytes(row[3]), row[4:]) for row in rows]
-    if rewound:
-        since_ms = open_hour * HOUR_S * 1000 - _CLOCKS_MS
-        now_open = replace(asked, first_hour=max(asked.first_hour, open_hour))
-        found += _booked(_book(connection, asked.zone, since_ms, known_ms), now_open, late=False)
-        sql = "SELECT COALESCE(MAX(mark_ms), 0) FROM settled WHERE zone = ? AND mark_ms <= ?"
-        mark_ms = connection.rows(sql, (asked.zone, known_ms))[0][0]
-        found += _booked(_book(connection, asked.zone, mark_ms, known_ms), asked, on_time=False)
-    elif known_ms > settled_ms:
-        found += _booked(_book(connection, asked.zone, settled_ms, known_ms), asked)
-    return found
+
+
+class Then:
+    """What was known of a zone at a moment, and is in no hour as of then: booked in memory, once for all questions.
+
+    Args:
+        connection: To read from.
+        zone: Its number.
+        known_at_ms: The moment.
+    """
+
+    def __init__(self, connection: Connection, zone: int, known_at_ms: int) -> None:
+        self._connection, self._zone = connection, zone
+        self.known_at_ms = known_at_ms
+        self.open_hour: int | None = None
+        """The first hour that was still open then, if it has to be booked again from its records."""
+        settled_ms = booked_ms(connection, zone)
+        open_hour = ((known_at_ms - SETTLED_MS) // 1000 - CLOSED_AFTER_S) // HOUR_S
+        self._open = self._late = self._all = HourBook()
+        if known_at_ms < settled_ms and _minutes_reach(connection, open_hour):
+            self.open_hour = open_hour
+            self._open = self._book(open_hour * HOUR_S * 1000 - _CLOCKS_MS)
+            sql = "SELECT COALESCE(MAX(mark_ms), 0) FROM settled WHERE zone = ? AND mark_ms <= ?"
+            self._late = self._book(connection.rows(sql, (zone, known_at_ms))[0][0])
+        elif known_at_ms > settled_ms:
+            self._all = self._book(settled_ms)
+
+    def rows(self, asked: Asked) -> Iterator[_Row]:
+        """Yield rows."""
+        if self.open_hour is not None:
+            now_open = replace(asked, first_hour=max(asked.first_hour, self.open_hour))
+            yield from _booked(self._open, now_open, late=False)
+        yield from _booked(self._late, asked, on_time=False)
+        yield from _booked(self._all, asked)
+
+    def _book(self, after_ms: int) -> HourBook:
+        """Book the zone's records that were stored later than a moment, up to ours."""
+        book, names = HourBook(), Names(self._connection)
+        labels = LabelHistory(recall(self._connection, LABELS, shard=shard_of(self._connection, self._zone)))
+        slots = book.slots[self._zone] = _slots(self._connection, self._zone)
+        for zone, name, node, stored_ms, arrived_ms, payload in self._records(after_ms):
+            record = decode(Topic(zone, name, Kind.LEDGER), bytes(payload))
+            if isinstance(record, Ledger):
+                rules = labels.at(stored_ms)
+
+                def number(owner: Owner, name: str = name, rules: Labels = rules) -> tuple[int, int]:
+                    return names.owner(rules.apply(owner, name))
+
+                use, _, _ = use_of(record, (self._zone, node), number, slots, arrived_ms)
+                book.book(use, arrived_ms)
+        return book
+
+    def _records(self, after_ms: int) -> Iterator[tuple[Any, ...]]:
+        """Yield records, some of them at a time: an hour of a large fleet is much."""
+        while True:
+            (first_ms,) = self._connection.rows(
+                "SELECT MIN(stored_ms) FROM ledger WHERE stored_ms > ? AND stored_ms <= ?", (after_ms, self.known_at_ms)
+            )[0]
+            if first_ms is None:
+                return
+            after_ms = min(self.known_at_ms, first_ms + _AT_ONCE_MS)
+            yield from self._connection.rows(
+                "SELECT zone.name, node.name, node.id, ledger.stored_ms, ledger.arrived_ms, ledger.payload FROM ledger "
+                "JOIN boot ON boot.id = ledger.boot JOIN node ON node.id = boot.node JOIN zone ON zone.id = boot.zone "
+                "WHERE ledger.stored_ms >= ? AND ledger.stored_ms <= ? AND boot.zone = ?",
+                (first_ms, after_ms, self._zone),
+            )
 
 
 def _minutes_reach(connection: Connection, hour: int) -> bool:
@@ -126,38 +233,13 @@ def _minutes_reach(connection: Connection, hour: int) -> bool:
     return meta(connection, "minutes_from") <= hour * HOUR_S * 1000
 
 
-def _book(connection: Connection, zone: int, after_ms: int, until_ms: int) -> HourBook:
-    """Book the records of a zone that were stored in (after, until]."""
-    rows = connection.rows(
-        "SELECT zone.name, node.name, node.id, ledger.stored_ms, ledger.arrived_ms, ledger.payload FROM ledger "
-        "JOIN boot ON boot.id = ledger.boot JOIN node ON node.id = boot.node JOIN zone ON zone.id = boot.zone "
-        "WHERE ledger.stored_ms > ? AND ledger.stored_ms <= ? AND boot.zone = ?",
-        (after_ms, until_ms, zone),
-    )
-    book, names = HourBook(), Names(connection)
-    labels = LabelHistory(recall(connection, LABELS, shard=shard_of(connection, zone)))
-    slots = _slots(connection, zone)
-    book.slots[zone] = slots
-    for zone_name, node_name, node, stored_ms, arrived_ms, payload in rows:
-        record = decode(Topic(zone_name, node_name, Kind.LEDGER), bytes(payload))
-        if isinstance(record, Ledger):
-            rules = labels.at(stored_ms)
-
-            def number(owner: Owner, name: str = node_name, rules: Labels = rules) -> tuple[int, int]:
-                return names.owner(rules.apply(owner, name))
-
-            use, _, _ = use_of(record, (zone, node), number, slots, arrived_ms)
-            book.book(use, arrived_ms)
-    return book
-
-
-def _booked(book: HourBook, asked: Asked, *, late: bool = True, on_time: bool = True) -> Iterable[_Row]:
+def _booked(book: HourBook, asked: Asked, *, late: bool = True, on_time: bool = True) -> Iterator[_Row]:
     for (cut, hour, zone, node, owner, recorded_ms), row in book.rows.items():
         if (cut, zone) != (asked.cut, asked.zone) or not asked.first_hour <= hour < asked.last_hour:
             continue
         if asked.node in {None, node} and (late if recorded_ms else on_time):
             scalars = (row.gpu_j, row.integrated_j, row.estimated_j, row.unknown_j, row.covered_s)
-            yield hour, node, owner, row.slots.tobytes(), scalars
+            yield (hour, node, owner, row.slots.tobytes(), *scalars)
 
 
 def _compacted(connection: Connection, asked: Asked) -> list[_Row]:
@@ -174,7 +256,7 @@ def _compacted(connection: Connection, asked: Asked) -> list[_Row]:
         for i in np.flatnonzero(figures.any(axis=0)):
             hour = day * DAY_HOURS + int(i)
             if asked.first_hour <= hour < asked.last_hour:
-                found.append((hour, node, owner, figures[:2, i].tobytes(), figures[2:, i].tolist()))
+                found.append((hour, node, owner, figures[:2, i].tobytes(), *figures[2:, i].tolist()))
     return found
 
 

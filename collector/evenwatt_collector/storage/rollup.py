@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _CLOSED_S: Final = CLOSED_AFTER_S + SETTLED_MS / 1e3
+_ALWAYS_MS: Final = 2**62
 _NULLABLE: Final = frozenset({"market_g", "embodied_g", "water_l"})
 _PUT: Final = (
     f"INSERT INTO day (cut, day, zone, node, owner, {', '.join(COLUMNS)}) "
@@ -66,7 +67,7 @@ def roll_up(connection: Connection, day: int, zone: int, now_s: float) -> bool:
         made = _made(connection, day, zone, now_s)
     if made is None:
         return False
-    rows, used = made
+    rows, used, known_ms = made
     with transaction(connection):
         for cut in (NODE, LABEL, OWNER):
             connection.run("DELETE FROM day WHERE cut = ? AND zone = ? AND day = ?", (cut, zone, day))
@@ -84,15 +85,15 @@ def roll_up(connection: Connection, day: int, zone: int, now_s: float) -> bool:
         connection.run(
             "UPDATE day_state SET rolled_ms = ?, stale = CASE WHEN stale = 2 THEN 0 ELSE stale END "
             "WHERE day = ? AND zone = ?",
-            (int(now_s * 1000), day, zone),
+            (known_ms, day, zone),
         )
     return True
 
 
 def _made(
     connection: Connection, day: int, zone: int, now_s: float
-) -> tuple[list[tuple[Any, ...]], list[SourceUse]] | None:
-    """Return a day's rows, and what its sources contributed."""
+) -> tuple[list[tuple[Any, ...]], list[SourceUse], int] | None:
+    """Return a day's rows, what its sources contributed, and the moment as of which this was known, Unix ms."""
     period = Period.of(day * DAY_S, (day + 1) * DAY_S)
     if not site_line(connection, zone):
         return None
@@ -105,7 +106,12 @@ def _made(
     by_label = _by_label(by_owner, labels) if labels else book.table(LABEL, period, now_ms)
     tables = {NODE: book.table(NODE, period, now_ms), LABEL: by_label, OWNER: by_owner}
     rows = [row for cut, table in tables.items() for row in _rows(cut, day, zone, table)]
-    return rows, book.used(period, now_ms)
+    used = book.used(period, now_ms)
+    # Clocks may have been ahead: what was recorded later than now is in as well.
+    facts_s = connection.rows(
+        "SELECT (SELECT MAX(recorded_s) FROM site WHERE zone = ?), (SELECT MAX(recorded_s) FROM device)", (zone,)
+    )[0]
+    return rows, used, max(now_ms, 1000 * max(book.recorded_s, *(recorded_s or 0 for recorded_s in facts_s)))
 
 
 def _by_label(table: Table, labels: dict[int, int]) -> Table:
@@ -147,11 +153,17 @@ def _values(sums: Floats) -> list[float | None]:
     ]
 
 
-def clean_days(connection: Connection, zone: int, first: int, last: int) -> list[tuple[int, int]]:
-    """Return stretches of days within [first, last) that are rolled up as things are known now."""
+def clean_days(
+    connection: Connection, zone: int, first: int, last: int, known_ms: int | None = None
+) -> list[tuple[int, int]]:
+    """Return stretches of days within [first, last) that are rolled up as things are known now, or were at a moment.
+
+    What was rolled up by then and not touched since says what was known then: a touch marks it, or rolls it up later.
+    """
     rows = connection.rows(
-        "SELECT day FROM day_state WHERE zone = ? AND day >= ? AND day < ? AND stale = 0 ORDER BY day",
-        (zone, first, last),
+        "SELECT day FROM day_state WHERE zone = ? AND day >= ? AND day < ? AND stale = 0 AND rolled_ms <= ? "
+        "ORDER BY day",
+        (zone, first, last, _ALWAYS_MS if known_ms is None else known_ms),
     )
     touched = _unsettled_days(connection, zone)
     found: list[tuple[int, int]] = []

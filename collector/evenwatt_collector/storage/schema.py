@@ -8,7 +8,7 @@ hour in three *cuts*: a node as a whole (1), an owner's label in a zone (2), an 
 little-endian doubles: dynamic energy of each slot of the hour, then idle energy of each. ``recorded_ms`` is 0 for what
 was stored before the hour was closed, else a mark of ``settled``: up to which commit the ledger was in the books.
 That makes energy as bitemporal as intensity is. ``day`` has grams besides, by what was known when it was rolled up;
-``day_state`` says which days have to be rolled up again.
+``day_state`` says which days have to be rolled up again, and as of when (``rolled_ms``) the others were known.
 
 ``stored_ms`` and all marks only grow within a zone, whatever the clock does; ``arrived_ms`` is what the clock said.
 ``booked_ms`` of a zone is up to which commit its ledger is in the books. ``known_ms`` of a node is when its first

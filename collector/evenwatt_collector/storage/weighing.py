@@ -10,16 +10,17 @@ import numpy as np
 from evenwatt_collector.carbon.shares import HOUR_S
 from evenwatt_collector.carbon.site import device_line, held_at
 from evenwatt_collector.carbon.weigh import Factors, factors, used, weigh
-from evenwatt_collector.storage.energy import Asked, fetch
+from evenwatt_collector.storage.energy import BLOCK_HOURS, Asked, Then, fetch, pieces
 from evenwatt_collector.storage.hours import NODE, OWNER
 from evenwatt_collector.storage.intensity import known
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
     from evenwatt_collector.carbon.site import Devices
+    from evenwatt_collector.carbon.weigh import Known
     from evenwatt_collector.carbon.weigh import Use as SourceUse
     from evenwatt_collector.storage.connection import Connection
     from evenwatt_collector.storage.energy import Energy
@@ -34,6 +35,7 @@ COLUMNS: Final = (
 )  # fmt: skip
 """Of the table ``day``, and of every table here."""
 
+_FACTORS_KEPT: Final = 4
 AT: Final = {name: i for i, name in enumerate(COLUMNS)}
 
 
@@ -89,25 +91,39 @@ class ZoneBook:
         self._devices = {number: device_line(self._name, node, devices) for number, node in nodes.items()}
         self._fetched: tuple[Asked, list[Energy]] | None = None
         """The last rows by node: a report needs them for its rows, for covered time and for its sources."""
-        self._factors: dict[tuple[int, int, int], Factors] = {}
+        self._then: Then | None = None
+        self._span = (0, 0)
+        """Hours of which intensities are in memory."""
+        self._told: Known | None = None
+        self._factors: dict[tuple[int, int], Factors] = {}
+        """By block of hours and slots an hour."""
 
     @property
     def embodied(self) -> bool:
         """Whether any node has a device configured."""
         return any(self._devices.values())
 
+    def pieces(self, cut: int, period: Period, known_at_ms: int, node: int | None = None) -> list[Period]:
+        """Return stretches of a period in which all rows of a cut lie: so many that each takes little memory."""
+        found = pieces(self._connection, self._asked(cut, period, known_at_ms, node), self._known_then(known_at_ms))
+        if found:
+            self._reach(min(first for first, _ in found), max(last for _, last in found))
+        return [
+            Period(
+                first_hour=first,
+                last_hour=last,
+                start_s=max(period.start_s, first * HOUR_S),
+                end_s=min(period.end_s, last * HOUR_S),
+            )
+            for first, last in found
+        ]
+
     def table(self, cut: int, period: Period, known_at_ms: int, node: int | None = None) -> Table:
         """Return the rows of a cut; ``OWNER`` rows carry embodied grams by their share of their node's energy."""
-        asked = Asked(
-            cut=cut,
-            zone=self._zone,
-            first_hour=period.first_hour,
-            last_hour=period.last_hour,
-            known_at_ms=known_at_ms,
-            node=node,
-        )
+        asked = self._asked(cut, period, known_at_ms, node)
         known_s = known_at_ms / 1e3
-        parts = [self._weighed(_within(energy, period, known_s)) for energy in self._fetch(asked)]
+        found = [_within(energy, period, known_s) for energy in self._fetch(asked)]
+        parts = [part for energy in found for part in self._weighed(energy)]
         if not parts:
             empty = np.empty(0, dtype=np.int64)
             return Table(empty, empty, empty, np.empty((0, len(COLUMNS))))
@@ -125,47 +141,84 @@ class ZoneBook:
 
     def used(self, period: Period, known_at_ms: int) -> list[SourceUse]:
         """Return what each source of average intensity contributed."""
-        asked = Asked(
-            cut=NODE,
+        asked = self._asked(NODE, period, known_at_ms)
+        found: dict[tuple[object, ...], SourceUse] = {}
+        for energy in (_within(part, period, known_at_ms / 1e3) for part in self._fetch(asked)):
+            for part, made in self._blocks(energy):
+                joules = np.zeros((len(made.pue), part.slots))
+                np.add.at(joules, part.hours - made.first_hour, part.joules.sum(axis=1))
+                for use in used(made, joules):
+                    key = (use.grid, use.basis, use.source, use.standing)
+                    if key in found:
+                        found[key].add(use)
+                    else:
+                        found[key] = use
+        return list(found.values())
+
+    @property
+    def recorded_s(self) -> int:
+        """When the newest of the readings in memory was recorded."""
+        told = self._told
+        return max((one.recorded_s for one in (*told.average, *told.marginal)), default=0) if told else 0
+
+    def _asked(self, cut: int, period: Period, known_at_ms: int, node: int | None = None) -> Asked:
+        return Asked(
+            cut=cut,
             zone=self._zone,
             first_hour=period.first_hour,
             last_hour=period.last_hour,
             known_at_ms=known_at_ms,
+            node=node,
         )
-        found: dict[tuple[object, ...], SourceUse] = {}
-        for energy in (_within(part, period, known_at_ms / 1e3) for part in self._fetch(asked)):
-            made = self._made(energy)
-            joules = np.zeros((len(made.pue), energy.slots))
-            np.add.at(joules, energy.hours - made.first_hour, energy.joules.sum(axis=1))
-            for use in used(made, joules):
-                key = (use.grid, use.basis, use.source, use.standing)
-                if key in found:
-                    found[key].add(use)
-                else:
-                    found[key] = use
-        return list(found.values())
+
+    def _known_then(self, known_at_ms: int) -> Then:
+        if self._then is None or self._then.known_at_ms != known_at_ms:
+            self._then = Then(self._connection, self._zone, known_at_ms)
+        return self._then
 
     def _fetch(self, asked: Asked) -> list[Energy]:
+        then = self._known_then(asked.known_at_ms)
         if asked.cut != NODE:
-            return fetch(self._connection, asked)
+            return fetch(self._connection, asked, then)
         if self._fetched is None or self._fetched[0] != asked:
-            self._fetched = (asked, fetch(self._connection, asked))
+            self._fetched = (asked, fetch(self._connection, asked, then))
         return self._fetched[1]
 
-    def _made(self, energy: Energy) -> Factors:
-        """Return factors of the hours that hold energy: a period may be as long as anybody likes."""
-        first, last = int(energy.hours.min()), int(energy.hours.max()) + 1
-        key = (first, last, energy.slots)
-        made = self._factors.get(key)
+    def _blocks(self, energy: Energy) -> Iterator[tuple[Energy, Factors]]:
+        """Yield rows with the factors of their hours, block by block: a period may be as long as anybody likes."""
+        self._reach(int(energy.hours.min()), int(energy.hours.max()) + 1)
+        blocks = energy.hours // BLOCK_HOURS
+        for block in np.unique(blocks).tolist():
+            rows = blocks == block
+            yield energy if rows.all() else energy.only(rows), self._made(block, energy.slots)
+
+    def _reach(self, first_hour: int, last_hour: int) -> None:
+        """Have in memory what is known of intensity in these hours."""
+        if self._span[0] <= first_hour and last_hour <= self._span[1]:
+            return
+        told = known(self._connection, self._zone, first_hour * HOUR_S, last_hour * HOUR_S, self._known_at_s)
+        if told is None:
+            raise LookupError(f"nothing is known of the site of zone {self._name!r}")
+        self._span, self._told = (first_hour, last_hour), told
+        self._factors.clear()
+
+    def _made(self, block: int, slots: int) -> Factors:
+        made = self._factors.get((block, slots))
         if made is None:
-            told = known(self._connection, self._zone, first * HOUR_S, last * HOUR_S, self._known_at_s)
-            if told is None:
-                raise LookupError(f"nothing is known of the site of zone {self._name!r}")
-            made = self._factors[key] = factors(told, first, last - first, energy.slots)
+            assert self._told is not None  # noqa: S101  (it has just been read)
+            first, last = max(self._span[0], block * BLOCK_HOURS), min(self._span[1], (block + 1) * BLOCK_HOURS)
+            told = self._told.within(first * HOUR_S, last * HOUR_S)
+            if len(self._factors) >= _FACTORS_KEPT:
+                self._factors.clear()
+            made = self._factors[block, slots] = factors(told, first, last - first, slots)
         return made
 
-    def _weighed(self, energy: Energy) -> Table:
-        weighed = weigh(self._made(energy), energy.hours, energy.joules)
+    def _weighed(self, energy: Energy) -> list[Table]:
+        return [self._weighed_by(made, part) for part, made in self._blocks(energy)]
+
+    @staticmethod
+    def _weighed_by(made: Factors, energy: Energy) -> Table:
+        weighed = weigh(made, energy.hours, energy.joules)
         columns = np.full((len(energy.hours), len(COLUMNS)), np.nan)
         for name in weighed.__slots__:
             columns[:, AT[name]] = getattr(weighed, name)
