@@ -13,7 +13,7 @@ from evenwatt_collector.storage.memory import recall
 from tests.chaos.ear import listening
 from tests.chaos.rig import ZONE
 from tests.standby.conftest import other
-from tests.support import eventually
+from tests.support import eventually, wait_for
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 CAP_W = 235.0
@@ -24,9 +24,15 @@ BRIEF_S = 10.0
 
 
 def api(rig, name, method, path="", **more):
+    """Ask a collector; again while nobody confirms its lease, as on a busy machine, when it takes nothing."""
     url = f"http://127.0.0.1:{rig.http[name]}/api/v1/overrides{path}"
     headers = {"Authorization": f"Bearer {TOKEN}", **more.pop("headers", {})}
-    return httpx.request(method, url, headers=headers, timeout=60, **more)
+
+    def taken():
+        answer = httpx.request(method, url, headers=headers, timeout=60, **more)
+        return None if answer.status_code == 503 else answer
+
+    return wait_for(taken, f"collector {name} takes it")
 
 
 def held(rig, name):
