@@ -63,6 +63,11 @@ async def read_status(path: Path, timeout_s: float = 10.0) -> bytes:
 async def _refuse_second(path: Path) -> None:
     try:
         await read_status(path)
+    except PermissionError:
+        raise Failure(
+            f"{path} is another user's: an agent of theirs runs here, or has run; be that user, or set another "
+            f"runtime_dir (RUNTIME_DIRECTORY)"
+        ) from None
     except (OSError, TimeoutError):
         return
     raise Failure(f"another agent already runs here and answers on {path}; stop it, or set another runtime_dir")

@@ -68,9 +68,10 @@ class Sampler:
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish the current bin, deliver it, and end the thread."""
+        """Finish the current bin, deliver it, and end the thread; nothing is to be done for one that never began."""
         self._stop.set()
-        self._thread.join(timeout=5)
+        if self._thread.ident is not None:
+            self._thread.join(timeout=5)
 
     def set_rate(self, rate_hz: float) -> None:
         """Sample at this rate from the next bin on; may be called from any thread."""

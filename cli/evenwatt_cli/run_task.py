@@ -92,7 +92,13 @@ class _Measured:
                 return self._again(request)
             self._say(f"not measured: {error}")
         except OSError as error:
-            self._say(f"not measured: {self.path}: {error.strerror or error}; is the agent running here?")
+            closed = isinstance(error, PermissionError)
+            fix = (
+                "join the group of the agent's service (evenwatt), or use sudo"
+                if closed
+                else "does the agent run here?"
+            )
+            self._say(f"not measured: {self.path}: {error.strerror or error}; {fix}")
         return None
 
     def _again(self, request: dict[str, Any]) -> dict[str, Any] | None:

@@ -39,6 +39,7 @@ _ZONE_KEYS: Final = (
     "intensity_source", "intensity_standing", "pue", "nodes", "silent", "capped", "alarms",
 )  # fmt: skip
 
+_CLOSED: Final = "not open to this user; join the group of the agent's service (evenwatt), or use sudo"
 _SAYS: Final = {"local": "this node's own agent says", "mqtt": "the broker retains, which may be old"}
 _COLLECTOR_KEYS: Final = ("role", "name", "active", "shard", "shards", "epoch", "ready", "reasons")
 _COLLECTORS_KEYS: Final = (
@@ -80,6 +81,10 @@ def worries(document: Document) -> list[str]:
     for node in document["nodes"]:
         if node["state"] == "lost" or node.get("silent"):
             found.append(f"node {node['zone']}:{node['node']}: {'silent' if node.get('silent') else 'lost'}")
+    if "local" in document:
+        link = document["local"]["link"]
+        found += [f"broker: {link['trouble']}"] if link["trouble"] else []
+        found += [f"records cannot be kept: {link['spool']['trouble']}"] if link["spool"]["trouble"] else []
     return found
 
 
@@ -151,7 +156,7 @@ def _from_collector(settings: OperatorSettings) -> Document:
 def _from_socket(settings: OperatorSettings) -> Document:
     path = Path(settings.socket)
     if not os.access(path, os.W_OK):
-        raise OSError(f"{path}: {'not open to this user' if path.exists() else 'no agent here'}")
+        raise OSError(f"{path}: {_CLOSED if path.exists() else 'no agent here'}")
     return from_socket_document(json.loads(asyncio.run(read_status(path))))
 
 

@@ -227,6 +227,8 @@ def _local(out: Console, local: dict[str, Any]) -> None:
         _account(out, local["account"])
     link = local["link"]
     _say(out, f"broker: {link['state']}" + (f" ({link['trouble']})" if link["trouble"] else ""))
+    if link["spool"]["trouble"]:
+        _say(out, f"! records cannot be kept on disk: {link['spool']['trouble']}", "red")
     if local["control_trouble"]:
         _say(out, f"! control: {local['control_trouble']}", "yellow")
     for problem in local["problems"]:

@@ -44,7 +44,7 @@ def read_document(path: str | Path) -> bytes:
     except FileNotFoundError:
         raise Failure(f"{path}: no such file; create it or name another one") from None
     except PermissionError:
-        raise Failure(f"{path}: not readable by this user; give the service's user read access") from None
+        raise Failure(f"{path}: not readable by this user; let it read the file, or be a user who may") from None
     except OSError as error:
         raise Failure(f"{path}: {error.strerror}") from None
 

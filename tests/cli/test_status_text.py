@@ -77,6 +77,8 @@ def test_what_is_degraded():
     assert worries({"collector": {**standby, "reasons": ["it stands by", "disk full"]}, **calm}) == [
         "collector: disk full"
     ]
+    link = {"trouble": "", "spool": {"trouble": "disk full"}}
+    assert worries({**calm, "local": {"link": link}}) == ["records cannot be kept: disk full"]
     assert worries({**calm, "zones": [zone_row(linked=False)]}) == ["zone hall: the collector is cut off from it"]
 
 
