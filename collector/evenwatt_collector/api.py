@@ -22,6 +22,7 @@ from evenwatt_collector.carbon_aware_api import carbon_aware_routes
 from evenwatt_collector.decided_api import decided_routes
 from evenwatt_collector.detail_api import detail_routes
 from evenwatt_collector.http.application import application
+from evenwatt_collector.http.connections import BoundedProtocol
 from evenwatt_collector.http.endpoint import SECONDS, TEXT, Beside, Endpoint, Operation, Parameter
 from evenwatt_collector.http.errors import RequestError, json_answer
 from evenwatt_collector.http.gate import Gate
@@ -266,6 +267,8 @@ async def serve(sock: socket.socket, app: Starlette, *, proxied: bool = False) -
     """
     config = uvicorn.Config(
         app,
+        http=BoundedProtocol,
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,

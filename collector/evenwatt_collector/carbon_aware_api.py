@@ -114,7 +114,7 @@ def _said(path: str, body: Any = None) -> Operation:
         answer={},
         media="application/json; charset=utf-8",
         more={204: None},
-        errors=(400, 413, 415, 500, 501) if body else (400, 500, 501),
+        errors=(400, 408, 413, 415, 500, 501) if body else (400, 500, 501),
         query=None,
         body=body,
     )

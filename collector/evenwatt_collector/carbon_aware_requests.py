@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from evenwatt_collector.carbon_aware_wire import Problem, body_time, invalid, query_time, unreadable
+from evenwatt_collector.http.errors import RequestError
+from evenwatt_collector.jobs_requests import received
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,13 +73,13 @@ async def rows(request: Request) -> list[dict[str, Any]]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
         raise Problem(415, "Unsupported Media Type", "expected Content-Type: application/json")
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > _MOST_BODY_BYTES:
-            raise Problem(413, "Payload Too Large", f"more than {_MOST_BODY_BYTES} bytes")
     try:
-        rows = msgspec.json.decode(bytes(body), type=list[dict[str, Any]])
+        body = await received(request, _MOST_BODY_BYTES, f"more than {_MOST_BODY_BYTES} bytes")
+    except RequestError as error:
+        title = "Payload Too Large" if error.status == 413 else "Request Timeout"
+        raise Problem(error.status, title, str(error)) from None
+    try:
+        rows = msgspec.json.decode(body, type=list[dict[str, Any]])
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise Problem(400, "One or more validation errors occurred.", errors={"$": [str(error)]}) from None
     if len(rows) > _MOST_BATCH:

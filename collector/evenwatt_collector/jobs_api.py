@@ -115,19 +115,16 @@ class _Api:
 
     async def advise(self, request: Request) -> Response:
         """Say what would be decided; nothing is kept, so nobody has to be known. Only so many at once."""
+        entries = await asyncio.to_thread(_entries, await body(request))  # a thousand jobs take a while
+        if len(entries) != 1:
+            raise RequestError(400, f"found {len(entries)} jobs, expected one; ask for each of them")
         if self._advising >= _MOST_ADVISING:
             raise RequestError(429, f"{_MOST_ADVISING} questions are being thought over; ask again", _RETRY)
         self._advising += 1
         try:
-            return await self._advise(request)
+            return _json(await self._desk.advise(entries[0], "advise"))
         finally:
             self._advising -= 1
-
-    async def _advise(self, request: Request) -> Response:
-        entries = await asyncio.to_thread(_entries, await body(request))  # a thousand jobs take a while
-        if len(entries) != 1:
-            raise RequestError(400, f"found {len(entries)} jobs, expected one; ask for each of them")
-        return _json(await self._desk.advise(entries[0], "advise"))
 
 
 def _answering(make: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
@@ -189,7 +186,7 @@ _SUBMIT: Final = Operation(
     summary="Submit one job, or several as {'jobs': [...]} (docs/jobs.md)",
     answer=Submitted,
     more={201: Submitted},
-    errors=(400, 409, 413, 415, 422, 503),
+    errors=(400, 408, 409, 413, 415, 422, 503),
     scope=Scope.JOBS,
     query=(Parameter(name="check", words="only say what is wrong", schema={"type": "boolean"}),),
     body=OBJECT,
@@ -223,7 +220,7 @@ _EXPLAIN: Final = Operation(
 _REPORT: Final = Operation(
     summary="What another scheduler says of a job that it runs",
     answer=JobRecord,
-    errors=(400, 404, 409, 413, 415, 503),
+    errors=(400, 404, 408, 409, 413, 415, 503),
     scope=Scope.JOBS,
     path=_ID,
     body=ExternalReport,
@@ -232,6 +229,6 @@ _PLAN: Final = Operation(summary="What is planned: slots, intensity, pieces of j
 _ADVISE: Final = Operation(
     summary="What would be decided about a job; nothing is kept",
     answer=Advice,
-    errors=(400, 404, 409, 413, 415, 422, 429, 503),
+    errors=(400, 404, 408, 409, 413, 415, 422, 429, 503),
     body=OBJECT,
 )

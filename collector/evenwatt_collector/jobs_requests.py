@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound=msgspec.Struct)
 
+BODY_S: Final = 30.0
+"""A body that takes longer is not waited for."""
 _GROUPS: Final[Mapping[str, frozenset[JobState]]] = {
     "open": frozenset({JobState.WAITING, JobState.STARTING, JobState.RUNNING, JobState.STOPPING}),
     "ended": frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED}),
@@ -28,16 +31,30 @@ async def body(request: Request) -> bytes:
     """Read a JSON body.
 
     Raises:
-        RequestError: it is of another type, or too long.
+        RequestError: it is of another type, too long, or does not come.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise RequestError(415, f"found Content-Type {kind or 'none'!r}, expected application/json")
+    return await received(request, MOST_BYTES, f"more than {MOST_BYTES:,} bytes; submit fewer jobs at once")
+
+
+async def received(request: Request, most_bytes: int, too_much: str) -> bytes:
+    """Return a body that has to come in time.
+
+    Raises:
+        RequestError: 413 with ``too_much``, 408 where it does not come.
+    """
     found = bytearray()
-    async for part in request.stream():
-        found += part
-        if len(found) > MOST_BYTES:
-            raise RequestError(413, f"more than {MOST_BYTES:,} bytes; submit fewer jobs at once")
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for part in request.stream():
+                found += part
+                if len(found) > most_bytes:
+                    raise RequestError(413, too_much)
+    except TimeoutError:
+        said = f"the body has not come within {BODY_S:.0f} s ({len(found)} bytes of it have); send it at once"
+        raise RequestError(408, said, {"Connection": "close"}) from None
     return bytes(found)
 
 

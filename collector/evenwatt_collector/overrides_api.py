@@ -122,7 +122,7 @@ _PUT: Final = Operation(
         ),
     ),
     body=Wish,
-    errors=(400, 404, 409, 413, 415, 422, 503),
+    errors=(400, 404, 408, 409, 413, 415, 422, 503),
 )
 _END: Final = Operation(
     summary="End an override now",

@@ -30,6 +30,7 @@ _STATUSES: Final = {
     401: "It takes a token",
     403: "Whose token it is may not do this",
     404: "There is no such thing",
+    408: "The body did not come in time",
     409: "It contradicts what is there",
     413: "Too long",
     415: "Not JSON",

@@ -86,7 +86,7 @@ _LOG_IN: Final = Operation(
     answer=Standing,
     status=201,
     body=LogIn,
-    errors=(400, 401, 403, 413, 415, 429),
+    errors=(400, 401, 403, 408, 413, 415, 429),
     scope=None,
 )
 _LOG_OUT: Final = Operation(summary="Log out", answer=None, status=204, errors=(403,), scope=None)
