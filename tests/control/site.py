@@ -1,4 +1,4 @@
-"""A whole site in virtual time: nodes' real checks and leases, a real controller that signs, a network nobody trusts."""
+"""A whole site in virtual time: nodes with their real checks and leases, a real controller that signs, any network."""
 
 from __future__ import annotations
 
