@@ -6,6 +6,8 @@ The shell around ``governor`` (devices) and ``reflex`` (bins of power). Authorit
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from evenwatt_agent.reflex import Devices, Reflex
@@ -112,8 +114,9 @@ class Steering:
         learned = {name: [round(floor_w), round(ceiling_w), seen] for name, (floor_w, ceiling_w, seen) in known}
         text = json.dumps(learned) if learned else ""
         if text != self._learned:
-            await self._in_worker(lambda: self._spool.remember(learned=text))
-            self._learned = text
+            with suppress(sqlite3.Error):  # a full disk: leases go on, and it is tried again
+                await self._in_worker(lambda: self._spool.remember(learned=text))
+                self._learned = text
 
     def _devices(self, cap_w: float | None) -> Devices:
         governor, outcome = self._governor, self._governor.outcome

@@ -7,9 +7,12 @@ import asyncio
 import pytest
 
 from evenwatt_agent import clocks
+from evenwatt_agent.memory import Memory
+from evenwatt_agent.steering import Steering
 from evenwatt_wire.command import Code, Op
 from evenwatt_wire.messages import LeaseState
 from tests.agent.inside import Inside
+from tests.agent.test_throttle import Box
 from tests.support import Suspends, make_trust
 
 
@@ -98,3 +101,23 @@ async def test_a_renewal_that_comes_again_does_nothing_more(node):
             await node.authority.renew(payload, retained=False)
         assert len(checked) == 2  # the newest is known by its bytes
         assert [e.facts["seq"] for e in node.entries("renewed")] == [node.seq]
+
+
+async def test_leases_are_followed_where_what_was_learned_cannot_be_kept(tmp_path):
+    box = Box(tmp_path, "epyc", control={"ceilings_w": {"package-0": 100}})
+    memory = Memory(tmp_path / "small.db")
+
+    async def in_worker(call):
+        return call()
+
+    steering = Steering(box.governor, memory, in_worker, lambda *_, **__: None, lambda: None)
+    box.run(3.0, 1000.0, "package-0")
+    memory._db.execute("PRAGMA query_only = ON")  # as a disk that takes nothing
+    for second in range(3):
+        outcome = await steering.hold(90.0, float(second))
+    assert outcome.requested_w == 90.0
+    memory._db.execute("PRAGMA query_only = OFF")
+    await steering.hold(90.0, 10.0)
+    assert "package-0" in memory.recall("learned")
+    memory.close()
+    box.close()
