@@ -11,7 +11,9 @@ where nothing is known there is no figure, not a zero.
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -20,12 +22,22 @@ from starlette.responses import PlainTextResponse, Response
 
 from evenwatt_collector.carbon.series import Standing
 from evenwatt_collector.carbon.windows import Point, cleanest, mean, windows
-from evenwatt_collector.carbon_aware_requests import locations, missing, moment_of, ordered, rows, text_of, time_of
+from evenwatt_collector.carbon_aware_requests import (
+    bounded,
+    locations,
+    missing,
+    moment_of,
+    ordered,
+    rows,
+    text_of,
+    time_of,
+)
 from evenwatt_collector.carbon_aware_wire import Problem, invalid, span, stamp, unreadable, utc
 from evenwatt_collector.http.endpoint import OBJECT, TEXT, Endpoint, Operation
+from evenwatt_collector.http.turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from starlette.requests import Request
@@ -72,21 +84,29 @@ def carbon_aware_routes(
         wall: Unix time.
         prefix: Put before every path, as the SDK's ``WebApiRoutePrefix``.
     """
-    api = _Api(store, wall)
+    turns = Turns()  # their own: who asks for years of intensities does not hold up reports
+    api = _Api(store, wall, turns)
 
     async def health(_request: Request) -> Response:
         well = healthy()
         return PlainTextResponse("Healthy" if well else "Unhealthy", status_code=200 if well else 503)
 
-    gets = {
-        "/emissions/bylocation": api.by_location,
-        "/emissions/bylocations": api.by_locations,
-        "/emissions/bylocations/best": api.best,
+    def past(make: _Make) -> _Make:
+        async def in_turn(request: Request) -> Any:
+            async with turns.turn():
+                return await make(request)
+
+        return in_turn
+
+    gets: dict[str, _Make] = {
+        "/emissions/bylocation": past(api.by_location),
+        "/emissions/bylocations": past(api.by_locations),
+        "/emissions/bylocations/best": past(api.best),
         "/emissions/forecasts/current": api.current_forecast,
-        "/emissions/average-carbon-intensity": api.average,
+        "/emissions/average-carbon-intensity": past(api.average),
         "/locations": api.locations,
     }
-    posts = {
+    posts: dict[str, _Make] = {
         "/emissions/forecasts/batch": api.batch_forecast,
         "/emissions/average-carbon-intensity/batch": api.batch_average,
     }
@@ -97,6 +117,7 @@ def carbon_aware_routes(
     ]
 
 
+_Make = Callable[["Request"], Awaitable[Any]]
 _ROWS: Final = {"type": "array", "items": OBJECT}
 _HEALTH: Final = Operation(
     summary="Carbon Aware SDK: whether it can do its work",
@@ -114,13 +135,13 @@ def _said(path: str, body: Any = None) -> Operation:
         answer={},
         media="application/json; charset=utf-8",
         more={204: None},
-        errors=(400, 408, 413, 415, 500, 501) if body else (400, 500, 501),
+        errors=(400, 408, 413, 415, 429, 500, 501) if body else (400, 429, 500, 501),
         query=None,
         body=body,
     )
 
 
-def _answering(make: Callable[[Request], Awaitable[Any]]) -> Callable[[Request], Awaitable[Response]]:
+def _answering(make: _Make) -> Callable[[Request], Awaitable[Response]]:
     """Return an endpoint: data as JSON, nothing as 204, a problem as such."""
 
     async def answer(request: Request) -> Response:
@@ -131,7 +152,8 @@ def _answering(make: Callable[[Request], Awaitable[Any]]) -> Callable[[Request],
             return Response(body, problem.status, media_type="application/problem+json; charset=utf-8")
         if content is None:
             return Response(status_code=204)
-        return Response(msgspec.json.encode(content), media_type="application/json; charset=utf-8")
+        encoded = await asyncio.to_thread(msgspec.json.encode, content)  # of a year there is much
+        return Response(encoded, media_type="application/json; charset=utf-8")
 
     return answer
 
@@ -139,8 +161,8 @@ def _answering(make: Callable[[Request], Awaitable[Any]]) -> Callable[[Request],
 class _Api:
     """The endpoints."""
 
-    def __init__(self, store: IntensityStore, wall: Callable[[], float]) -> None:
-        self._store, self._wall = store, wall
+    def __init__(self, store: IntensityStore, wall: Callable[[], float], turns: Turns) -> None:
+        self._store, self._wall, self._turns = store, wall, turns
 
     async def locations(self, _request: Request) -> dict[str, Any] | None:
         return {
@@ -156,12 +178,12 @@ class _Api:
     async def by_locations(self, request: Request, *, single: bool = False) -> list[dict[str, Any]] | None:
         names = locations(request)
         observed = await self._observed(request, names[:1] if single else names)
-        return [_emission(name, point) for name, point in observed] or None
+        return await asyncio.to_thread(_emissions, observed)
 
     async def best(self, request: Request) -> list[dict[str, Any]] | None:
         observed = await self._observed(request, locations(request))
         least = min((point.g_per_kwh for _, point in observed), default=None)
-        return [_emission(name, point) for name, point in observed if point.g_per_kwh == least] or None
+        return await asyncio.to_thread(_emissions, [one for one in observed if one[1].g_per_kwh == least])
 
     async def average(self, request: Request) -> dict[str, Any] | None:
         name = request.query_params.get("location", "")
@@ -173,11 +195,13 @@ class _Api:
             _complete(text_of(row, "location"), moment_of(row, "startTime"), moment_of(row, "endTime"))
             for row in await rows(request)
         ]
-        return [await self._average(*one) for one in asked]
+        bounded("$", sum(abs((end - start).total_seconds()) for _, start, end in asked))
+        async with self._turns.turn():
+            return [await self._average(*one) for one in asked]
 
     async def _average(self, name: str, start: datetime, end: datetime) -> dict[str, Any]:
         start_s, end_s = ordered(("startTime", start), ("endTime", end))
-        value, known = mean(await self._points(name, start_s, end_s), start_s, end_s)
+        value, known = await asyncio.to_thread(mean, await self._points(name, start_s, end_s), start_s, end_s)
         return {
             "location": name,
             "startTime": stamp(start),
@@ -196,6 +220,7 @@ class _Api:
             start_s = end_s = start.timestamp()
         else:
             start_s, end_s = ordered(("time", start), ("toTime", end))
+        bounded("toTime", (end_s - start_s) * len(names))
         observed: list[tuple[str, Point]] = []
         for name in names:
             observed += [(name, point) for point in await self._points(name, start_s, end_s, whole=True)]
@@ -214,19 +239,8 @@ class _Api:
         """
         first_s, last_s = int(start_s), max(int(start_s) + 1, -int(-end_s // 1))
         steps = await self._store.readings(self._grid(name), first_s, last_s)
-        points = []
-        for i, which in enumerate(steps.which.tolist()):
-            if which < 0 or steps.readings[which].standing is Standing.FORECAST:
-                continue
-            reading, from_s, until_s = steps.readings[which], float(steps.edges[i]), float(steps.edges[i + 1])
-            if whole and reading.standing is not Standing.FALLBACK:
-                from_s = reading.start_s if from_s <= first_s else from_s
-                until_s = reading.end_s if until_s >= last_s else until_s
-            elif whole and start_s == end_s:  # a fallback holds for a year or longer; here it answers for its hour
-                from_s = start_s // 3600 * 3600
-                until_s = from_s + 3600
-            points.append(Point(from_s, until_s, float(steps.g_per_kwh[i])))
-        return points
+        at_s = start_s if start_s == end_s else None
+        return await asyncio.to_thread(_picked, steps, (first_s, last_s), at_s, whole=whole)
 
     # --- what will be ---------------------------------------------------------------------------------------------
 
@@ -251,7 +265,8 @@ class _Api:
             if not isinstance(window, int) or isinstance(window, bool):
                 raise unreadable("windowSize", window)
             asked.append((name, requested, moment_of(row, "dataStartAt"), moment_of(row, "dataEndAt"), window))
-        return [await self._forecast(*one) for one in asked]
+        async with self._turns.turn():
+            return [await self._forecast(*one) for one in asked]
 
     async def _forecast(
         self, name: str, requested: datetime, start: datetime | None, end: datetime | None, window_min: int
@@ -292,6 +307,28 @@ def _complete(name: str, start: datetime | None, end: datetime | None) -> tuple[
     if not name or start is None or end is None:
         raise missing(location=name, startTime=start, endTime=end)
     return name, start, end
+
+
+def _picked(steps: Steps, span_s: tuple[int, int], at_s: float | None, *, whole: bool) -> list[Point]:
+    """Return what of a series was observed; see ``_points``. ``at_s`` is the moment, if it is one."""
+    first_s, last_s = span_s
+    points = []
+    for i, which in enumerate(steps.which.tolist()):
+        if which < 0 or steps.readings[which].standing is Standing.FORECAST:
+            continue
+        reading, from_s, until_s = steps.readings[which], float(steps.edges[i]), float(steps.edges[i + 1])
+        if whole and reading.standing is not Standing.FALLBACK:
+            from_s = reading.start_s if from_s <= first_s else from_s
+            until_s = reading.end_s if until_s >= last_s else until_s
+        elif whole and at_s is not None:  # a fallback holds for a year or longer; here it answers for its hour
+            from_s = at_s // 3600 * 3600
+            until_s = from_s + 3600
+        points.append(Point(from_s, until_s, float(steps.g_per_kwh[i])))
+    return points
+
+
+def _emissions(observed: Sequence[tuple[str, Point]]) -> list[dict[str, Any]] | None:
+    return [_emission(name, point) for name, point in observed] or None
 
 
 def _emission(name: str, point: Point) -> dict[str, Any]:

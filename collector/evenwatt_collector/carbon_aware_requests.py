@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _MOST_LOCATIONS: Final = 100
 _LONGEST_S: Final = 366 * 86_400
 """Of one location; with five-minute data that is 105,000 points."""
+_LONGEST_TOGETHER_S: Final = 10 * _LONGEST_S
+"""Of all locations of a question: a year of a hundred grids would be read for a minute."""
 _MOST_BATCH: Final = 1_000
 _MOST_BODY_BYTES: Final = 1_048_576
 
@@ -66,6 +68,12 @@ def ordered(start: tuple[str, datetime], end: tuple[str, datetime]) -> tuple[flo
     if end_s - start_s > _LONGEST_S:
         raise invalid({end[0]: [f"{end[0]} must be at most 366 days after {start[0]}"]})
     return start_s, end_s
+
+
+def bounded(name: str, seconds: float) -> None:
+    """See that a question is not of too much time, all its locations or elements together."""
+    if seconds > _LONGEST_TOGETHER_S:
+        raise invalid({name: [f"{seconds / 86_400:.0f} days in all; at most {_LONGEST_TOGETHER_S // 86_400} at once"]})
 
 
 async def rows(request: Request) -> list[dict[str, Any]]:

@@ -269,6 +269,16 @@ async def test_times_that_make_no_sense_are_named(ask, params, errors):
     assert found.errors == errors
 
 
+async def test_more_time_than_is_read_at_once_is_named(ask):
+    names = [f"town-{number}" for number in range(11)]
+    asked = {"location": names, "time": "2025-01-01", "toTime": "2026-01-01"}
+    found = problem(await ask(Store(*HOURLY), "/emissions/bylocations", params=asked))
+    assert found.errors == {"toTime": ["4015 days in all; at most 3660 at once"]}
+    rows = [{"location": name, "startTime": "2025-01-01", "endTime": "2026-01-01"} for name in names]
+    answer = await ask(Store(*HOURLY), "/emissions/average-carbon-intensity/batch", method="POST", json=rows)
+    assert problem(answer).errors == {"$": ["4015 days in all; at most 3660 at once"]}
+
+
 async def test_an_unknown_location_is_named(ask):
     for path in ("/emissions/bylocation", "/emissions/forecasts/current"):
         found = problem(await ask(Store(*HOURLY), path, params={"location": "atlantis"}))
