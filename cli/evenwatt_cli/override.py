@@ -58,6 +58,8 @@ def override_limit(wanted: Wanted, *, as_json: bool, config: Path | None) -> Exi
             f"--for {wanted.duration}: an override lasts 10s to 24h; what is meant for longer belongs into the policy"
         )
     watts = wanted.cap_w if wanted.budget_w is None else wanted.budget_w
+    if watts is not None and watts <= 0:
+        raise Failure(f"{watts:g} W: expected more than 0 W; work is stopped by --pause, not by a limit of nothing")
     wish: dict[str, Any] = {
         "kind": "pause" if wanted.pause else "limit" if wanted.cap_w is None else "cap",
         "zone": zone,

@@ -9,13 +9,16 @@ from evenwatt_collector.node import Heard, Node
 from evenwatt_wire.messages import NodeState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from evenwatt_wire import Ack, Birth, Event, Live, NodeSummary, State
 
 MAX_NODES: Final = 20_000
 """Whoever can publish could invent names without end."""
 _EVENTS_KEPT: Final = 200
+_CLOCK_OFF_S: Final = 60.0
+"""By which a node's clock may differ from ours: windows take a second or so, and a busy machine some more."""
+_CUT_OFF: Final = "this collector's own connection to the broker is down, so what it shows of them is old"
 
 
 class FleetFullError(ValueError):
@@ -112,8 +115,15 @@ class Fleet:
             self._changed[node.key] = None
             node.on_ack(ack)
 
-    def alarms(self, zone: str, now_s: float, *, linked: bool = True) -> list[str]:
-        """Return what is wrong with a zone's nodes, each with its fix; unlinked, the collector itself hears nothing."""
+    def alarms(self, zone: str, now_s: float, *, linked: bool = True, wall_ms: float | None = None) -> list[str]:
+        """Return what is wrong with a zone's nodes, each with its fix.
+
+        Args:
+            zone: Its name.
+            now_s: Monotonic seconds.
+            linked: False where the collector itself hears nothing.
+            wall_ms: Its clock, if those of the nodes are to be held against it.
+        """
         nodes = self.in_zone(zone)
         rivals = [node.name for node in nodes if node.has_rival(now_s)]
         lost = [node.name for node in nodes if node.state is NodeState.LOST]
@@ -122,12 +132,13 @@ class Fleet:
             f"two agents use the name {name!r}; give one of them another 'node' in its settings" for name in rivals
         ]
         if lost:
-            alarms.append(f"lost: {named(lost)}; its agent or its network is down")
+            why = "its agent or its network is down" if linked else _CUT_OFF
+            alarms.append(f"lost: {named(lost)}; {why}")
         if silent:
-            why = "connected, but no measurements arrive"
-            if not linked:
-                why = "this collector's own connection to the broker is down, so what it shows of them is old"
+            why = "connected, but no measurements arrive" if linked else _CUT_OFF
             alarms.append(f"silent: {named(silent)}; {why}")
+        if wall_ms is not None and linked:
+            alarms += _clocks({node.name: node.clock_ahead_s(now_s, wall_ms) for node in nodes})
         return alarms
 
     @property
@@ -147,6 +158,17 @@ class Fleet:
         self._sorted.pop(zone, None)
         self._changed[zone, name] = None
         return self._zones.setdefault(zone, {}).setdefault(name, Node(zone, name, now_s))
+
+
+def _clocks(ahead_s: Mapping[str, float]) -> list[str]:
+    wrong = {name: off_s for name, off_s in ahead_s.items() if abs(off_s) > _CLOCK_OFF_S}
+    if not wrong:
+        return []
+    worst_s = max(wrong.values(), key=abs)
+    off = f"{abs(worst_s) / 60:.0f} min {'ahead of' if worst_s > 0 else 'behind'} this collector's"
+    most = "" if len(wrong) == 1 else "at the most "
+    fix = "synchronise both (timedatectl set-ntp true), since records are dated by the node's clock"
+    return [f"clock: {named(sorted(wrong))}: {most}{off}; {fix}"]
 
 
 def named(names: Iterable[str], most: int = 5) -> str:

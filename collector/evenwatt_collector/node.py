@@ -217,6 +217,12 @@ class Node:
         """Time since the latest window."""
         return max(0.0, now_s - self.heard_s)
 
+    def clock_ahead_s(self, now_s: float, wall_ms: float) -> float:
+        """By how much its clock is ahead of ours, which says ``wall_ms``; 0 where it does not speak."""
+        if self.live is None or not self.present or self.silent(now_s):
+            return 0.0
+        return (self.live.wall_ms - wall_ms) / 1e3 + self.age_s(now_s)
+
     def silent(self, now_s: float) -> bool:
         """Whether it ought to speak and does not."""
         return self.present and self.age_s(now_s) > SILENT_S

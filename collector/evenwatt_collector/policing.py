@@ -64,7 +64,8 @@ class Policing:
         """Take a changed policy, and the carbon loop's limits."""
         watcher, ground = self._watcher, self._ground
         path, before = ground.settings.policy, watcher.trouble
-        if watcher.poll():
+        taken = watcher.poll()
+        if taken:
             ground.changed()
             self._log.info("policy taken", path=path)
             ground.note("policy", watcher.facts())
@@ -73,6 +74,8 @@ class Policing:
             self._log.error("policy refused", why=watcher.trouble)
             ground.note("policy-refused", {"why": watcher.trouble})
             self._tell(f"the policy was refused, and the one before holds: {watcher.trouble}")
+        elif before and not watcher.trouble and not taken:
+            self._log.info("the policy's file is good again, and says what holds", path=path)
         self._carbon.follow(watcher.rules, time.time(), self._zone_now)
 
     def troubles(self, served: Callable[[str], bool]) -> list[str]:

@@ -131,7 +131,8 @@ class Zone:
             ],
             alarms=[
                 alarm[:_TEXT_CHARACTERS]
-                for alarm in self._alarms(now_s, fleet, view, troubles, linked=linked) + books.alarms(self.name)
+                for alarm in self._alarms(now_s, wall_ms, fleet, view, troubles, linked=linked)
+                + books.alarms(self.name)
             ],
         )
 
@@ -152,9 +153,10 @@ class Zone:
         return sorted(found.values(), key=lambda one: -one.power_w)
 
     def _alarms(
-        self, now_s: float, fleet: Fleet, view: ZoneView | None, troubles: list[str], *, linked: bool
+        self, now_s: float, wall_ms: int, fleet: Fleet, view: ZoneView | None, troubles: list[str], *, linked: bool
     ) -> list[str]:
-        alarms = troubles + (list(view.alarms) if view else []) + fleet.alarms(self.name, now_s, linked=linked)
+        alarms = troubles + (list(view.alarms) if view else [])
+        alarms += fleet.alarms(self.name, now_s, linked=linked, wall_ms=wall_ms)
         rival = self._current_rival(now_s)
         if rival is not None:
             consequence = "this one is fenced off" if rival.epoch > self._epoch else "nodes obey this one"

@@ -62,6 +62,18 @@ def test_a_collector_that_is_cut_off_does_not_blame_the_nodes():
     assert "own connection to the broker is down" in fleet.alarms(ZONE, 9.0, linked=False)[0]
 
 
+def test_a_node_whose_clock_is_wrong_is_named_with_the_fix(fleet):
+    fleet.on_live(ZONE, live(seq=9), 3.0)
+    sent_ms = node(fleet).live.wall_ms
+    assert fleet.alarms(ZONE, 3.5, wall_ms=sent_ms + 500) == []
+    assert fleet.alarms(ZONE, 3.5, wall_ms=sent_ms + 30_000) == []
+    (behind,) = fleet.alarms(ZONE, 3.5, wall_ms=sent_ms + 500 + 2 * 3_600_000)
+    assert behind.startswith("clock: n1: 120 min behind this collector's; synchronise both")
+    (ahead,) = fleet.alarms(ZONE, 3.5, wall_ms=sent_ms + 500 - 300_000)
+    assert "5 min ahead of this collector's" in ahead
+    assert not any("clock" in alarm for alarm in fleet.alarms(ZONE, 60.0, wall_ms=sent_ms))
+
+
 def test_lost_of_a_boot_never_heard_does_not_replace_the_living(fleet):
     assert not fleet.on_state(ZONE, state(what=NodeState.LOST, boot=NEXT_BOOT), 1.0)
     assert node(fleet).boot == BOOT
