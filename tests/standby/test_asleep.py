@@ -21,3 +21,4 @@ async def test_whoever_has_slept_acts_no_more_before_a_sign_of_its_own_comes_thr
     tenure.heard(tenure.beat("z", tenure.next_beat()))
     assert tenure.may_act()
     tenure.close()
+    assert not tenure.may_act()  # it has given the lease back: whatever still runs here orders nothing more

@@ -96,7 +96,7 @@ class Tenure:
 
     def may_act(self) -> bool:
         """Whether orders may be sent and work be taken now."""
-        return self._hold.may_act(hold_s())
+        return not self._stopping.is_set() and self._hold.may_act(hold_s())
 
     def close(self) -> None:
         """Stop beating and give the lease back; call it when everything is written."""
