@@ -150,3 +150,18 @@ def test_a_renewal_of_an_earlier_collector_that_comes_late_keeps_nothing_alive()
         node = site.nodes[name]
         (node.hear_renewal if kind == "renew" else node.hear)(payload, site.now_s, site.real_ms() - 8_000)
     assert {name: node.book.target(site.now_s) for name, node in site.nodes.items()} == before
+
+
+def test_a_node_whose_mark_is_anothers_who_is_left_out_keeps_its_lease_by_grants():
+    names = "n18622", "n41826"
+    assert len({node_mark(name) for name in names}) == 1
+    site = Site(random.Random(1), zones=("a",), names=names)
+    site.run(30.0)
+    site.deaf.add(names[0])
+    site.rules.budgets_w["a"] = 400.0
+    left_s = []
+    for _ in range(160):
+        site.run(0.25)
+        left_s.append(site.nodes[names[1]].book.target(site.now_s).remaining_s)
+    assert site.nodes[names[0]].book.target(site.now_s).state is LeaseState.FALLBACK
+    assert min(left_s) > 0.0
