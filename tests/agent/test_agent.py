@@ -306,8 +306,8 @@ async def test_a_second_agent_on_the_same_machine_is_refused_before_it_touches_a
             await eventually(lambda: second.poll() is not None, "the second one gives up")
             assert second.returncode == 2
         assert said in (site.folder / "agent.log").read_text()
-        # The first one goes on holding its node, and moves its limits a little as the power of the rest moves.
-        assert {path: int(limit) for path, limit in site.limits().items()} == pytest.approx(held, rel=0.05)
+        # The first one goes on holding its node, and moves its limits as the power of the rest comes to be known.
+        assert {path: int(limit) for path, limit in site.limits().items()} == pytest.approx(held, rel=0.2)
 
 
 @pytest.mark.parametrize(
