@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     from evenwatt_collector.status import Document
 
 _GRACE_S = 2
+_BACKLOG: Final = 128
+"""Connections that the kernel holds ready, and that are taken in one go: other work has to wait for that."""
 _LATEST_S = 253_402_300_799
 """The end of the year 9999: calendars go no further."""
 
@@ -270,7 +272,9 @@ async def serve(sock: socket.socket, app: Starlette, *, proxied: bool = False) -
         http=BoundedProtocol,
         ws="none",
         log_config=None,
+        log_level="error",  # what strangers send is no warning of ours
         access_log=False,
+        backlog=_BACKLOG,
         server_header=False,
         lifespan="off",
         proxy_headers=proxied,
@@ -309,6 +313,6 @@ def listen(settings: HttpSettings) -> socket.socket:
     except OSError as error:
         why = error.strerror or str(error)
         raise Failure(f"{where}: {why}; stop what uses it, or set another http.host or http.port") from None
-    sock.listen(128)
+    sock.listen(_BACKLOG)
     sock.setblocking(False)
     return sock

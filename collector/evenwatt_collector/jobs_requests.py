@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
+from starlette.requests import ClientDisconnect
 
 from evenwatt_collector.http.errors import RequestError
 from evenwatt_collector.jobs.desk import MOST_JOBS, JobQuery
@@ -43,7 +44,7 @@ async def received(request: Request, most_bytes: int, too_much: str) -> bytes:
     """Return a body that has to come in time.
 
     Raises:
-        RequestError: 413 with ``too_much``, 408 where it does not come.
+        RequestError: 413 with ``too_much``, 408 where it does not come, 400 where who sent it has left.
     """
     found = bytearray()
     try:
@@ -55,6 +56,8 @@ async def received(request: Request, most_bytes: int, too_much: str) -> bytes:
     except TimeoutError:
         said = f"the body has not come within {BODY_S:.0f} s ({len(found)} bytes of it have); send it at once"
         raise RequestError(408, said, {"Connection": "close"}) from None
+    except ClientDisconnect:
+        raise RequestError(400, "the body ended before its end") from None  # nobody hears of it
     return bytes(found)
 
 

@@ -14,6 +14,7 @@ from evenwatt_collector.http import connections
 from evenwatt_collector.http.application import application
 from evenwatt_collector.http.connections import TOLD, BoundedProtocol
 from evenwatt_collector.http.endpoint import Endpoint, Operation
+from evenwatt_collector.http.errors import RequestError
 from evenwatt_collector.http.settings import HttpSettings
 from evenwatt_collector.jobs_requests import body
 from evenwatt_collector.live_stream import Hub, stream_route
@@ -27,6 +28,7 @@ class Door:
 
     def __init__(self):
         self.port, self.hub, self.go, self.begun = free_port(), Hub(), asyncio.Event(), 0
+        self.refused = []
         self.app = application([
             Endpoint("GET", "/large", self._large, Operation(summary="")),
             Endpoint("POST", "/read", self._read, Operation(summary="")),
@@ -42,7 +44,11 @@ class Door:
         return Response(b"ok")
 
     async def _read(self, request):
-        return Response(await body(request))
+        try:
+            return Response(await body(request))
+        except RequestError as error:
+            self.refused.append(error.status)
+            raise
 
     async def _think(self, _request):
         self.begun += 1
@@ -139,6 +145,10 @@ async def test_a_body_has_to_come_in_time(monkeypatch):
         writer.close()
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert b"the body has not come within" in answer
+        monkeypatch.setattr("evenwatt_collector.jobs_requests.BODY_S", 60.0)
+        _, writer = await door.connect(head)
+        writer.close()
+        await eventually(lambda: door.refused == [408, 400], "who left is a refusal and no fault of ours", 40)
 
 
 async def test_who_leaves_gives_its_place_back():
