@@ -17,7 +17,7 @@ import aiomqtt
 import pytest
 
 from evenwatt_collector.neighbours.settings import HomeAssistantSettings, OtlpSettings
-from evenwatt_wire import Kind, Topic, ZoneSummary, encode
+from evenwatt_wire import Kind, Topic, WorkloadRate, ZoneSummary, encode
 from evenwatt_wire.topics import DELIVERY
 from tests.collector.said import live, state, summary
 from tests.support import eventually, free_port, process
@@ -28,7 +28,7 @@ FOLDER = ROOT / "packaging" / "neighbours"
 NOW = ZoneSummary(
     zone="hall", wall_ms=1, epoch=1, band="normal", power_w=321.0, budget_w=None, leased_w=950.0,
     emissions_g_per_h=35.0, emissions_g=10.0, intensity_g_per_kwh=388.9, intensity_source="x", pue=1.0, nodes=1,
-    silent=0, capped=0,
+    silent=0, capped=0, workloads=[WorkloadRate(workload="w", power_w=5.0, emissions_g_per_h=1.0)],
 )  # fmt: skip
 
 
