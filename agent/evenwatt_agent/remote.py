@@ -285,6 +285,10 @@ async def _hear(channel: Channel) -> Any:
 def _words(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer within {_WORD_S:.0f} s"
+    if isinstance(error, FileNotFoundError | ConnectionRefusedError):
+        return "no actuator runs here (systemctl enable --now evenwatt-actuator); what only root may read is not read"
+    if isinstance(error, PermissionError):
+        return "not open to this user; run the agent as the user that the actuator's settings name (actuator.user)"
     with suppress(AttributeError):
         return str(error.strerror or error)  # type: ignore[attr-defined]
     return str(error)
