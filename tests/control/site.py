@@ -166,10 +166,12 @@ class Middle:
 class Site:
     """Nodes, collectors and what is on its way between them."""
 
-    def __init__(self, rng, zones=("a", "b"), each=2):
+    def __init__(self, rng, zones=("a", "b"), names=("0", "1")):
         self.rng, self.now_s, self.wall_off_s = rng, 0.0, 0.0
-        self.nodes = {f"{zone}{i}": Node(zone, f"{zone}{i}") for zone in zones for i in range(each)}
-        self.rules = Rules(dict.fromkeys(zones, 300.0 * each))
+        prefixes = zones if len(zones) > 1 else ("",)
+        made = [Node(zone, before + name) for zone, before in zip(zones, prefixes, strict=True) for name in names]
+        self.nodes = {node.name: node for node in made}
+        self.rules = Rules(dict.fromkeys(zones, 300.0 * len(names)))
         self.queue, self.ties = [], itertools.count()
         self.loss = dict.fromkeys(("cmd", "renew", "ack", "live"), 0.0)
         self.delay_s = (0.0, 0.2)

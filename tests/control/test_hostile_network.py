@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from evenwatt_agent.leases import Lease
+from evenwatt_wire.command import node_mark
 from evenwatt_wire.messages import LeaseState
 from tests.control.site import FALLBACK_W, LONGEST_S, Site
 
