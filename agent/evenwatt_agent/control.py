@@ -20,7 +20,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     controllable: bool = False
     key_id: str = ""
     fallback_w: float = 0.0
-    """Cap without a lease."""
+    """The most that its cap is without a lease."""
     floor_w: float = 0.0
     ceiling_w: float = 0.0
     actuators: list[Actuator] = []

@@ -70,7 +70,7 @@ class Hands:
         """What can be done with this node's power."""
         return Standing(
             controllable=self._controllable,
-            fallback_w=self._leases.fallback_w if self._controllable else 0.0,
+            fallback_w=self._leases.most_fallback_w if self._controllable else 0.0,
             floor_w=self._limits.cap_w(self._governor.floor_w) or 0.0,
             ceiling_w=self._limits.cap_w(self._governor.ceiling_w) or 0.0,
             actuators=self._governor.actuators(),

@@ -95,6 +95,14 @@ class LeaseBook:
         return min(self._fallback_max_w, self._controller_fallback_w)
 
     @property
+    def most_fallback_w(self) -> float:
+        """The most that holds where no lease is left: what controllers may send, and count with.
+
+        A low fallback that came with a low cap is not told as this node's own, or later ones would stay as low.
+        """
+        return max(self._own_fallback_w, self.fallback_w)
+
+    @property
     def controller_fallback_w(self) -> float | None:
         """What must be remembered over a restart."""
         return self._controller_fallback_w

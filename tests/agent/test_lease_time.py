@@ -121,3 +121,10 @@ async def test_leases_are_followed_where_what_was_learned_cannot_be_kept(tmp_pat
     assert "package-0" in memory.recall("learned")
     memory.close()
     box.close()
+
+
+async def test_a_node_tells_its_own_fallback_while_a_lower_one_is_in_force(node):
+    async with node:
+        await node.ask(Op.CAP, cap_w=200.0, fallback_w=200.0, ttl_s=10.0)
+        assert node.authority._hands._leases.fallback_w == 200.0
+        assert node.authority.standing().fallback_w == 250.0

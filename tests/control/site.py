@@ -112,7 +112,7 @@ class Node:
             self.book.renew(renewal.epoch, renewal.seq, now_s, renewal.ttl_s)
 
     def birth(self):
-        known = {"floor_w": FLOOR_W, "ceiling_w": CEILING_W, "fallback_w": self.book.fallback_w}
+        known = {"floor_w": FLOOR_W, "ceiling_w": CEILING_W, "fallback_w": self.book.most_fallback_w}
         return birth(self.name, boot=self.boot, **known)
 
     def window(self, now_s):

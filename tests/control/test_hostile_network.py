@@ -166,3 +166,16 @@ def test_a_node_whose_mark_is_anothers_who_is_left_out_keeps_its_lease_by_grants
         left_s.append(site.nodes[names[1]].book.target(site.now_s).remaining_s)
     assert site.nodes[names[0]].book.target(site.now_s).state is LeaseState.FALLBACK
     assert min(left_s) > 0.0
+
+
+def test_a_fallback_that_came_with_a_low_cap_goes_with_it_over_a_new_connection_too():
+    site = Site(random.Random(1), zones=("a",))
+    site.override("0", 70.0)
+    site.run(30.0)
+    node = site.nodes["0"]
+    assert node.book.fallback_w == 70.0
+    site.join(node)  # it connects anew, and says what it is
+    site.run(3.0)
+    site.override("0", None)
+    site.run(30.0)
+    assert (node.cap_w(site.now_s) > FALLBACK_W, node.book.fallback_w) == (True, FALLBACK_W)

@@ -150,7 +150,7 @@ class Birth(Struct, frozen=True, kw_only=True):
     """Least node power that the actuators can enforce, fixed consumers included."""
     ceiling_w: Watts = 0.0
     fallback_w: Watts = 0.0
-    """Cap in force when no lease is."""
+    """The most that its cap is when no lease is in force; the last lease may have left it lower."""
     priority: Annotated[int, Meta(ge=0, le=9)] = 5
     """0 is cut first, 9 last."""
     weight: Annotated[float, Meta(gt=0, le=1000)] = 1.0

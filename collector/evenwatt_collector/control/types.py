@@ -96,7 +96,7 @@ class Observations:
         "floor_w",
         "ceiling_w",
         "device_w",  # highest cap of its devices, where a rule has lowered the ceiling
-        "fallback_w",  # cap in force on the node when no lease is
+        "fallback_w",  # the most that its cap is when no lease is in force
         "weight",
         "held_w",  # cap the node last reported in force; NaN: it arrives at its fallback
         "lease_left_s",  # how long the lease of ``lease_seq`` went on when it was reported
