@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 import time
 
-import pytest
-
 from evenwatt_wire import Live
 from evenwatt_wire.command import Code, Op
 from evenwatt_wire.messages import LeaseState
@@ -30,7 +28,6 @@ class Stepped(Machine):
         return process(command, self.folder / "agent.log", **self.wall.environment)
 
 
-@pytest.mark.timeout(120)
 async def test_a_lease_ends_at_its_time_whatever_the_wall_clock_says(tmp_path, broker):
     site = Stepped(tmp_path, broker.port)
     async with site.running() as (_, heard):

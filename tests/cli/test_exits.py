@@ -17,7 +17,7 @@ from tests.collector.middle import speaking
 from tests.collector.said import state, summary
 from tests.support import eventually
 
-pytestmark = pytest.mark.timeout(300)  # each call is a process, and a busy machine starts them slowly
+pytestmark = pytest.mark.timeout(600)  # each call is a process, and a busy machine starts them slowly
 DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
 
 

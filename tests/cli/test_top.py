@@ -30,7 +30,7 @@ from tests.collector.said import live
 from tests.site import NODE, Site
 from tests.support import eventually, wait_for
 
-pytestmark = pytest.mark.timeout(300)  # real processes, which a busy machine starts slowly
+pytestmark = pytest.mark.timeout(600)  # real processes, which a busy machine starts slowly
 watts = st.one_of(st.none(), st.floats(0, 1e5))
 
 

@@ -19,7 +19,7 @@ from tests.collector.middle import speaking, stop
 from tests.collector.said import event
 from tests.support import eventually, process
 
-pytestmark = pytest.mark.timeout(300)  # real processes, which a busy machine starts slowly
+pytestmark = pytest.mark.timeout(600)  # real processes, which a busy machine starts slowly
 MESSAGES = (
     b'retry: 3000\n\n: still here\n\nevent: zones\ndata: {"zone": "hall"}\n\n'
     b'id: aa-1\nevent: events\ndata: {"name": "a\\u001b[2J"}\n\nid: aa-2\nevent: gap\ndata: {"lost": 3}\n\n'

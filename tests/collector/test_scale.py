@@ -26,7 +26,7 @@ from evenwatt_collector.ingest import Ingest, Sinks
 NODES, ZONES = int(os.environ.get("EVENWATT_SCALE_NODES", "150")), 3
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_fleet_is_counted_and_held_and_no_joule_is_lost(tmp_path):
     need(MOSQUITTO, "mosquitto", "mosquitto")
     with ExitStack() as stack:

@@ -14,7 +14,7 @@ _LONG = "EVENWATT_SCALE"
 """Set it to kill every broker and both collectors of every shard."""
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 async def test_a_broker_and_a_collector_die_and_nothing_is_lost(rig):
     await rig.begin()
     assert {zone["zone"] for zone in rig.said(rig.active_of("north"))["zones"]} == {ZONES["north"]}
