@@ -32,10 +32,16 @@ def test_a_fleet_is_counted_and_held_and_no_joule_is_lost(tmp_path):
     with ExitStack() as stack:
         run = FleetRun(write_site(tmp_path, NODES, ZONES, ledger_s=5.0), stack)
         run.start()
-        run.wait(lambda: run.status()["ledger"]["records"] >= NODES, 60.0, "every node has a record stored")
-        status = run.status()
+        run.wait(lambda: run.status()["ledger"]["records"] >= NODES, 120.0, "every node has a record stored")
+        seen = []
+
+        def held():
+            seen[:] = [run.status()]
+            return all(node["lease"] == "leased" and node["silent"] is False for node in seen[0]["nodes"])
+
+        run.wait(held, 120.0, "every node speaks and holds a lease")
+        (status,) = seen
         assert len(status["nodes"]) == NODES
-        assert all(node["lease"] == "leased" and node["silent"] is False for node in status["nodes"])
         for zone in status["zones"]:
             mine = [node for node in status["nodes"] if node["zone"] == zone["zone"]]
             assert zone["nodes"] == len(mine) == NODES // ZONES

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import math
+import secrets
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -201,10 +203,15 @@ budget_w = {budget_w:.1f}
 
 
 def free_port() -> int:
-    """Return a TCP port of the loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a TCP port of the loopback that nobody uses now.
+
+    It is below those that Linux gives to outgoing connections, so that none of them takes it before it is used.
+    """
+    while True:
+        port = 10_000 + secrets.randbelow(22_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def real_node_settings(scenario: Scenario, name: str) -> Path:
