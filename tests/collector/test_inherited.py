@@ -33,6 +33,16 @@ def test_a_lease_of_an_operator_hides_what_an_earlier_collector_allowed(epoch, m
     assert out_w(steering, 2.5) == sent.order.cap_w
 
 
+def test_a_node_that_fell_silent_may_rest_at_its_fallback_whatever_it_held_when_it_was_heard():
+    fleet, steering = Fleet(), Steering(Rules([ZoneSpec("z")], {"z": ZoneLimit(budget_w=1000.0)}), 5.0, 8)
+    fleet.on_state("z", state("n1"), 0.0)
+    fleet.on_birth("z", birth("n1"), 0.0)
+    fleet.on_live("z", live("n1", power_w=70.0, lease=LeaseInForce(LeaseState.LEASED, 80.0, 7, 9, 8.0)), 0.0)
+    for now_s, most_w in ((1.0, 0.0), (6.5, 400.0), (23.0, 400.0), (24.5, 150.0)):
+        assert steering.step(now_s, 0.0, fleet, everything, hurry=True) == []
+        assert out_w(steering, now_s) == most_w
+
+
 def test_a_zone_that_is_away_for_a_moment_comes_back_with_what_was_granted_in_it():
     fleet, rules = Fleet(), Rules([ZoneSpec("z"), ZoneSpec("y")], {"z": ZoneLimit(budget_w=1000.0)})
     add(fleet, "z", "n1", power_w=149.0)

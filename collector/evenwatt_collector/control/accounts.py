@@ -106,8 +106,12 @@ class Accounts:
         for column in (self.acked_w, self.rest_w, self.intent_w, self.last_out_w):
             column[slots] = most_w
 
-    def suspect(self, slots: Ints, most_w: Floats, now_s: float) -> None:
-        """Count nodes that have not said what they hold at the most that an earlier collector may have granted."""
+    def suspect(self, slots: Ints, most_w: Floats, fallback_w: Floats, now_s: float) -> None:
+        """Count nodes that have not said what they hold at the most that an earlier collector may have granted.
+
+        After that at their fallbacks at the least: what they held when they were heard may have been changed since.
+        """
+        self.rest_w[slots] = np.maximum(self.rest_w[slots], fallback_w)
         self.acked_w[slots] = most_w
         self.acked_until_s[slots] = now_s + MESSAGE_EXPIRY_S + TTL_S + CLOCK_GUARD_S
 

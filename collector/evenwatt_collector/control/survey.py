@@ -98,7 +98,8 @@ def survey(
         accounts.arrive(arrived, _arrives_with(seen, arrived, fresh), seen.floor_w[arrived], now_s)
         if inherits:
             unheard = arrived[~fresh[arrived]]
-            accounts.suspect(unheard, np.fmax(seen.held_w, seen.ceiling_w)[unheard], now_s)
+            most_w = np.fmax(seen.held_w, seen.ceiling_w)[unheard]
+            accounts.suspect(unheard, most_w, seen.fallback_w[unheard], now_s)
     # A node that came back may be another machine: what it was tells nothing.
     accounts.close(steerable & accounts.open & accounts.unmanaged & ~seen.online)
     managed = steerable & accounts.open & ~accounts.unmanaged
