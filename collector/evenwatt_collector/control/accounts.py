@@ -232,7 +232,8 @@ class Accounts:
         acked_w = np.where(now_s < self.acked_until_s[slots] + RAMP_S, self.acked_w[slots], 0.0)
         offered_w = np.maximum(self.offer_cap_w[slots], self.offer_rest_w[slots])
         offered_w = np.where(now_s < self.offer_until_s[slots] + RAMP_S, offered_w, 0.0)
-        return np.maximum(acked_w, offered_w.max(axis=1))
+        alive_w: Floats = np.maximum(acked_w, offered_w.max(axis=1))
+        return alive_w
 
     def _note_falls(self, out_w: Floats, now_s: float) -> None:
         fell = out_w < self.last_out_w
