@@ -16,11 +16,12 @@ from evenwatt_collector.carbon.shares import HOUR_S
 from evenwatt_collector.report.groups import Group, of_model, owner_group, place_group
 from evenwatt_collector.report.model import By, Moment
 from evenwatt_collector.report.sources import Sources
-from evenwatt_collector.report.sums import Grouped, Sums
+from evenwatt_collector.report.sums import Sums
+from evenwatt_collector.storage.grouping import Grouped, keys_of, pairs_of, sum_by
 from evenwatt_collector.storage.hours import LABEL, NODE, OWNER
 from evenwatt_collector.storage.intensity import DAY_S
 from evenwatt_collector.storage.names import owners
-from evenwatt_collector.storage.rollup import clean_days, sum_by
+from evenwatt_collector.storage.rollup import clean_days
 from evenwatt_collector.storage.weighing import AT, COLUMNS, Period, ZoneBook
 
 if TYPE_CHECKING:
@@ -40,8 +41,6 @@ TIME: Final = Group("")
 """Stands for time that belongs to no row."""
 RETIRED_S: Final = 7 * DAY_S
 """A node that sent nothing for a week is taken to be gone, and not missed any longer (our choice)."""
-_OWNER_BITS: Final = 32
-"""A node and an owner make one number: numbers of owners are smaller than that."""
 UNDER_WAY_S: Final = 180.0
 """Records come once a minute, and may take two more."""
 _HOURLY_S: Final = 73 * HOUR_S
@@ -136,23 +135,22 @@ class Adder:
                 nodes, which = np.unique(whole.nodes, return_inverse=True)
                 covered_s = np.bincount(which.ravel(), whole.columns[:, AT["covered_s"]], len(nodes))
                 self._cover(nodes.tolist(), covered_s.tolist())
-            for use in zone.book.used(piece, known_ms):
+            for use in zone.book.used([piece], known_ms):
                 self.sources.add(zone.name, use)
 
     def _add_piece(self, zone: ReportZone, table: Table, sums: Grouped) -> None:
         """Add a table to the sums by node and owner, and what of it is asked for to the time line."""
-        pairs, which = np.unique(table.nodes << _OWNER_BITS | table.owners, return_inverse=True)
-        sums.add(pairs, sum_by(which.ravel(), table.columns, len(pairs)))
+        pairs, which = sums.add(table)
         if not self._query.part:
             self._add_line(table.hours, table.columns)
             return
         kept = np.array([self._group(zone, *pair) is not None for pair in self._known_pairs(pairs)])
-        inside = kept[which.ravel()]
+        inside = kept[which]
         self._add_line(table.hours[inside], table.columns[inside])
 
     def _known_pairs(self, keys: NDArray[np.int64]) -> list[tuple[int, int]]:
         """Return nodes and owners of keys; the owners are known by name then."""
-        pairs = list(zip((keys >> _OWNER_BITS).tolist(), (keys & (1 << _OWNER_BITS) - 1).tolist(), strict=True))
+        pairs = pairs_of(keys)
         missing = {owner for _, owner in pairs if owner and owner not in self._owners}
         self._owners |= owners(self._connection, missing)
         return pairs
@@ -171,7 +169,7 @@ class Adder:
         )
         if rows:
             columns = np.array([_without_count(row[2:]) for row in rows], dtype=np.float64)
-            keys = np.array([row[0] << _OWNER_BITS | row[1] for row in rows], dtype=np.int64)
+            keys = keys_of(*(np.array([row[i] for row in rows], dtype=np.int64) for i in (0, 1)))
             kept = self._add(zone, self._known_pairs(keys), columns)
             if self._cut == NODE:
                 self._cover([row[0] for row in rows], columns[:, AT["covered_s"]].tolist())

@@ -1,4 +1,4 @@
-"""Sums that grow while a report is added up: by node and owner, and by row. Pure."""
+"""Sums that grow while a report is added up. Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evenwatt_collector.storage.rollup import sum_by
-from evenwatt_collector.storage.weighing import COLUMNS
+from evenwatt_collector.storage.grouping import sum_by
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,19 +15,6 @@ if TYPE_CHECKING:
     from evenwatt_collector.report.groups import Group
 
     Floats = NDArray[np.float64]
-
-
-class Grouped:
-    """Sums of rows by key, added up piece by piece."""
-
-    def __init__(self) -> None:
-        self.keys = np.empty(0, dtype=np.int64)
-        self.columns = np.empty((0, len(COLUMNS)))
-
-    def add(self, keys: NDArray[np.int64], columns: Floats) -> None:
-        """Add sums of some keys."""
-        self.keys, which = np.unique(np.concatenate((self.keys, keys)), return_inverse=True)
-        self.columns = sum_by(which.ravel(), np.concatenate((self.columns, columns)), len(self.keys))
 
 
 @dataclass(slots=True)

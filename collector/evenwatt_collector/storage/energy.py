@@ -89,10 +89,9 @@ class Energy:
         )
 
 
-def fetch(connection: Connection, asked: Asked, then: Then | None = None) -> list[Energy]:
-    """Return rows, by resolution; ``then`` is what was in no hour at that moment, if it has been looked at already."""
+def fetch(connection: Connection, asked: Asked, then: Then) -> list[Energy]:
+    """Return rows, by resolution."""
     # A day is compacted or not; energy that comes after that stands in hours again, until it is compacted too.
-    then = then or Then(connection, asked.zone, asked.known_at_ms)
     found = [*_compacted(connection, asked), *_kept(connection, asked, then), *then.rows(asked)]
     sizes = sorted({len(row[3]) for row in found})
     if len(sizes) < 2:

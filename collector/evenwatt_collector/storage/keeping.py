@@ -10,12 +10,13 @@ documents: a score names the baseline that it was made with.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from evenwatt_collector.storage.connection import snapshot, transaction
-from evenwatt_collector.storage.energy import HOUR_FIGURES, Asked, booked_ms, fetch
+from evenwatt_collector.storage.energy import HOUR_FIGURES, Asked, Then, booked_ms, fetch, pieces
 from evenwatt_collector.storage.hours import DAY_HOURS, LABEL, NODE, OWNER
 from evenwatt_collector.storage.intensity import DAY_S, drop_forecasts
 from evenwatt_collector.storage.schema import Partitions
@@ -75,7 +76,10 @@ def _sums(connection: Connection, cut: int, day: int, zone: int, mark_ms: int) -
     first = day * DAY_HOURS
     asked = Asked(cut=cut, zone=zone, first_hour=first, last_hour=first + DAY_HOURS, known_at_ms=mark_ms)
     sums: dict[tuple[int, int], np.ndarray[tuple[int, ...], np.dtype[np.float64]]] = {}
-    for energy in fetch(connection, asked):
+    then = Then(connection, zone, mark_ms)
+    edges = pieces(connection, asked, then)
+    parts = (replace(asked, first_hour=begin, last_hour=end) for begin, end in edges)
+    for energy in (energy for part in parts for energy in fetch(connection, part, then)):
         figures = np.concatenate((energy.joules.sum(axis=2), energy.scalars), axis=1)
         keys = zip(energy.nodes.tolist(), energy.owners.tolist(), (energy.hours - first).tolist(), strict=True)
         for (node, owner, hour), row in zip(keys, figures, strict=True):

@@ -13,12 +13,15 @@ import numpy as np
 
 from evenwatt_collector.storage.connection import snapshot, transaction
 from evenwatt_collector.storage.energy import SETTLED_MS, booked_ms, newest_ms
+from evenwatt_collector.storage.grouping import NULLABLE, Grouped, pairs_of
 from evenwatt_collector.storage.hours import CLOSED_AFTER_S, LABEL, NODE, OWNER
 from evenwatt_collector.storage.intensity import DAY_S, devices, site_line
 from evenwatt_collector.storage.shards import FOREIGN
-from evenwatt_collector.storage.weighing import AT, COLUMNS, Period, ZoneBook
+from evenwatt_collector.storage.weighing import COLUMNS, Period, ZoneBook
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from evenwatt_collector.carbon.weigh import Use as SourceUse
@@ -29,7 +32,6 @@ if TYPE_CHECKING:
 
 _CLOSED_S: Final = CLOSED_AFTER_S + SETTLED_MS / 1e3
 _ALWAYS_MS: Final = 2**62
-_NULLABLE: Final = frozenset({"market_g", "embodied_g", "water_l"})
 _PUT: Final = (
     f"INSERT INTO day (cut, day, zone, node, owner, {', '.join(COLUMNS)}) "
     f"VALUES ({', '.join('?' * (5 + len(COLUMNS)))})"
@@ -101,12 +103,16 @@ def _made(
     nodes: dict[int, str] = dict(connection.rows("SELECT id, name FROM node WHERE zone = ?", (zone,)))
     book = ZoneBook(connection, (zone, name), devices(connection), nodes)
     now_ms = newest_ms(connection, now_s)
-    by_owner = book.table(OWNER, period, now_ms)
     labels: dict[int, int] = dict(connection.rows("SELECT id, label FROM owner")) if book.embodied else {}
-    by_label = _by_label(by_owner, labels) if labels else book.table(LABEL, period, now_ms)
-    tables = {NODE: book.table(NODE, period, now_ms), LABEL: by_label, OWNER: by_owner}
-    rows = [row for cut, table in tables.items() for row in _rows(cut, day, zone, table)]
-    used = book.used(period, now_ms)
+    sums = {cut: Grouped() for cut in (NODE, LABEL, OWNER)}
+    for cut in (NODE, OWNER) if labels else (NODE, LABEL, OWNER):
+        for piece in book.pieces(cut, period, now_ms):
+            table = book.table(cut, piece, now_ms)
+            sums[cut].add(table)
+            if labels and cut == OWNER:
+                sums[LABEL].add(_by_label(table, labels))
+    rows = [row for cut, found in sums.items() for row in _rows(cut, day, zone, found)]
+    used = book.used(book.pieces(NODE, period, now_ms), now_ms)
     # Clocks may have been ahead: what was recorded later than now is in as well.
     facts_s = connection.rows(
         "SELECT (SELECT MAX(recorded_s) FROM site WHERE zone = ?), (SELECT MAX(recorded_s) FROM device)", (zone,)
@@ -119,36 +125,14 @@ def _by_label(table: Table, labels: dict[int, int]) -> Table:
     return type(table)(table.hours, np.zeros_like(table.nodes), owners, table.columns)
 
 
-def _rows(cut: int, day: int, zone: int, table: Table) -> list[tuple[Any, ...]]:
-    if not len(table.hours):
-        return []
-    keys = np.stack((table.nodes, table.owners), axis=1)
-    groups, which = np.unique(keys, axis=0, return_inverse=True)
-    sums = sum_by(which.ravel(), table.columns, len(groups))
-    return [
-        (cut, day, zone, int(node), int(owner), *_values(sums[i])) for i, (node, owner) in enumerate(groups.tolist())
-    ]
-
-
-def sum_by(which: NDArray[np.int64], columns: Floats, groups: int) -> Floats:
-    """Add up rows by group. A NaN among the nullable columns is nothing configured: NaN if it is all there is."""
-    sums = np.empty((groups, columns.shape[1]))
-    for i, name in enumerate(COLUMNS):
-        column = columns[:, i]
-        if name not in _NULLABLE:
-            sums[:, i] = np.bincount(which, column, groups)
-            continue
-        has = np.isfinite(column)
-        # Where one zone has a contract and another none, the other's market-based grams are its location-based ones.
-        rest = columns[:, AT["location_g"]] if name == "market_g" else 0.0
-        found = np.bincount(which, has, groups) > 0
-        sums[:, i] = np.where(found, np.bincount(which, np.where(has, column, rest), groups), np.nan)
-    return sums
+def _rows(cut: int, day: int, zone: int, sums: Grouped) -> Iterator[tuple[Any, ...]]:
+    for (node, owner), columns in zip(pairs_of(sums.keys), sums.columns, strict=True):
+        yield (cut, day, zone, node, owner, *_values(columns))
 
 
 def _values(sums: Floats) -> list[float | None]:
     return [
-        None if name in _NULLABLE and not np.isfinite(value) else value
+        None if name in NULLABLE and not np.isfinite(value) else value
         for name, value in zip(COLUMNS, sums.tolist(), strict=True)
     ]
 

@@ -15,7 +15,7 @@ from evenwatt_collector.storage.hours import NODE, OWNER
 from evenwatt_collector.storage.intensity import known
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -139,21 +139,23 @@ class ZoneBook:
             self._embody_owners(table, self.table(NODE, period, known_at_ms, node))
         return table
 
-    def used(self, period: Period, known_at_ms: int) -> list[SourceUse]:
-        """Return what each source of average intensity contributed."""
-        asked = self._asked(NODE, period, known_at_ms)
+    def used(self, periods: Iterable[Period], known_at_ms: int) -> list[SourceUse]:
+        """Return what each source of average intensity contributed to some stretches of time."""
         found: dict[tuple[object, ...], SourceUse] = {}
-        for energy in (_within(part, period, known_at_ms / 1e3) for part in self._fetch(asked)):
-            for part, made in self._blocks(energy):
+        for use in (use for period in periods for use in self._used(period, known_at_ms)):
+            key = (use.grid, use.basis, use.source, use.standing)
+            if key in found:
+                found[key].add(use)
+            else:
+                found[key] = use
+        return list(found.values())
+
+    def _used(self, period: Period, known_at_ms: int) -> Iterator[SourceUse]:
+        for energy in self._fetch(self._asked(NODE, period, known_at_ms)):
+            for part, made in self._blocks(_within(energy, period, known_at_ms / 1e3)):
                 joules = np.zeros((len(made.pue), part.slots))
                 np.add.at(joules, part.hours - made.first_hour, part.joules.sum(axis=1))
-                for use in used(made, joules):
-                    key = (use.grid, use.basis, use.source, use.standing)
-                    if key in found:
-                        found[key].add(use)
-                    else:
-                        found[key] = use
-        return list(found.values())
+                yield from used(made, joules)
 
     @property
     def recorded_s(self) -> int:
