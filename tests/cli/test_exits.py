@@ -12,7 +12,7 @@ import pytest
 from evenwatt_cli.exits import MEANINGS, Exit
 from evenwatt_wire import Kind
 from evenwatt_wire.messages import NodeState
-from tests.cli.terminal import Office, evenwatt
+from tests.cli.terminal import Office, evenwatt, when_well
 from tests.collector.middle import speaking
 from tests.collector.said import state, summary
 from tests.support import eventually
@@ -41,7 +41,7 @@ async def test_ok_failure_usage_and_degraded(office):
             node.start_speaking(100.0)
             await node.say(summary(), Kind.SUMMARY)
             await eventually(lambda: (office.node() or {}).get("power_w"), "the node is heard", 60)
-            code, out, err = await evenwatt("status", *office.config_option)
+            code, out, err = await when_well("status", *office.config_option)
             assert code == Exit.OK, out + err
             assert (await evenwatt("status", "nobody", *office.config_option))[0] == Exit.USAGE
             assert (await evenwatt("explain", "nobody", *office.config_option))[0] == Exit.USAGE

@@ -24,7 +24,7 @@ from evenwatt_cli.top.header import connection, labelled_chart, past, zone_lines
 from evenwatt_cli.top.sources import from_agent, from_collector, past_of, work_of
 from evenwatt_cli.top.table import NodeTable
 from evenwatt_wire import Kind
-from tests.cli.terminal import Office, evenwatt, on_terminal
+from tests.cli.terminal import Office, evenwatt, on_terminal, when_well
 from tests.collector.middle import speaking, stop
 from tests.collector.said import live
 from tests.site import NODE, Site
@@ -304,7 +304,7 @@ async def test_a_node_alone_by_its_own_socket(tmp_path, broker):
             await eventually(lambda: ("hall", NODE) in view.nodes, "the node is heard")
             await eventually(lambda: view.nodes["hall", NODE].row["domains"], "its counters are told", 60)
             follow.cancel()
-            code, out, err = await evenwatt("top", "--once", *config)
+            code, out, err = await when_well("top", "--once", *config)
             assert code == 0, err
             assert NODE in out
 
@@ -315,7 +315,7 @@ async def test_without_a_terminal_one_clear_error_or_one_plain_frame(office):
         assert code == 2
         assert err.startswith("evenwatt: top needs a terminal; elsewhere use `evenwatt top --once`")
         assert len(err.splitlines()) == 1
-        code, out, _ = await evenwatt("top", "--once", *office.config_option, COLUMNS="60", FORCE_COLOR="")
+        code, out, _ = await when_well("top", "--once", *office.config_option, COLUMNS="60", FORCE_COLOR="")
         assert code == 0
         assert "\x1b" not in out
         assert max(map(len, out.splitlines())) <= 60
