@@ -17,7 +17,7 @@ def test_the_fleet_is_shown_and_its_values_change(fleet, visit):
     assert page.title() == "Fleet · evenwatt"
     page.locator(".figure .value").first.wait_for()
     before = page.locator(".figure .value").first.inner_text()
-    assert re.fullmatch(r"[\d.]+\s(W|kW)", before)
+    assert re.fullmatch(r"[\d.]+\s(W|kW)~", before), "these nodes say that they estimate"
     until(page, f"before => {VALUE} !== before", before)
     expect(page.locator(".connection")).to_have_text(re.compile("live$"))
     page.locator(".chart canvas").nth(1).wait_for()
@@ -102,3 +102,18 @@ def test_it_comes_back_when_the_collector_does(fleet, visit, chromium):
     fleet.start()
     page.locator(".connection", has_text=re.compile("live$")).wait_for()
     until(page, "!document.querySelector('.figure.stale')")
+
+
+def test_what_a_dead_broker_leaves_behind_is_grey_in_every_view(fleet, visit):
+    """The last of this module: there is no broker after it."""
+    page = visit(fleet.port)
+    until(page, "!document.querySelector('.figure.stale')")
+    fleet.broker.kill()
+    expect(page.locator(".figures .figure.stale")).to_have_count(5, timeout=90_000)
+    page.get_by_text("the collector has no connection to the broker").first.wait_for()
+    page.goto(f"http://127.0.0.1:{fleet.port}/#/zone/hall-a")
+    page.locator("h1", has_text="hall-a").wait_for()
+    expect(page.locator(".figures .figure.stale")).to_have_count(5)
+    page.goto(f"http://127.0.0.1:{fleet.port}/#/work")
+    page.locator("h1", has_text="Work").wait_for()
+    expect(page.locator(".figures .figure.stale")).to_have_count(4)

@@ -18,7 +18,7 @@ export function Help({ views, onClose }) {
     </dl>
     <h3>Signs</h3>
     <p><${State} tone="good">as it should be<//> <${State} tone="note">limited on purpose<//> <${State} tone="warn">look at it<//> <${State} tone="bad">trouble<//> <${State} tone="off">not in use, or not known<//></p>
-    <p>What is old is grey and says why. A dash is a figure that is not known; it is never a zero. <b>Budget</b>: the most a zone may draw. <b>Caps and the rest</b>: the most that it can draw
+    <p>What is old is grey and says why. A dash is a figure that is not known; it is never a zero. <code>~</code> stands behind what is an estimate, all of it or a part. <b>Budget</b>: the most a zone may draw. <b>Caps and the rest</b>: the most that it can draw
       with the caps that are in force now; it stays below the budget.</p>
     <form method="dialog"><button type="submit" autofocus>Close</button></form>
   </dialog>`;

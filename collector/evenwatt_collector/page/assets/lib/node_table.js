@@ -6,7 +6,7 @@ import { energy, gramsPerHour, watts } from "/page/lib/format.js";
 import { to } from "/page/lib/router.js";
 import { nodeStale } from "/page/lib/store.js";
 import { Table } from "/page/lib/table.js";
-import { ago, nodeState, quality } from "/page/lib/words.js";
+import { ago, nodeState, nodeWatts, quality } from "/page/lib/words.js";
 
 export function NodeTable({ rows, connection, zoned = false, caption }) {
   const columns = zoned ? COLUMNS : COLUMNS.filter((column) => column.key !== "zone");
@@ -18,7 +18,7 @@ const COLUMNS = [
   { key: "node", title: "Node", value: (row) => row.node },
   { key: "zone", title: "Zone", value: (row) => row.zone, minor: true },
   { key: "state", title: "State", value: (row) => nodeState(row).word, cell: stateCell },
-  { key: "power", title: "Power", number: true, value: (row) => row.power_w, cell: (row) => watts(row.power_w) },
+  { key: "power", title: "Power", number: true, value: (row) => row.power_w, cell: nodeWatts },
   { key: "bar", title: "Of its most", minor: true, value: (row) => share(row), cell: barCell, help: "Power as a part of the most the node can draw; the red mark is its cap" },
   { key: "cap", title: "Cap", number: true, value: (row) => row.cap_w, cell: (row) => watts(row.cap_w) },
   { key: "lease", title: "Lease", minor: true, value: (row) => row.lease, cell: (row) => leaseCell(row) },

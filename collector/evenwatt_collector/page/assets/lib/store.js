@@ -372,3 +372,11 @@ export function zoneStale(zone, connection) {
   if (zone.linked === false) return "the collector has no connection to this zone's broker";
   return "";
 }
+
+/** Return why sums over `zones` are old; empty when none of them is. */
+export function fleetStale(zones, connection) {
+  if (connection.state !== "live") return zoneStale({}, connection);
+  const old = zones.filter((zone) => zone.linked === false);
+  if (!old.length) return "";
+  return old.length === zones.length ? "the collector has no connection to the broker" : `no connection to ${old.length} of ${zones.length} zones`;
+}

@@ -56,6 +56,9 @@ const QUALITIES = {
   unknown: ["warn", "unknown", "A gap that no counter bridges."],
 };
 
+/** What a node draws; with the sign of an estimate where it is one. */
+export const nodeWatts = (node) => `${watts(node.power_w)}${node.quality === "estimated" ? "~" : ""}`;
+
 /** How a figure is known, as {tone, word, help}. */
 export function quality(name) {
   const [tone, word, help] = QUALITIES[name] ?? ["off", name ?? NONE, ""];

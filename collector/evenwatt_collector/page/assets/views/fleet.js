@@ -7,7 +7,7 @@ import { IntensityChart } from "/page/lib/intensity_chart.js";
 import { Bar, Empty, Figure, Notice, Panel, State } from "/page/lib/parts.js";
 import { to } from "/page/lib/router.js";
 import { Shards } from "/page/lib/shards.js";
-import { same, useStore, zoneStale } from "/page/lib/store.js";
+import { fleetStale, same, useStore, zoneStale } from "/page/lib/store.js";
 import { Table } from "/page/lib/table.js";
 import { eventWords, givenOut, nodeState, outermost, over, standing, together, zoneBand } from "/page/lib/words.js";
 import { ZoneChart } from "/page/lib/zone_chart.js";
@@ -47,12 +47,12 @@ function Figures({ store, zones, connection }) {
   const leased_w = sum(zones, "leased_w");
   const grams_per_h = sum(zones, "emissions_g_per_h");
   const dirty = zones.length ? (power_w > 0 ? zones.reduce((all, zone) => all + zone.intensity_g_per_kwh * zone.power_w, 0) / power_w : zones[0].intensity_g_per_kwh) : null;
-  const stale = connection.state === "live" ? "" : "no connection to the collector";
+  const stale = fleetStale(zones, connection);
   const kinds = [...new Set(zones.map((zone) => standing(zone.intensity_standing)))].join(", ");
   const day = budgets?.find((one) => one.scope === "fleet" && one.grams_per_day && one.spent_g !== null);
   return html`<dl class="figures">
-    <${Figure} name="Power now" value=${watts(power_w)} stale=${stale} tone=${budget_w !== null && power_w > budget_w ? "bad" : ""}
-      note=${budget_w === null ? "no budget for every zone" : html`${percent(power_w / budget_w)} of a budget of ${watts(budget_w)}<${Bar} power_w=${power_w} cap_w=${budget_w} most_w=${budget_w * 1.08} stale=${Boolean(stale)} />`} />
+    <${Figure} name="Power now" value=${`${watts(power_w)}${nodes.estimated ? "~" : ""}`} stale=${stale} tone=${budget_w !== null && power_w > budget_w ? "bad" : ""}
+      note=${budget_w === null ? (zones.some((zone) => zone.budget_w !== null) ? "not every zone has a budget" : "no budget") : html`${percent(power_w / budget_w)} of a budget of ${watts(budget_w)}<${Bar} power_w=${power_w} cap_w=${budget_w} most_w=${budget_w * 1.08} stale=${Boolean(stale)} />`} />
     <${Figure} name="Caps and the rest" value=${watts(leased_w)} stale=${stale} tone=${over(leased_w, budget_w) ? "warn" : ""} note=${budget_w === null ? "the most that can be drawn now" : givenOut(leased_w, budget_w)} />
     <${Figure} name="Emissions" value=${gramsPerHour(grams_per_h)} stale=${stale} note=${day ? `${grams(day.spent_g)} of ${grams(day.grams_per_day)} today` : `${grams(sum(zones, "emissions_g"))} counted so far`} />
     <${Figure} name="Intensity" value=${intensity(dirty)} stale=${stale} note=${zones.length ? `${kinds}${zones.length > 1 ? ", weighted by power" : ""}` : ""} />
@@ -64,7 +64,7 @@ function Figures({ store, zones, connection }) {
 const sum = (rows, name) => rows.reduce((all, row) => all + (row[name] ?? 0), 0);
 
 function countNodes(state) {
-  const found = { all: 0, ready: 0, bad: 0, left: 0, paused: 0, capped: 0 };
+  const found = { all: 0, ready: 0, bad: 0, left: 0, paused: 0, capped: 0, estimated: 0 };
   for (const node of state.nodes.values()) {
     const { tone, word } = nodeState(node);
     found.all += 1;
@@ -73,6 +73,7 @@ function countNodes(state) {
     if (word === "has left") found.left += 1;
     if (node.paused?.length) found.paused += 1;
     if (node.at_cap) found.capped += 1;
+    if (node.quality === "estimated" && node.power_w) found.estimated += 1;
   }
   return found;
 }
@@ -134,8 +135,10 @@ function asForecast(points) {
 
 function Workloads({ store }) {
   const workloads = useStore(store, (all) => all.workloads);
+  const stale = useStore(store, (all) => fleetStale(outermost(all.zones), all.connection));
   return html`<${Panel} id="workloads" title="Who draws most">
     <${Table} caption="Workloads by power" rows=${[...workloads.values()]} keyOf=${(row) => row.workload} href=${(row) => to("work", row.workload)} sort=${{ key: "power", down: true }}
+      rowClass=${() => (stale ? "stale" : "")}
       empty="No node tells who draws its power." columns=${WORKLOADS} />
   <//>`;
 }

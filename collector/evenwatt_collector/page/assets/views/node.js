@@ -10,7 +10,7 @@ import { Bar, Empty, Facts, Figure, Notice, Panel, State } from "/page/lib/parts
 import { to } from "/page/lib/router.js";
 import { nodeStale, useStore } from "/page/lib/store.js";
 import { Table } from "/page/lib/table.js";
-import { ago, eventWords, leaseWords, nodeState, quality } from "/page/lib/words.js";
+import { ago, eventWords, leaseWords, nodeState, nodeWatts, quality } from "/page/lib/words.js";
 
 export const title = "Node";
 
@@ -78,7 +78,7 @@ function useDetail(zone, name, node, connected) {
 function Figures({ node, stale }) {
   const most_w = node.ceiling_w || node.cap_w || node.peak_w;
   return html`<dl class="figures">
-    <${Figure} name="Power now" value=${watts(node.power_w)} stale=${stale}
+    <${Figure} name="Power now" value=${nodeWatts(node)} stale=${stale}
       note=${html`peak of ten seconds ${watts(node.peak_w)}<${Bar} power_w=${node.power_w} cap_w=${node.cap_w} most_w=${most_w} stale=${Boolean(stale)} />`} />
     <${Figure} name="Cap" value=${watts(node.cap_w)} stale=${stale} note=${leaseWords(node)} />
     <${Figure} name="Emissions" value=${gramsPerHour(node.emissions_g_per_h)} stale=${stale} note=${`${grams(node.emissions_g)} counted`} />

@@ -8,8 +8,9 @@ import { JobReason } from "/page/lib/explanation.js";
 import { NONE, clock, count, duration, energy, grams, gramsPerHour, many, moment, percent, watts } from "/page/lib/format.js";
 import { Facts, Figure, Notice, Panel, State } from "/page/lib/parts.js";
 import { to } from "/page/lib/router.js";
-import { same, useStore } from "/page/lib/store.js";
+import { fleetStale, same, useStore } from "/page/lib/store.js";
 import { Table } from "/page/lib/table.js";
+import { outermost } from "/page/lib/words.js";
 
 export const title = "Work";
 
@@ -43,7 +44,7 @@ function Now({ store }) {
   const workloads = useStore(store, (all) => all.workloads);
   const jobs = useJobs(store);
   const planning = useStore(store, (all) => all.collector?.planning);
-  const stale = useStore(store, (all) => (all.connection.state === "live" ? "" : "no connection to the collector"));
+  const stale = useStore(store, (all) => fleetStale(outermost(all.zones), all.connection));
   const sum = (name) => [...workloads.values()].reduce((total, row) => total + row[name], 0);
   const by = planning?.by_state ?? {};
   const late = planning?.late ?? jobs.filter((job) => job.late).length;

@@ -38,7 +38,7 @@ export function View({ store, params }) {
     <${Actions} zone=${zone.zone} />
     ${zone.alarms.map((alarm) => html`<${Notice} key=${alarm} tone="warn">${alarm}<//>`)}
     <dl class="figures">
-      <${Figure} name="Power now" value=${watts(zone.power_w)} stale=${stale} tone=${budget !== null && zone.power_w > budget ? "bad" : ""}
+      <${Figure} name="Power now" value=${`${watts(zone.power_w)}${rows.some((node) => node.quality === "estimated" && node.power_w) ? "~" : ""}`} stale=${stale} tone=${budget !== null && zone.power_w > budget ? "bad" : ""}
         note=${budget === null ? "no budget" : html`${percent(zone.power_w / budget)} of ${watts(budget)}<${Bar} power_w=${zone.power_w} cap_w=${budget} most_w=${budget * 1.08} stale=${Boolean(stale)} />`} />
       <${Figure} name="Caps and the rest" value=${watts(zone.leased_w)} stale=${stale} tone=${over(zone.leased_w, budget) ? "warn" : ""} note=${budget === null ? "" : givenOut(zone.leased_w, budget)} />
       <${Figure} name="Emissions" value=${gramsPerHour(zone.emissions_g_per_h)} stale=${stale} note=${`${grams(zone.emissions_g)} counted so far`} />
