@@ -98,7 +98,7 @@ require_synchronised_clock = false
             records[0].start_mono_ns,
             records[-1].end_mono_ns,
         )
-        wait_for(lambda: Truth.load(file).mono_ns[-1] > end_ns, "the truth is on disk")
+        wait_for(lambda: max(Truth.load(file).mono_ns, default=0) > end_ns, "the truth is on disk")
         truth = Truth.load(file)
         true_j = truth.energy_j(begin_ns, end_ns)
         counted_j = sum(record.total.energy_j for record in records)

@@ -85,7 +85,7 @@ class Machine(Site):
 
         def so():
             truth = Truth.load(path)
-            end_ns = truth.mono_ns[-1]
+            end_ns = max(truth.mono_ns, default=0)  # nothing of it may be on the disk yet
             since_ns = end_ns - seconds * 10**9
             return since_ns >= start_ns and allowed(truth.grid_w(since_ns, end_ns, 100_000_000))
 

@@ -187,7 +187,7 @@ def _level(need: Need, intensity: Floats, weigh: Callable[[float], float]) -> fl
 
 def _path_w(need: Need, intensity: Floats, level: float) -> Floats:
     """Return the highest path under ``level / I`` that moves no faster than the ramp and begins at ``before_w``."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         wish_w = np.where(intensity > 0, level / intensity, need.zone.most_w)
     floors_w = min(need.zone.floors_w, need.zone.most_w)
     wish_w = np.clip(wish_w, floors_w, need.zone.most_w)
