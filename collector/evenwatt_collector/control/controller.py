@@ -68,6 +68,7 @@ class Controller:
         self._pausing = Pausing(len(tree))
         self._renewing = Renewing.of(len(tree))
         self._raise_from_s: Floats = np.zeros(0)
+        self._was_loose: Bools = np.zeros(0, dtype=np.bool_)
         self._rng = np.random.default_rng(seed)
         self._seq = first_seq
         self._began_s: float | None = None
@@ -166,9 +167,9 @@ class Controller:
         inherits = self._quiet_s > 0 and not self._steers
         found, arrived = survey(self.tree, self._accounts, seen, limited, self._fixed_w, now_s, inherits=inherits)
         self._appetite.forget(arrived)
-        joined = self.tree.totals(seen.zone[arrived], np.ones(len(arrived))) > 0
-        self._loose.take(found.unmanaged_w, now_s, joined)
-        self._total.take(found.power_w, now_s, joined)
+        moved = self._moved(seen, found, arrived)
+        self._loose.take(found.unmanaged_w, now_s, moved)
+        self._total.take(found.power_w, now_s, moved)
         if self._is_quiet(now_s):
             self._accounts = Accounts(len(seen))
             return self._watch(seen, found)
@@ -184,7 +185,16 @@ class Controller:
     def _grow(self, slots: int) -> None:
         for part in (self._accounts, self._appetite, self._pausing, self._renewing):
             part.grow(slots)
-        self._raise_from_s = np.concatenate((self._raise_from_s, np.full(slots - len(self._raise_from_s), -np.inf)))
+        more = slots - len(self._raise_from_s)
+        self._raise_from_s = np.concatenate((self._raise_from_s, np.full(more, -np.inf)))
+        self._was_loose = np.concatenate((self._was_loose, np.zeros(more, dtype=np.bool_)))
+
+    def _moved(self, seen: Observations, found: Survey, arrived: Ints) -> Bools:
+        """Return the zones where nodes have arrived, or count in another way than before: nothing has drawn more."""
+        other = found.loose != self._was_loose
+        other[arrived] = True
+        self._was_loose = found.loose
+        return self.tree.totals(seen.zone, other.astype(np.float64)) > 0
 
     def _is_quiet(self, now_s: float) -> bool:
         if self._began_s is None:

@@ -36,7 +36,8 @@ class Forecast:
         Args:
             power_w: Per zone.
             now_s: Monotonic time.
-            anew: Zones that nodes have joined: what they bring is no error of the forecast.
+            anew: Zones where nodes have come, or are steered now and were not, or the other way round: what that brings
+                is no error of the forecast.
         """
         elapsed_s = now_s - self._last_s
         if elapsed_s < _LEAST_S:

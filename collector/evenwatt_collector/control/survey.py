@@ -35,6 +35,8 @@ class Survey:
     """Slots that are steered now."""
     out_w: Floats
     """Per slot: outstanding cap."""
+    loose: Bools
+    """Per slot: whether it counts as load that nobody steers."""
     power_w: Floats
     unmanaged_w: Floats
     """Counted by the higher of mean and recent peak."""
@@ -133,6 +135,7 @@ def survey(
     count = Survey(
         live=np.flatnonzero(live),
         out_w=out_w,
+        loose=loose,
         power_w=fixed_w + totals(power_w),
         unmanaged_w=fixed_w + totals(loose_w),
         reserved_w=totals(np.where(quiet | left, held_w, 0.0)),

@@ -273,7 +273,7 @@ async def test_reports_come_at_most_once_a_second_and_what_is_left_out_shows(yar
     told = heard.of(run)
     assert told[0].log_start == 0
     assert max(len(report.log) for report in told) <= 2_000
-    assert told[-1].log.endswith("end\n")
+    assert [report.log for report in told if report.log][-1].endswith("end\n")  # the last one may have nothing to add
     written = len("".join(f"line {i}\n" for i in range(60_000))) + 4
     assert written <= told[-1].log_start + len(told[-1].log) <= written + 200
     assert any(b.log_start > a.log_start + len(a.log) for a, b in itertools.pairwise(told)), "a gap shows"
