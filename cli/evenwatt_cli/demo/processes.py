@@ -130,12 +130,16 @@ class Child:
         except subprocess.TimeoutExpired:
             self.kill()
 
+    def last_line(self) -> str:
+        """Last line of its log; empty where there is none."""
+        lines = self._log.read_text(errors="replace").strip().splitlines() if self._log.exists() else []
+        return lines[-1] if lines else ""
+
     def last_words(self) -> str:
         """How it ended, its log, and the last line there."""
-        code = self.exited
+        code, line = self.exited, self.last_line()
         how = f"ended by signal {-code}" if code is not None and code < 0 else f"ended with {code}"
-        lines = self._log.read_text(errors="replace").strip().splitlines() if self._log.exists() else []
-        return f"{how}; its log {self._log} ends with: {lines[-1]}" if lines else f"{how}, and wrote nothing"
+        return f"{how}; its log {self._log} ends with: {line}" if line else f"{how}, and wrote nothing"
 
 
 class Twin(Child):

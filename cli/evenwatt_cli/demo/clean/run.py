@@ -152,7 +152,7 @@ class CleanHours:
     def _await_service(self) -> None:
         """Wait until both variants are measured and the ledger has them."""
         deadline = time.monotonic() + _READY_S
-        while self._service.last_words() != MEASURED:
+        while self._service.last_line() != MEASURED:
             self._refuse_dead()
             if time.monotonic() > deadline:
                 raise Failure(f"the service was not ready after {_READY_S:.0f} s", exit_code=EXIT_FAILURE)
@@ -162,7 +162,7 @@ class CleanHours:
     def _refuse_dead(self) -> None:
         for child in (*self._agents.values(), self._collector, self._twin, self._service):
             if child.exited is not None:
-                raise Failure(f"{child.name} died: {child.last_words()}", exit_code=EXIT_FAILURE)
+                raise Failure(f"{child.name} {child.last_words()}", exit_code=EXIT_FAILURE)
 
 
 def end_runs(scenario: CleanScenario) -> None:
