@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from evenwatt_collector.carbon_aware_wire import Problem, body_time, invalid, query_time, unreadable
+from evenwatt_collector.http.bodies import received
 from evenwatt_collector.http.errors import RequestError
-from evenwatt_collector.jobs_requests import received
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

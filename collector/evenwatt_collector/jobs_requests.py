@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
-from starlette.requests import ClientDisconnect
 
+from evenwatt_collector.http.bodies import received
 from evenwatt_collector.http.errors import RequestError
 from evenwatt_collector.jobs.desk import MOST_JOBS, JobQuery
 from evenwatt_collector.jobs.model import JobState
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound=msgspec.Struct)
 
-BODY_S: Final = 30.0
-"""A body that takes longer is not waited for."""
 _GROUPS: Final[Mapping[str, frozenset[JobState]]] = {
     "open": frozenset({JobState.WAITING, JobState.STARTING, JobState.RUNNING, JobState.STOPPING}),
     "ended": frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED}),
@@ -38,27 +35,6 @@ async def body(request: Request) -> bytes:
     if kind != "application/json":
         raise RequestError(415, f"found Content-Type {kind or 'none'!r}, expected application/json")
     return await received(request, MOST_BYTES, f"more than {MOST_BYTES:,} bytes; submit fewer jobs at once")
-
-
-async def received(request: Request, most_bytes: int, too_much: str) -> bytes:
-    """Return a body that has to come in time.
-
-    Raises:
-        RequestError: 413 with ``too_much``, 408 where it does not come, 400 where who sent it has left.
-    """
-    found = bytearray()
-    try:
-        async with asyncio.timeout(BODY_S):
-            async for part in request.stream():
-                found += part
-                if len(found) > most_bytes:
-                    raise RequestError(413, too_much)
-    except TimeoutError:
-        said = f"the body has not come within {BODY_S:.0f} s ({len(found)} bytes of it have); send it at once"
-        raise RequestError(408, said, {"Connection": "close"}) from None
-    except ClientDisconnect:
-        raise RequestError(400, "the body ended before its end") from None  # nobody hears of it
-    return bytes(found)
 
 
 def decoded(text: bytes, kind: type[S]) -> S:

@@ -267,27 +267,27 @@ async def test_a_broker_outage_costs_resolution_and_no_joule(site, broker):
     assert sum(r.total.energy_j for r in records) == pytest.approx(records[-1].total.total_j)
 
 
+async def gives_up(site, **changed):
+    """Start another agent, which only measures, with ``changed`` settings, and see that it does not stay."""
+    site.write_settings(**changed)
+    settings = site.folder / "agent.toml"
+    settings.write_text(settings.read_text().replace("enabled = true", "enabled = false"))
+    with site.agent() as second:
+        await eventually(lambda: second.poll() is not None, "the second one gives up")
+        assert second.returncode == 2
+
+
 async def test_a_second_agent_of_the_same_name_is_refused_with_the_fix(site, listener):
     with site.agent():
         await joined(listener)
-        site.write_settings(runtime_dir="run2", state_dir="state2")
-        settings = site.folder / "agent.toml"
-        settings.write_text(settings.read_text().replace("enabled = true", "enabled = false"))
-        with site.agent() as second:
-            await eventually(lambda: second.poll() is not None, "the second one gives up")
-            assert second.returncode == 2
+        await gives_up(site, runtime_dir="run2", state_dir="state2")
         assert "another agent is publishing as node 'm1'" in (site.folder / "agent.log").read_text()
 
 
 async def test_a_second_agent_with_the_same_sockets_is_refused_in_one_line(site, listener):
     with site.agent():
         await joined(listener)
-        site.write_settings(state_dir="state2", node="other")
-        settings = site.folder / "agent.toml"
-        settings.write_text(settings.read_text().replace("enabled = true", "enabled = false"))
-        with site.agent() as second:
-            await eventually(lambda: second.poll() is not None, "the second one gives up")
-            assert second.returncode == 2
+        await gives_up(site, state_dir="state2", node="other")
         log = (site.folder / "agent.log").read_text()
         assert "another agent already runs here and answers on" in log
         assert "Traceback" not in log

@@ -136,7 +136,7 @@ async def test_who_says_nothing_or_takes_nothing_is_let_go(few, monkeypatch):
 
 
 async def test_a_body_has_to_come_in_time(monkeypatch):
-    monkeypatch.setattr("evenwatt_collector.jobs_requests.BODY_S", 0.3)
+    monkeypatch.setattr("evenwatt_collector.http.bodies.BODY_S", 0.3)
     async with Door().open() as door:
         head = "POST /read HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
         reader, writer = await door.connect(head)
@@ -145,7 +145,7 @@ async def test_a_body_has_to_come_in_time(monkeypatch):
         writer.close()
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert b"the body has not come within" in answer
-        monkeypatch.setattr("evenwatt_collector.jobs_requests.BODY_S", 60.0)
+        monkeypatch.setattr("evenwatt_collector.http.bodies.BODY_S", 60.0)
         _, writer = await door.connect(head)
         writer.close()
         await eventually(lambda: door.refused == [408, 400], "who left is a refusal and no fault of ours", 40)
